@@ -1,0 +1,30 @@
+from .address import Address, Network, ObservedAddress
+from .audit import AuditEntry, AuditHead
+from .host import Host, HostFactsRecord, Pool, Worker
+from .jail import Jail
+from .operation import Operation, OperationStep, ResourceLock
+from .release import Release, Template
+from .tenant import Invitation, Membership, Tenant
+from .user import User
+
+__all__ = [
+    "Address",
+    "AuditEntry",
+    "AuditHead",
+    "Host",
+    "HostFactsRecord",
+    "Invitation",
+    "Jail",
+    "Membership",
+    "Network",
+    "ObservedAddress",
+    "Operation",
+    "OperationStep",
+    "Pool",
+    "Release",
+    "ResourceLock",
+    "Template",
+    "Tenant",
+    "User",
+    "Worker",
+]

@@ -1,0 +1,52 @@
+from django.db import models
+
+
+class AuditEntry(models.Model):
+    """One line of the log. Names and ids are copied, not referred to: what they meant then must stay readable.
+
+    Rows are appended by jails.audit.record only; triggers refuse to change or delete them.
+    """
+
+    sequence = models.BigIntegerField(primary_key=True)
+    at = models.DateTimeField(db_index=True)
+    actor_id = models.BigIntegerField(null=True)
+    actor = models.CharField(max_length=150)
+    on_behalf_of = models.CharField(max_length=150, blank=True)
+    source = models.CharField(max_length=64, blank=True)
+    """Where from: an IP address, or `worker`, `command line`."""
+    tenant_id = models.BigIntegerField(null=True)
+    tenant = models.CharField(max_length=32, blank=True)
+    action = models.CharField(max_length=60)
+    object_type = models.CharField(max_length=40, blank=True)
+    object_id = models.CharField(max_length=64, blank=True)
+    object_name = models.CharField(max_length=300, blank=True)
+    host = models.CharField(max_length=63, blank=True)
+    before = models.JSONField(null=True)
+    after = models.JSONField(null=True)
+    plan_digest = models.CharField(max_length=64, blank=True)
+    outcome = models.CharField(max_length=20)
+    detail = models.TextField(blank=True)
+    operation = models.CharField(max_length=36, blank=True)
+    previous_hash = models.CharField(max_length=64)
+    hash = models.CharField(max_length=64)
+
+    class Meta:
+        ordering = ["-sequence"]
+        verbose_name_plural = "audit entries"
+        indexes = [
+            models.Index(fields=["tenant_id", "-sequence"]),
+            models.Index(fields=["actor", "-sequence"]),
+            models.Index(fields=["action", "-sequence"]),
+            models.Index(fields=["operation"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.sequence} {self.action}"
+
+
+class AuditHead(models.Model):
+    """The one row that says where the chain ends. Locked last before a commit."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    sequence = models.BigIntegerField(default=0)
+    hash = models.CharField(max_length=64, default="0" * 64)

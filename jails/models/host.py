@@ -1,0 +1,102 @@
+from django.db import models
+from django.utils import timezone
+
+
+class Worker(models.Model):
+    """A worker process group that serves hosts; hosts name theirs, and say so when it has not been seen lately."""
+
+    name = models.CharField(max_length=64, primary_key=True)
+    seen_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Host(models.Model):
+    """A FreeBSD machine, and what its last refresh learned in short. The whole of it is in HostFactsRecord."""
+
+    class Kind(models.TextChoices):
+        LOCAL = "local", "This machine"
+        SSH = "ssh", "SSH"
+        SIMULATED = "simulated", "Simulated"
+
+    name = models.CharField(max_length=63, unique=True)
+    kind = models.CharField(max_length=20, choices=Kind.choices)
+    address = models.CharField(max_length=255, blank=True)
+    port = models.PositiveIntegerField(default=22)
+    username = models.CharField(max_length=32, default="root", blank=True)
+    host_key = models.TextField(blank=True)
+    """Pinned when the host is added, as a known_hosts line has it: type and base64."""
+    directory = models.CharField(max_length=500, blank=True)
+    """Of a simulated host."""
+    worker = models.CharField(max_length=64, default="default")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    pool = models.CharField(max_length=255, blank=True)
+    """The ZFS pool new jails live in; empty for a host without ZFS."""
+    jail_root = models.CharField(max_length=255, default="/jail")
+    interface = models.CharField(max_length=15, blank=True)
+    """Where new jails' addresses go unless their network says otherwise."""
+
+    hostname = models.CharField(max_length=255, blank=True)
+    release = models.CharField(max_length=64, blank=True)
+    architecture = models.CharField(max_length=32, blank=True)
+    booted_at = models.DateTimeField(null=True, blank=True)
+    processors = models.PositiveIntegerField(default=0)
+    memory = models.BigIntegerField(default=0)
+    refreshed_at = models.DateTimeField(null=True, blank=True)
+    unavailable_since = models.DateTimeField(null=True, blank=True)
+    unavailable_reason = models.CharField(max_length=500, blank=True)
+    refresh_wanted_at = models.DateTimeField(null=True, blank=True)
+    refresh_failures = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def available(self) -> bool:
+        return self.refreshed_at is not None and self.unavailable_since is None
+
+    @property
+    def state(self) -> str:
+        """In words: `up`, `unavailable`, or `new` for a host that has never answered."""
+        if self.unavailable_since:
+            return "unavailable"
+        return "up" if self.refreshed_at else "new"
+
+
+class HostFactsRecord(models.Model):
+    """All that the last refresh of a host learned: jails.hosts.facts.HostFacts as JSON."""
+
+    host = models.OneToOneField(Host, models.CASCADE, related_name="facts_record", primary_key=True)
+    data = models.JSONField()
+    gathered_at = models.DateTimeField()
+
+
+class Pool(models.Model):
+    """A zpool as last seen. Sizes in bytes."""
+
+    host = models.ForeignKey(Host, models.CASCADE, related_name="pools")
+    name = models.CharField(max_length=255)
+    size = models.BigIntegerField(default=0)
+    used = models.BigIntegerField(default=0)
+    available = models.BigIntegerField(default=0)
+    snapshots = models.BigIntegerField(default=0)
+    reserve = models.BigIntegerField(default=0)
+    health = models.CharField(max_length=20, default="UNKNOWN")
+
+    class Meta:
+        ordering = ["host__name", "name"]
+        constraints = [models.UniqueConstraint(fields=["host", "name"], name="one_pool_name_a_host")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def percent(self) -> int:
+        """How full, of what data may use: used ÷ (used + available)."""
+        total = self.used + self.available
+        return round(100 * self.used / total) if total else 0

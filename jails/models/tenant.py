@@ -1,0 +1,79 @@
+import hashlib
+import secrets
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+from .user import User
+
+
+class Tenant(models.Model):
+    """Who owns jails. Archived tenants keep their name in the log and own nothing."""
+
+    slug = models.CharField(max_length=32, unique=True)
+    name = models.CharField(max_length=100)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    archived_at = models.DateTimeField(null=True, blank=True)
+    members = models.ManyToManyField(settings.AUTH_USER_MODEL, through="Membership", related_name="tenants")
+
+    class Meta:
+        ordering = ["slug"]
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class Membership(models.Model):
+    class Role(models.TextChoices):
+        OWNER = "owner", "Owner"
+        MEMBER = "member", "Member"
+        VIEWER = "viewer", "Viewer"
+
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=20, choices=Role.choices, default=Role.MEMBER)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["tenant__slug", "user__username"]
+        constraints = [models.UniqueConstraint(fields=["tenant", "user"], name="one_membership_a_tenant")]
+
+
+def token_digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+class Invitation(models.Model):
+    """A link that works once: to join a tenant, to take a panel role, or to sign in as `user`.
+
+    Only the digest of its token is kept, so a stolen database opens nothing.
+    """
+
+    LIFETIME = timedelta(days=7)
+
+    token_digest = models.CharField(max_length=64, unique=True)
+    label = models.CharField(max_length=100, blank=True)
+    tenant = models.ForeignKey(Tenant, models.CASCADE, null=True, blank=True, related_name="invitations")
+    tenant_role = models.CharField(max_length=20, choices=Membership.Role.choices, blank=True)
+    role = models.CharField(max_length=20, choices=User.Role.choices, blank=True, default="")
+    user = models.ForeignKey(User, models.CASCADE, null=True, blank=True, related_name="+")
+    created_by = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    @classmethod
+    def issue(cls, *, lifetime: timedelta | None = None, **fields) -> tuple["Invitation", str]:
+        """A new invitation and its token, which is shown once and kept nowhere."""
+        token = secrets.token_urlsafe(32)
+        expires_at = timezone.now() + (lifetime or cls.LIFETIME)
+        return cls.objects.create(token_digest=token_digest(token), expires_at=expires_at, **fields), token
+
+    @property
+    def is_open(self) -> bool:
+        return self.used_at is None and self.expires_at > timezone.now()

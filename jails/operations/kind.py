@@ -1,0 +1,106 @@
+"""What a kind of operation is: one module in this folder turns a wish and facts into a plan.
+
+A kind never runs a command. It refuses what cannot be (`Refused`), plans, and keeps the panel's own rows in step with
+what the plan does: `reserve` when it is confirmed, `finish` when it is done, `release` when it was undone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from jails.operations.step import Plan
+
+if TYPE_CHECKING:
+    from jails.hosts.facts import HostFacts
+    from jails.models import Host, Jail, Operation, Tenant
+
+
+class Refused(Exception):
+    """The wish cannot be: `errors` maps a field of the form (or "" for the whole) to what is wrong and what to do."""
+
+    def __init__(self, errors: Mapping[str, str] | str) -> None:
+        self.errors = {"": errors} if isinstance(errors, str) else dict(errors)
+        super().__init__("; ".join(f"{field}: {text}" if field else text for field, text in self.errors.items()))
+
+
+@dataclass(frozen=True)
+class Request:
+    """A wish: what planning starts from. The same request and the same facts give the same plan, byte for byte.
+
+    `operation_id` is part of the plan: it marks what the operation makes as its own.
+    """
+
+    operation_id: str
+    parameters: Mapping[str, Any]
+    host: Host
+    facts: HostFacts
+    tenant: Tenant | None = None
+
+
+class Kind:
+    """One kind of operation. Subclasses are stateless; `get` finds them by name.
+
+    name: as Operation.kind stores it, and the module's name. action: what policy.py is asked for.
+    """
+
+    name: ClassVar[str]
+    action: ClassVar[str]
+
+    def jails(self, host: Host, parameters: Mapping[str, Any]) -> list[Jail]:
+        """The panel's jails it is about: what the policy is asked about, and where the operation is listed."""
+        return []
+
+    def tenant(self, host: Host, parameters: Mapping[str, Any]) -> Tenant | None:
+        """Whose log it belongs to: that of its jails when they all have the same one."""
+        owners = {jail.tenant for jail in self.jails(host, parameters)}
+        return owners.pop() if len(owners) == 1 else None
+
+    def title(self, parameters: Mapping[str, Any], host: Host) -> str:
+        """What it does, in a few words: `Start www1`."""
+        raise NotImplementedError
+
+    def clean(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameters, complete and checked one by one without looking at any host. Raises Refused."""
+        raise NotImplementedError
+
+    def plan(self, request: Request) -> Plan:
+        """Raises Refused when it cannot be done on this host as it is now. May read the database; changes nothing."""
+        raise NotImplementedError
+
+    def reserve(self, operation: Operation) -> None:
+        """In the transaction that confirms it. Raises Refused or IntegrityError when somebody else was first."""
+
+    def finish(self, operation: Operation, plan: Plan) -> None:
+        """In the transaction that ends it as done."""
+
+    def release(self, operation: Operation) -> None:
+        """In the transaction that ends it as undone, refused or discarded: gives back what `reserve` took."""
+
+
+KINDS = (
+    "host_setup",
+    "release_fetch",
+    "release_remove",
+    "jail_create",
+    "jail_start",
+    "jail_stop",
+    "jail_restart",
+    "jail_change",
+    "jail_rename",
+    "jail_destroy",
+    "jail_give",
+    "template_create",
+    "template_publish",
+    "template_remove",
+)
+
+
+def get(name: str) -> Kind:
+    """The kind of that name. Raises LookupError for any other name, whatever a row or a message says."""
+    if name not in KINDS:
+        raise LookupError(f"no kind of operation is called {name!r}")
+    kind: Kind = import_module(f"jails.operations.{name}").kind
+    return kind
