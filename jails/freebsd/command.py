@@ -15,7 +15,7 @@ def argv(*words: str) -> Argv:
 
 
 def checked(words: Sequence[str]) -> Argv:
-    """Refuse what execve(2) cannot pass on: no words, NUL, text that has no bytes; and a tool that reads as an option."""
+    """Refuse what execve(2) cannot pass on (no words, NUL, text without bytes) and a tool that looks like an option."""
     if isinstance(words, str):
         raise ValueError("argv: expected a list of words, got one string")
     if not words:

@@ -19,10 +19,12 @@ REMOTE_LIMIT = 131_000
 _PLAIN = re.compile(r"[A-Za-z0-9_./=:,@%+-]+")
 _NOT_PLAIN_BYTE = re.compile(rb"[^A-Za-z0-9_./=:,@%+-]")
 # As a first word these act on the shell itself, or are its grammar, and would not run a program.
-_SHELL_WORDS = frozenset(
-    ". : alias bg break case cd continue do done elif else esac eval exec exit export fc fg fi for getopts hash if in "
-    "jobs local read readonly return set shift then times trap type ulimit umask unalias unset until wait while".split()
+_SHELL_GRAMMAR = "case do done elif else esac fi for if in then until while"
+_SHELL_BUILTINS = (
+    ". : alias bg break cd continue eval exec exit export fc fg getopts hash jobs local read readonly return set shift "
+    "times trap type ulimit umask unalias unset wait"
 )
+_SHELL_WORDS = frozenset(f"{_SHELL_GRAMMAR} {_SHELL_BUILTINS}".split())
 
 
 def quote(word: str) -> str:
@@ -89,7 +91,6 @@ def _octal(word: str) -> str:
     """As a format of printf(1), whose own `%` is doubled."""
     raw = word.encode("utf-8", "surrogateescape").replace(b"%", b"%%")
     return _NOT_PLAIN_BYTE.sub(lambda found: b"\\%03o" % found[0][0], raw).decode("ascii")
-
 
 
 @dataclass(frozen=True)
