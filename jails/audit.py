@@ -1,0 +1,165 @@
+"""The log nobody can quietly change: appending to it and checking it.
+
+Each entry carries the hash of the one before. Sequence numbers come from the one AuditHead row, locked until the
+transaction ends, so that there are no gaps: call `record` as the last thing in the transaction of what it records.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Any
+
+from django.db import models, transaction
+from django.utils import timezone
+
+from jails.models.audit import AuditEntry, AuditHead
+
+GENESIS = "0" * 64
+SECRET_WORDS = ("password", "secret", "token", "private", "passphrase", "credential")
+REMOVED = "(removed)"
+HASHED = tuple(f.attname for f in AuditEntry._meta.concrete_fields if f.attname != "hash")
+
+
+def record(
+    action: str,
+    *,
+    actor: Any = None,
+    outcome: str = "done",
+    obj: Any = None,
+    operation: Any = None,
+    tenant: Any = None,
+    before: Any = None,
+    after: Any = None,
+    plan_digest: str = "",
+    detail: str = "",
+    source: str = "",
+    host: str = "",
+    on_behalf_of: str = "",
+) -> AuditEntry:
+    """Append an entry. Must run inside transaction.atomic, after the change it is about.
+
+    actor: a User, or a name for what is no person. tenant and host are taken from `obj` or `operation` when not given.
+    """
+    if not transaction.get_connection().in_atomic_block:
+        raise RuntimeError("an audit entry belongs into the transaction of what it records")
+    subject = obj if obj is not None else operation
+    tenant = tenant or _tenant_of(obj) or _tenant_of(operation)
+    is_person = hasattr(actor, "username")
+    entry = AuditEntry(
+        at=timezone.now(),
+        actor_id=actor.pk if is_person else None,
+        actor=_text(actor.username if is_person else actor or "", 150),
+        on_behalf_of=_text(on_behalf_of, 150),
+        source=_text(source, 64),
+        tenant_id=tenant.pk if tenant else None,
+        tenant=tenant.slug if tenant else "",
+        action=_text(action, 60),
+        object_type=subject._meta.model_name if subject is not None else "",
+        object_id=str(subject.pk) if subject is not None else "",
+        object_name=_text(str(subject), 300) if subject is not None else "",
+        host=_text(host or _host_of(obj) or _host_of(operation), 63),
+        before=scrub(before),
+        after=scrub(after),
+        plan_digest=_text(plan_digest, 64),
+        outcome=_text(outcome, 20),
+        detail=_text(detail, 4000),
+        operation=str(operation.pk) if operation is not None else "",
+    )
+    return _append(entry)
+
+
+def _append(entry: AuditEntry) -> AuditEntry:
+    AuditHead.objects.get_or_create(pk=1)
+    head = AuditHead.objects.select_for_update().get(pk=1)
+    entry.sequence = head.sequence + 1
+    entry.previous_hash = head.hash
+    entry.hash = entry_hash(entry)
+    entry.save(force_insert=True)
+    head.sequence, head.hash = entry.sequence, entry.hash
+    head.save()
+    return entry
+
+
+def entry_hash(entry: AuditEntry) -> str:
+    """SHA-256 over every column but `hash`, as JSON with sorted keys; times in UTC with microseconds."""
+    values = {name: _canonical(getattr(entry, name)) for name in HASHED}
+    return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def scrub(value: Any) -> Any:
+    """The same JSON value without secrets: what stands under a name that says so is removed."""
+    if isinstance(value, dict):
+        return {
+            _text(key): REMOVED if any(word in str(key).lower() for word in SECRET_WORDS) else scrub(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [scrub(item) for item in value]
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    return _text(value)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `verify` found: how many entries hold, and the first that does not, with why."""
+
+    checked: int
+    bad_sequence: int | None = None
+    problem: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return not self.problem
+
+
+def verify(entries: Iterator[AuditEntry] | None = None) -> Verdict:
+    """Walk the chain from its start in constant memory; name the first entry that was edited, removed or put in."""
+    if entries is None:
+        entries = AuditEntry.objects.order_by("sequence").iterator(chunk_size=1000)
+    previous, expected = GENESIS, 1
+    for entry in entries:
+        if entry.sequence != expected:
+            return Verdict(expected - 1, expected, f"entry {expected} is missing, the next one is {entry.sequence}")
+        if entry.previous_hash != previous:
+            return Verdict(expected - 1, expected, f"entry {expected} does not continue entry {expected - 1}")
+        if entry.hash != entry_hash(entry):
+            return Verdict(expected - 1, expected, f"entry {expected} was changed after it was written")
+        previous, expected = entry.hash, expected + 1
+    head = AuditHead.objects.filter(pk=1).first()
+    last, last_hash = (head.sequence, head.hash) if head else (0, GENESIS)
+    if last != expected - 1:
+        return Verdict(expected - 1, min(last, expected - 1) + 1, f"{expected - 1} entries, the head counts {last}")
+    if last_hash != previous:
+        return Verdict(expected - 1, last, f"entry {last} is not the one the head names")
+    return Verdict(expected - 1)
+
+
+def _canonical(value: Any) -> Any:
+    if hasattr(value, "astimezone"):
+        return value.astimezone(UTC).isoformat(timespec="microseconds")
+    return value
+
+
+def _text(value: Any, limit: int | None = None) -> str:
+    """PostgreSQL stores no NUL in text, and lone surrogates cannot be hashed."""
+    text = str(value).replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+    return text[:limit]
+
+
+def _tenant_of(thing: Any) -> Any:
+    if thing is None:
+        return None
+    return thing if thing._meta.model_name == "tenant" else getattr(thing, "tenant", None)
+
+
+def _host_of(thing: Any) -> str:
+    if thing is None:
+        return ""
+    if isinstance(thing, models.Model) and thing._meta.model_name == "host":
+        return str(thing)
+    return str(getattr(thing, "host_name", "") or getattr(thing, "host", None) or "")

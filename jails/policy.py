@@ -1,0 +1,250 @@
+"""Who may do what: the one table that views, the API and workers ask.
+
+Everything that is not allowed here is denied. `allowed` answers for one thing, `visible` gives the rows a person may
+know about at all: what is not visible does not exist for them (404), what is visible but not allowed is refused (403).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import rules
+from django.db.models import Model, Q, QuerySet
+
+from jails.models import (
+    Address,
+    AuditEntry,
+    Host,
+    Invitation,
+    Jail,
+    Membership,
+    Network,
+    Operation,
+    Release,
+    Template,
+    Tenant,
+    User,
+)
+
+
+def _active(user: Any) -> bool:
+    return bool(user is not None and user.is_authenticated and user.is_active)
+
+
+def operated_host_ids(user: User) -> frozenset[int]:
+    """The hosts an operator has. Read once for each user object, that is once a request."""
+    if not user.is_operator:
+        return frozenset()
+    if not hasattr(user, "_operated_host_ids"):
+        user._operated_host_ids = frozenset(user.operated_hosts.values_list("id", flat=True))
+    return user._operated_host_ids
+
+
+def tenant_roles(user: User) -> dict[int, str]:
+    """Tenant id → role, of the tenants that are not archived. Read once for each user object."""
+    if not _active(user):
+        return {}
+    if not hasattr(user, "_tenant_roles"):
+        rows = Membership.objects.filter(user_id=user.pk, tenant__archived_at__isnull=True)
+        user._tenant_roles = dict(rows.values_list("tenant_id", "role"))
+    return user._tenant_roles
+
+
+def _host_id(obj: Any) -> int | None:
+    if isinstance(obj, Host):
+        return obj.pk
+    return getattr(obj, "host_id", None)
+
+
+def _tenant_id(obj: Any) -> int | None:
+    if isinstance(obj, Tenant):
+        return obj.pk
+    return getattr(obj, "tenant_id", None)
+
+
+@rules.predicate
+def is_administrator(user: Any, obj: Any = None) -> bool:
+    return _active(user) and user.is_administrator
+
+
+@rules.predicate
+def is_auditor(user: Any, obj: Any = None) -> bool:
+    return _active(user) and user.is_auditor
+
+
+@rules.predicate
+def is_operator(user: Any, obj: Any = None) -> bool:
+    """Of any host: for what is not about one host."""
+    return _active(user) and user.is_operator
+
+
+@rules.predicate
+def operates(user: Any, obj: Any = None) -> bool:
+    """Operator of the host that the thing is, or is on."""
+    host_id = _host_id(obj)
+    return _active(user) and host_id is not None and host_id in operated_host_ids(user)
+
+
+def _tenant_role(*wanted: str) -> Any:
+    @rules.predicate("tenant " + "/".join(wanted))
+    def predicate(user: Any, obj: Any = None) -> bool:
+        tenant_id = _tenant_id(obj)
+        return tenant_id is not None and tenant_roles(user).get(tenant_id) in wanted
+
+    return predicate
+
+
+OWNER, MEMBER, VIEWER = Membership.Role.OWNER.value, Membership.Role.MEMBER.value, Membership.Role.VIEWER.value
+is_owner = _tenant_role(OWNER)
+is_member = _tenant_role(OWNER, MEMBER)
+is_viewer = _tenant_role(OWNER, MEMBER, VIEWER)
+
+
+@rules.predicate
+def is_published(user: Any, obj: Any = None) -> bool:
+    """A template for everybody. Tenants see it once they make jails themselves; until then only staff do."""
+    return isinstance(obj, Template) and obj.published_at is not None
+
+
+@rules.predicate
+def is_self(user: Any, obj: Any = None) -> bool:
+    return _active(user) and isinstance(obj, User) and obj.pk == user.pk
+
+
+_sees_hosts = is_administrator | is_auditor | operates
+_runs_hosts = is_administrator | operates
+
+ACTIONS: dict[str, Any] = {
+    "panel.overview": is_administrator | is_auditor | is_operator,
+    "host.view": _sees_hosts,
+    "host.refresh": _runs_hosts,
+    "host.add": is_administrator,
+    "host.change": is_administrator,
+    "host.forget": is_administrator,
+    "host.setup": _runs_hosts,
+    "release.view": _sees_hosts,
+    "release.fetch": _runs_hosts,
+    "release.trust": is_administrator,
+    "release.remove": _runs_hosts,
+    "template.view": _sees_hosts,
+    "template.create": _runs_hosts,
+    "template.publish": is_administrator,
+    "template.remove": _runs_hosts,
+    "network.view": is_administrator | is_auditor | is_operator,
+    "network.add": is_administrator,
+    "network.remove": is_administrator,
+    "jail.view": _sees_hosts | is_viewer,
+    "jail.power": _runs_hosts | is_member,
+    "jail.create": _runs_hosts,
+    "jail.change": _runs_hosts,
+    "jail.rename": _runs_hosts,
+    "jail.destroy": _runs_hosts,
+    "jail.give": is_administrator,
+    "operation.view": _sees_hosts | is_viewer,
+    "tenant.view": is_administrator | is_auditor | is_viewer,
+    "tenant.add": is_administrator,
+    "tenant.archive": is_administrator,
+    "tenant.invite": is_administrator | is_owner,
+    "tenant.members": is_administrator | is_owner,
+    "user.view": is_administrator | is_auditor,
+    "user.invite": is_administrator,
+    "user.disable": is_administrator,
+    "user.change": is_administrator,
+    "audit.view": is_administrator | is_auditor,
+    "audit.view_own": is_viewer,
+}
+"""action → predicate over (user, thing). An action that is not here is denied."""
+
+ACTIONS_OF_OPERATIONS = {
+    "host_setup": "host.setup",
+    "release_fetch": "release.fetch",
+    "release_remove": "release.remove",
+    "jail_create": "jail.create",
+    "jail_start": "jail.power",
+    "jail_stop": "jail.power",
+    "jail_restart": "jail.power",
+    "jail_change": "jail.change",
+    "jail_rename": "jail.rename",
+    "jail_destroy": "jail.destroy",
+    "jail_give": "jail.give",
+    "template_create": "template.create",
+    "template_publish": "template.publish",
+    "template_remove": "template.remove",
+}
+"""Kind of operation → the action its requester needs, on each of its jails or, where it has none yet, on its host."""
+
+for _name, _predicate in ACTIONS.items():
+    rules.set_perm(_name, _predicate) if rules.perm_exists(_name) else rules.add_perm(_name, _predicate)
+
+
+def allowed(user: Any, action: str, obj: Any = None) -> bool:
+    """Whether the person may do it to that thing (or at all, for what is about no one thing)."""
+    if not _active(user) or action not in ACTIONS:
+        return False
+    return bool(rules.has_perm(action, user, obj))
+
+
+def why_not_operation(user: User | None, operation: Operation) -> str:
+    """Why this person may not run this operation as of now: a sentence, or "" when they may.
+
+    Asked by views at confirmation and again by the worker, with the user, memberships and jails read afresh.
+    """
+    from jails.operations import kind as kinds
+
+    if not _active(user):
+        return "The person who asked for it may no longer sign in."
+    action = ACTIONS_OF_OPERATIONS.get(operation.kind)
+    if action is None or operation.host is None:
+        return f"Nobody may run an operation of the kind {operation.kind!r}."
+    try:
+        things: list[Any] = list(kinds.get(operation.kind).jails(operation.host, operation.parameters))
+    except LookupError as error:
+        return f"What it is about is gone: {error}."
+    if not things or action == "jail.create":
+        things = [operation.host]
+    for thing in things:
+        if _host_id(thing) != operation.host_id:
+            return f"{thing} is not on {operation.host_name}."
+        if not allowed(user, action, thing):
+            return f"{user} may not do this to {thing} ({action})."
+    return ""
+
+
+def visible(user: Any, model: type[Model] | QuerySet[Any]) -> QuerySet[Any]:
+    """The rows of a model this person may know about; for anybody else there are none.
+
+    Counts, searches, filters and look-ups by id all start here, so that nothing leaks beside the page itself.
+    """
+    rows = model if isinstance(model, QuerySet) else model._default_manager.all()  # type: ignore[attr-defined]
+    if not _active(user):
+        return rows.none()
+    if user.is_administrator or user.is_auditor:
+        return rows
+    return rows.filter(_scope(user, rows.model)).distinct() if rows.model is Operation else rows.filter(
+        _scope(user, rows.model)
+    )
+
+
+def _scope(user: User, model: type[Model]) -> Q:
+    hosts, tenants = operated_host_ids(user), set(tenant_roles(user))
+    on_hosts = Q(host_id__in=hosts)
+    if model is Host:
+        return Q(id__in=hosts)
+    if model in (Release, Template):
+        return on_hosts
+    if model is Network:
+        return (Q(host__isnull=True) | on_hosts) if user.is_operator else Q(pk__in=[])
+    if model in (Jail, Operation):
+        return on_hosts | Q(tenant_id__in=tenants)
+    if model is Address:
+        return Q(jail__host_id__in=hosts) | Q(jail__tenant_id__in=tenants)
+    if model is Tenant:
+        return Q(id__in=tenants)
+    if model is Membership:
+        return Q(tenant_id__in=tenants)
+    if model is Invitation:
+        owned = [tenant for tenant, role in tenant_roles(user).items() if role == OWNER]
+        return Q(tenant_id__in=owned)
+    if model is AuditEntry:
+        return Q(tenant_id__in=tenants)
+    return Q(pk__in=[])
