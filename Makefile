@@ -1,0 +1,65 @@
+# For BSD make and GNU make alike.
+
+PYTEST = .venv/bin/python -m pytest
+
+.PHONY: help env run test test-services lint bench lock clean
+
+help:
+	@echo 'make env    build .venv and static/vendor from the lock files'
+	@echo 'make run    try Cellblock with a simulated fleet'
+	@echo 'make test   run the tests; those whose service is missing say so and are skipped'
+	@echo 'make lint   check format, style and types'
+	@echo 'make bench  print the performance ratios'
+	@echo 'make lock   make the lock files anew'
+	@echo 'make clean  remove what make env built; data in .state stays'
+
+env: .venv/.stamp-python static/vendor/icons.svg .env
+
+.venv/.stamp-python: requirements-dev.txt
+	@for python in "$${PYTHON:-python3}" python3 python3.14 python3.13 python3.12 python3.11; do \
+		if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then echo 'Python 3.11 or newer is needed: install it, or name it with PYTHON=... make env' >&2; exit 1; fi; \
+	test -x .venv/bin/python || "$$found" -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@.venv/bin/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "cellblock.pth").write_text(str(pathlib.Path.cwd()) + "\n")'
+	@touch $@
+
+node_modules/.package-lock.json: .venv/.stamp-python package-lock.json requirements-node.txt
+	@if command -v npm >/dev/null 2>&1; then npm ci --loglevel=error; else \
+		.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-node.txt && \
+		.venv/bin/python -m panel.assets npm ci --loglevel=error; \
+	fi
+	@touch $@
+
+static/vendor/icons.svg: node_modules/.package-lock.json panel/assets.py panel/icons.txt
+	.venv/bin/python -m panel.assets
+
+.env:
+	@printf '%s\n' '# This checkout is for trying and developing. For production see docs/install.md.' 'CELLBLOCK_DEMO=1' > $@
+
+run: env
+	@exec .venv/bin/python -m panel.supervise
+
+test: env
+	$(PYTEST) -n 2 $(ARGS)
+
+lint: env
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+
+bench: env
+	.venv/bin/python -m tests.bench
+
+UV_LOCK = .venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
+
+lock: env
+	$(UV_LOCK) pyproject.toml -o requirements.txt
+	$(UV_LOCK) pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+	$(UV_LOCK) --group node -o requirements-node.txt
+	npm install --package-lock-only --ignore-scripts
+
+clean:
+	rm -rf .venv node_modules static/vendor staticfiles .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,21 @@
+"""Celery's application. Workers: `celery -A panel worker -Q operations`, and one more with `-Q refresh`."""
+
+import logging.config
+import os
+
+from celery import Celery
+from celery.signals import setup_logging
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "panel.settings")
+
+app = Celery("cellblock")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks(["jails"])
+
+
+@setup_logging.connect
+def use_the_panels_logging(**_: object) -> None:
+    """Being connected is what keeps Celery from setting up handlers of its own."""
+    from django.conf import settings
+
+    logging.config.dictConfig(settings.LOGGING)

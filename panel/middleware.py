@@ -1,0 +1,45 @@
+import ipaddress
+from collections.abc import Callable
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+
+def trusted_proxies(get_response: GetResponse) -> GetResponse:
+    """Make REMOTE_ADDR the client's address, and believe forwarding headers from CELLBLOCK_TRUSTED_PROXY alone."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if _is_trusted(request.META.get("REMOTE_ADDR", "")):
+            request.META["REMOTE_ADDR"] = client_address(request)
+        else:
+            request.META.pop("HTTP_X_FORWARDED_PROTO", None)
+        request.META.pop("HTTP_X_FORWARDED_FOR", None)
+        return get_response(request)
+
+    return middleware
+
+
+def client_address(request: HttpRequest) -> str:
+    """The last address in X-Forwarded-For that is not a trusted proxy's: what stands before it anybody can write."""
+    address: str = request.META.get("REMOTE_ADDR", "")
+    for hop in reversed(request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")):
+        if not _is_address(hop.strip()):
+            return address
+        address = hop.strip()
+        if not _is_trusted(address):
+            return address
+    return address
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_trusted(text: str) -> bool:
+    return _is_address(text) and any(ipaddress.ip_address(text) in network for network in settings.TRUSTED_PROXIES)

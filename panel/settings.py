@@ -1,0 +1,378 @@
+"""Everything comes from the environment (docs/install.md lists the names), with defaults that are safe.
+
+What would be unsafe in production is refused at start, by name. CELLBLOCK_DEMO=1 is for trying and developing on one
+machine.
+"""
+
+import contextlib
+import ipaddress
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import dj_database_url
+import structlog
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+from environs import Env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = Env(prefix="CELLBLOCK_")
+env.read_env(env.str("ENV_FILE", str(BASE_DIR / ".env")), recurse=False)
+
+
+def refuse(name: str, problem: str) -> ImproperlyConfigured:
+    return ImproperlyConfigured(f"CELLBLOCK_{name}: {problem}")
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether a host as written in a URL is this machine; no name (a socket's path, a file) is too."""
+    if not host or host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def kept_secret(path: Path) -> str:
+    """The secret in a file that only this user can read; made at the first use, by one of several at once."""
+    if not path.exists():
+        draft = path.with_name(f"{path.name}.{os.getpid()}")
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(64))
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+        draft.unlink()
+    return path.read_text().strip()
+
+
+# What this is
+
+DEMO = env.bool("DEMO", False)
+DEBUG = env.bool("DEBUG", False)
+STATE_DIR = Path(env.str("STATE_DIR", str(BASE_DIR / ".state") if DEMO else "/var/db/cellblock")).resolve()
+URL = env.str("URL", "http://127.0.0.1:8000" if DEMO else "").rstrip("/")
+if not URL:
+    raise refuse(
+        "URL",
+        "say where people reach the panel, like https://cellblock.example.org (or try the demo: CELLBLOCK_DEMO=1)",
+    )
+if urlsplit(URL).scheme not in ("http", "https") or not urlsplit(URL).hostname or urlsplit(URL).path:
+    raise refuse("URL", f"expected http(s)://HOST[:PORT] without a path, got {URL!r}")
+HTTPS = URL.startswith("https://")
+LISTEN = env.str("LISTEN", "127.0.0.1:8000")
+LIVE_LISTEN = env.str("LIVE_LISTEN", "127.0.0.1:8001")
+WORKERS = env.str("WORKERS", "local")
+if WORKERS not in ("local", "remote"):
+    raise refuse("WORKERS", f"expected local or remote, got {WORKERS!r}")
+
+if DEMO:
+    STATE_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+if DEBUG and not DEMO:
+    raise refuse("DEBUG", "shows secrets to whoever meets an error; it works with CELLBLOCK_DEMO=1 only")
+if DEMO and not is_loopback(urlsplit(URL).hostname):
+    raise refuse("DEMO", f"the demo is for this machine alone, but CELLBLOCK_URL is {URL}")
+if not DEMO and not HTTPS and not is_loopback(urlsplit(URL).hostname):
+    raise refuse("URL", f"sign-in needs https:// away from this machine, got {URL}")
+
+# Secrets. The key that workers seal steps with is no setting: only workers open the file named here.
+
+SECRET_KEY = env.str("SECRET_KEY", "")
+if secret_key_file := env.str("SECRET_KEY_FILE", ""):
+    try:
+        SECRET_KEY = Path(secret_key_file).read_text().strip()
+    except OSError as error:
+        raise refuse("SECRET_KEY_FILE", f"cannot be read: {error}") from error
+if not SECRET_KEY and DEMO:
+    SECRET_KEY = kept_secret(STATE_DIR / "secret_key")
+if not SECRET_KEY:
+    raise refuse(
+        "SECRET_KEY", "give it, or name a file with it in CELLBLOCK_SECRET_KEY_FILE: 50 random characters or more"
+    )
+if len(SECRET_KEY) < 50 or len(set(SECRET_KEY)) < 10 or SECRET_KEY.startswith("django-insecure-"):
+    raise refuse("SECRET_KEY", "too easy to guess: 50 random characters or more are needed")
+SECRET_KEY_FALLBACKS = env.list("OLD_SECRET_KEYS", [])
+WORKER_DIR = Path(env.str("WORKER_DIR", str(STATE_DIR / "worker")))
+WORKER_KEY_FILE = Path(env.str("WORKER_KEY_FILE", str(WORKER_DIR / "seal.key")))
+
+# Applications
+
+INSTALLED_APPS = [
+    "panel",
+    "jails",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.humanize",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "axes",
+    "csp",
+    "django_filters",
+    "django_htmx",
+    "django_tables2",
+    "rules.apps.RulesConfig",
+    "template_partials",
+]
+
+MIDDLEWARE = [
+    "panel.middleware.trusted_proxies",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+
+ROOT_URLCONF = "panel.urls"
+WSGI_APPLICATION = "panel.wsgi.application"
+ASGI_APPLICATION = "panel.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# Data
+
+DATABASE_URL = env.str("DATABASE_URL", "") or f"sqlite:///{STATE_DIR / 'cellblock.sqlite3'}"
+DATABASES: dict[str, Any] = {
+    "default": dj_database_url.parse(DATABASE_URL, conn_max_age=60, conn_health_checks=True),
+}
+DATABASE_IS_SQLITE = DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3"
+if DATABASE_IS_SQLITE:
+    DATABASES["default"]["OPTIONS"] = {
+        # Taking the write lock at BEGIN is what lets the busy timeout wait instead of failing in the middle.
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 30,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+    }
+    # In a file as in real use: an in-memory database has other locks.
+    DATABASES["default"]["TEST"] = {"NAME": str(STATE_DIR / "test.sqlite3")}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+CACHE_URL = env.str("CACHE_URL", "")
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": CACHE_URL}
+    if CACHE_URL
+    else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+}
+
+# Queue: a message is an operation's id and only a hint, so there are no results, no pickles and no remote control
+
+BROKER_URL = env.str("BROKER_URL", "filesystem://")
+BROKER_IS_FILES = BROKER_URL.startswith("filesystem:")
+BROKER_IS_LOCAL = BROKER_IS_FILES or "+socket:" in BROKER_URL or is_loopback(urlsplit(BROKER_URL).hostname)
+if not DEMO and DATABASE_IS_SQLITE and not BROKER_IS_LOCAL:
+    raise refuse("DATABASE_URL", "SQLite serves one machine, but CELLBLOCK_BROKER_URL is on another: name a PostgreSQL")
+if not DEMO and DATABASE_IS_SQLITE and WORKERS == "remote":
+    raise refuse("DATABASE_URL", "SQLite serves one machine, but CELLBLOCK_WORKERS is remote: name a PostgreSQL")
+if not DEMO and BROKER_IS_FILES and WORKERS == "remote":
+    raise refuse("BROKER_URL", "files serve one machine, but CELLBLOCK_WORKERS is remote: name a Redis")
+
+CELERY_BROKER_URL = BROKER_URL
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+if BROKER_IS_FILES:
+    BROKER_DIR = STATE_DIR / "broker"
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        "data_folder_in": str(BROKER_DIR / "messages"),
+        "data_folder_out": str(BROKER_DIR / "messages"),
+        "control_folder": str(BROKER_DIR / "control"),
+        "polling_interval": 0.1,
+    }
+    for folder in (BROKER_DIR / "messages", BROKER_DIR / "control"):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_SERIALIZER = "json"
+CELERY_RESULT_BACKEND = None
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TIMEZONE = "UTC"
+CELERY_TASK_DEFAULT_QUEUE = "operations"
+# Refreshes, and the sweeper that finds forgotten work, never wait behind a long operation.
+CELERY_TASK_ROUTES = {
+    "jails.tasks.refresh*": {"queue": "refresh"},
+    "jails.tasks.sweep": {"queue": "refresh"},
+}
+CELERY_BEAT_SCHEDULE_FILENAME = str(STATE_DIR / "beat")
+CELERY_BEAT_SCHEDULE = {
+    "sweep": {"task": "jails.tasks.sweep", "schedule": 10.0, "options": {"expires": 10}},
+    "refresh hosts": {"task": "jails.tasks.refresh_hosts", "schedule": 60.0, "options": {"expires": 60}},
+}
+
+# People
+
+AUTH_USER_MODEL = "jails.User"
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "rules.permissions.ObjectPermissionBackend",
+    "django.contrib.auth.backends.ModelBackend",
+    "allauth.account.auth_backends.AuthenticationBackend",
+]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/"
+ACCOUNT_ADAPTER = "panel.accounts.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_LOGOUT_ON_GET = False
+ACCOUNT_PREVENT_ENUMERATION = True
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = 0.25  # hours
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_ENABLE_ADMIN = False
+AXES_SENSITIVE_PARAMETERS = ["username", "password", "login"]
+
+# What the browser and the proxy are told
+
+TRUSTED_PROXIES = [ipaddress.ip_network(value) for value in env.list("TRUSTED_PROXY", [])]
+if TRUSTED_PROXIES:
+    # Safe because panel.middleware.trusted_proxies removes the header from all others' requests.
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+ALLOWED_HOSTS = [urlsplit(URL).hostname, *env.list("ALLOWED_HOSTS", [])]
+CSRF_TRUSTED_ORIGINS = [URL]
+LIVE_ORIGINS: list[str] = []
+"""Other origins that pages may stream from; behind a proxy it is the path /live/ of their own."""
+if DEMO:
+    ALLOWED_HOSTS += ["127.0.0.1", "localhost", "[::1]"]
+    live_port = LIVE_LISTEN.rpartition(":")[2]
+    LIVE_ORIGINS = [
+        f"{scheme}://{host}:{live_port}" for host in ("127.0.0.1", "localhost") for scheme in ("http", "ws")
+    ]
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "base-uri": [NONE],
+        "connect-src": [SELF, *LIVE_ORIGINS],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+        "img-src": [SELF, "data:"],  # Tabler's style sheet carries its check marks as data: images
+        "object-src": [NONE],
+    },
+}
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", 31_536_000) if HTTPS else 0
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_NAME = "__Host-session" if HTTPS else "session"
+SESSION_COOKIE_AGE = env.int("SESSION_SECONDS", 12 * 3600)
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_NAME = "__Host-csrf" if HTTPS else "csrf"
+CSRF_COOKIE_HTTPONLY = True
+CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SECURE = HTTPS
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 5_000
+
+# Time, language, static files
+
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en-us"
+USE_I18N = False
+STATIC_URL = "/static/"
+STATIC_ROOT = env.str("STATIC_ROOT", str(STATE_DIR / "static"))
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEMO
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage",
+    },
+}
+WHITENOISE_USE_FINDERS = DEMO
+WHITENOISE_AUTOREFRESH = DEBUG
+EMAIL_BACKEND = (
+    "django.core.mail.backends.console.EmailBackend" if DEMO else "django.core.mail.backends.smtp.EmailBackend"
+)
+
+# Logs: one line an event on stderr, JSON unless somebody reads along
+
+LOG_LEVEL = env.str("LOG_LEVEL", "INFO").upper()
+LOG_FORMAT = env.str("LOG_FORMAT", "text" if DEMO else "json")
+SHARED_LOG_PROCESSORS: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "structlog": {
+            "()": structlog.stdlib.ProcessorFormatter,
+            "foreign_pre_chain": [*SHARED_LOG_PROCESSORS, structlog.stdlib.ExtraAdder()],
+            "processors": [
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *(
+                    [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+                    if LOG_FORMAT == "json"
+                    else [structlog.dev.ConsoleRenderer(colors=False)]
+                ),
+            ],
+        },
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structlog"}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {
+        # These set up handlers of their own, or say at INFO what nobody asked.
+        "django": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
+        "django.server": {"handlers": [], "propagate": True},
+        "axes": {"level": "WARNING"},
+        "paramiko": {"level": "WARNING"},
+    },
+}
+structlog.configure(
+    processors=[
+        structlog.stdlib.filter_by_level,
+        *SHARED_LOG_PROCESSORS,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.StackInfoRenderer(),
+        structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+    ],
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    wrapper_class=structlog.stdlib.BoundLogger,
+    cache_logger_on_first_use=True,
+)
