@@ -63,6 +63,8 @@ class Operation(models.Model):
     lease_token = models.PositiveBigIntegerField(default=0)
     """Raised by every worker that takes the operation; writes with an older one are refused."""
     lease_expires_at = models.DateTimeField(null=True, blank=True)
+    unreachable_since = models.DateTimeField(null=True, blank=True)
+    """Since when its host has not answered it; a worker tries again, with back-off, for a limited time."""
     sent_at = models.DateTimeField(null=True, blank=True)
     """When a message for it was last sent; the sweeper sends again what waits too long."""
     retry_of = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="retries")
@@ -110,6 +112,8 @@ class OperationStep(models.Model):
     data = models.JSONField()
     seal = models.CharField(max_length=64)
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.PENDING)
+    state_seal = models.CharField(max_length=64, blank=True)
+    """The worker's HMAC over `status` and `captured`, made anew with every change of them."""
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     rc = models.IntegerField(null=True, blank=True)
