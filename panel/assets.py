@@ -7,7 +7,7 @@
 
 import shutil
 import sys
-import xml.etree.ElementTree as ElementTree  # noqa: S405
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 BASE_DIR = Path(__file__).resolve().parent.parent

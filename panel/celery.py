@@ -2,11 +2,16 @@
 
 import logging.config
 import os
+import warnings
 
 from celery import Celery
+from celery.platforms import SecurityWarning
 from celery.signals import setup_logging
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "panel.settings")
+
+# A worker of a local host must be root; the warning is about pickled messages, and only JSON is accepted.
+warnings.filterwarnings("ignore", category=SecurityWarning)
 
 app = Celery("cellblock")
 app.config_from_object("django.conf:settings", namespace="CELERY")

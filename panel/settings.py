@@ -55,7 +55,9 @@ def kept_secret(path: Path) -> str:
 DEMO = env.bool("DEMO", False)
 DEBUG = env.bool("DEBUG", False)
 STATE_DIR = Path(env.str("STATE_DIR", str(BASE_DIR / ".state") if DEMO else "/var/db/cellblock")).resolve()
-URL = env.str("URL", "http://127.0.0.1:8000" if DEMO else "").rstrip("/")
+LISTEN = env.str("LISTEN", "127.0.0.1:8000")
+LIVE_LISTEN = env.str("LIVE_LISTEN", "127.0.0.1:8001")
+URL = env.str("URL", f"http://{LISTEN}" if DEMO else "").rstrip("/")
 if not URL:
     raise refuse(
         "URL",
@@ -64,8 +66,6 @@ if not URL:
 if urlsplit(URL).scheme not in ("http", "https") or not urlsplit(URL).hostname or urlsplit(URL).path:
     raise refuse("URL", f"expected http(s)://HOST[:PORT] without a path, got {URL!r}")
 HTTPS = URL.startswith("https://")
-LISTEN = env.str("LISTEN", "127.0.0.1:8000")
-LIVE_LISTEN = env.str("LIVE_LISTEN", "127.0.0.1:8001")
 WORKERS = env.str("WORKERS", "local")
 if WORKERS not in ("local", "remote"):
     raise refuse("WORKERS", f"expected local or remote, got {WORKERS!r}")
@@ -74,8 +74,8 @@ if DEMO:
     STATE_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
 if DEBUG and not DEMO:
     raise refuse("DEBUG", "shows secrets to whoever meets an error; it works with CELLBLOCK_DEMO=1 only")
-if DEMO and not is_loopback(urlsplit(URL).hostname):
-    raise refuse("DEMO", f"the demo is for this machine alone, but CELLBLOCK_URL is {URL}")
+if DEMO and not is_loopback(urlsplit(f"//{LISTEN}").hostname) and not env.str("URL", ""):
+    raise refuse("URL", f"say under which address people reach the demo that listens on {LISTEN}")
 if not DEMO and not HTTPS and not is_loopback(urlsplit(URL).hostname):
     raise refuse("URL", f"sign-in needs https:// away from this machine, got {URL}")
 
@@ -152,6 +152,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "panel.context.shell",
             ],
         },
     },
@@ -184,7 +185,7 @@ CACHES = {
 
 # Queue: a message is an operation's id and only a hint, so there are no results, no pickles and no remote control
 
-BROKER_URL = env.str("BROKER_URL", "filesystem://")
+BROKER_URL = env.str("BROKER_URL", "filesystem://localhost/")
 BROKER_IS_FILES = BROKER_URL.startswith("filesystem:")
 BROKER_IS_LOCAL = BROKER_IS_FILES or "+socket:" in BROKER_URL or is_loopback(urlsplit(BROKER_URL).hostname)
 if not DEMO and DATABASE_IS_SQLITE and not BROKER_IS_LOCAL:
@@ -313,6 +314,8 @@ USE_I18N = False
 STATIC_URL = "/static/"
 STATIC_ROOT = env.str("STATIC_ROOT", str(STATE_DIR / "static"))
 STATICFILES_DIRS = [BASE_DIR / "static"]
+if DEMO:
+    Path(STATIC_ROOT).mkdir(exist_ok=True)  # stays empty: the demo serves the files where they are
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
@@ -361,6 +364,9 @@ LOGGING = {
         "django": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
         "django.server": {"handlers": [], "propagate": True},
         "axes": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
+        "celery.beat": {"level": "WARNING"},
+        "celery.worker.strategy": {"level": "WARNING"},
         "paramiko": {"level": "WARNING"},
     },
 }

@@ -1,0 +1,33 @@
+import os
+import shutil
+from collections.abc import Callable
+
+import pytest
+
+
+def _missing_variable(name: str) -> Callable[[], str]:
+    return lambda: "" if os.environ.get(name) else f"{name} is not set"
+
+
+def _missing_program(name: str) -> Callable[[], str]:
+    path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
+    return lambda: "" if shutil.which(name, path=path) else f"there is no {name} on this machine"
+
+
+NEEDS = {
+    "browser": _missing_variable("CELLBLOCK_TEST_CHROMIUM"),
+    "live": _missing_variable("CELLBLOCK_TEST_LIVE_HOST"),
+    "postgres": _missing_variable("CELLBLOCK_TEST_POSTGRES_URL"),
+    "redis": _missing_variable("CELLBLOCK_TEST_REDIS_URL"),
+    "sshd": _missing_program("sshd"),
+    "zfs": _missing_variable("CELLBLOCK_TEST_ZFS"),
+}
+"""What is missing for the tests with a marker; nothing when they can run."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    reasons = {marker: missing() for marker, missing in NEEDS.items()}
+    for item in items:
+        for marker, reason in reasons.items():
+            if reason and item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
