@@ -1,4 +1,5 @@
 from django.db import models
+from django.urls import reverse
 from django.utils import timezone
 
 
@@ -7,6 +8,8 @@ class Worker(models.Model):
 
     name = models.CharField(max_length=64, primary_key=True)
     seen_at = models.DateTimeField()
+    public_key = models.TextField(blank=True)
+    """The line for a host's authorized_keys. The private part never leaves the worker."""
 
     def __str__(self) -> str:
         return self.name
@@ -26,7 +29,9 @@ class Host(models.Model):
     port = models.PositiveIntegerField(default=22)
     username = models.CharField(max_length=32, default="root", blank=True)
     host_key = models.TextField(blank=True)
-    """Pinned when the host is added, as a known_hosts line has it: type and base64."""
+    """Pinned by an administrator who compared it, as a known_hosts line has it: type and base64."""
+    offered_key = models.TextField(blank=True)
+    """What the host showed when no key was pinned yet, or another than the pinned one; never used until pinned."""
     directory = models.CharField(max_length=500, blank=True)
     """Of a simulated host."""
     worker = models.CharField(max_length=64, default="default")
@@ -49,12 +54,16 @@ class Host(models.Model):
     unavailable_reason = models.CharField(max_length=500, blank=True)
     refresh_wanted_at = models.DateTimeField(null=True, blank=True)
     refresh_failures = models.PositiveIntegerField(default=0)
+    changed_at = models.DateTimeField(auto_now=True)
 
     class Meta:
         ordering = ["name"]
 
     def __str__(self) -> str:
         return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("host", args=[self.name])
 
     @property
     def available(self) -> bool:

@@ -1,0 +1,210 @@
+"""Commands on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import selectors
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import IO
+
+from jails.freebsd import sh
+from jails.freebsd.command import Pipeline
+from jails.hosts.connection import OUTPUT_LIMIT, CommandTimeout, OnOutput, Result
+from jails.hosts.output import Output
+
+ENVIRONMENT = {"PATH": sh.PATH, "HOME": "/root", "USER": "root", "LOGNAME": "root", "SHELL": "/bin/sh"}
+"""What a command sees: nothing of the worker's own environment, which holds secrets."""
+
+GRACE = 0.25
+"""Seconds without output after which a command that has exited, but whose pipes a daemon holds, is left alone."""
+GRACE_LIMIT = 3.0
+_POLL = 0.05
+_CHUNK = 65536
+
+
+class LocalConnection:
+    """This machine as a host. The worker must be root itself."""
+
+    def run(
+        self,
+        pipeline: Pipeline,
+        *,
+        timeout: float,
+        on_output: OnOutput | None = None,
+        limit: int = OUTPUT_LIMIT,
+    ) -> Result:
+        return run_process(
+            sh.argv_of(pipeline),
+            stdin=pipeline.stdin,
+            timeout=timeout,
+            environment=ENVIRONMENT,
+            output=Output(limit, on_output),
+        )
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+
+def run_process(
+    argv: Sequence[str],
+    *,
+    stdin: bytes,
+    timeout: float,
+    environment: Mapping[str, str],
+    output: Output,
+    kill: bool = True,
+) -> Result:
+    """Run one program in a session of its own and wait until it exits.
+
+    `kill`: end it and what it started when the time is over; otherwise leave it running, as a remote command would be.
+    A program that is missing or may not be run is a Result with the shell's status for it: 127 or 126.
+    Raises CommandTimeout.
+    """
+    deadline = time.monotonic() + timeout
+    _reap_left()
+    try:
+        process = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=dict(environment),
+            cwd="/",
+            start_new_session=True,
+        )
+    except OSError as error:
+        return _not_started(argv[0], error)
+    try:
+        _Exchange(process, stdin, output).until_exit(deadline)
+        rc = process.wait(max(0.0, deadline - time.monotonic()))
+    except (TimeoutError, subprocess.TimeoutExpired):
+        _end(process, kill=kill)
+        partial = Result(-1, bytes(output.stdout), bytes(output.stderr), output.truncated)
+        raise CommandTimeout(timeout, partial) from None
+    except BaseException:
+        _end(process, kill=kill)
+        raise
+    finally:
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+    return Result(128 - rc if rc < 0 else rc, bytes(output.stdout), bytes(output.stderr), output.truncated)
+
+
+class _Exchange:
+    """Feeds a process and reads it, all at once, so that neither side can wait for the other for ever."""
+
+    def __init__(self, process: subprocess.Popen[bytes], stdin: bytes, output: Output) -> None:
+        self.process = process
+        self.pending = memoryview(stdin)
+        self.sinks = {process.stdout: output.out, process.stderr: output.err}
+        self.selector = selectors.DefaultSelector()
+
+    def until_exit(self, deadline: float) -> None:
+        """Until end of file everywhere, or until the process has exited and nothing more comes. Raises TimeoutError."""
+        with self.selector:
+            for pipe in self.sinks:
+                self._register(pipe, selectors.EVENT_READ)
+            self._start_stdin()
+            exited_at = last_output = 0.0
+            while self.selector.get_map():
+                now = time.monotonic()
+                if not exited_at and self.process.poll() is not None:
+                    exited_at = last_output = now
+                if exited_at and (now - last_output > GRACE or now - exited_at > GRACE_LIMIT):
+                    return
+                if not exited_at and now >= deadline:
+                    raise TimeoutError
+                for key, _ in self.selector.select(min(_POLL, max(0.0, deadline - now))):
+                    if self._transfer(key.fileobj):
+                        last_output = time.monotonic()
+
+    def _register(self, pipe: IO[bytes] | None, event: int) -> None:
+        assert pipe is not None
+        os.set_blocking(pipe.fileno(), False)
+        self.selector.register(pipe, event)
+
+    def _start_stdin(self) -> None:
+        if self.pending:
+            self._register(self.process.stdin, selectors.EVENT_WRITE)
+        else:
+            self._close(self.process.stdin)
+
+    def _transfer(self, pipe: object) -> bool:
+        if pipe is self.process.stdin:
+            self._write()
+            return False
+        return self._read(pipe)  # type: ignore[arg-type]
+
+    def _read(self, pipe: IO[bytes]) -> bool:
+        try:
+            data = os.read(pipe.fileno(), _CHUNK)
+        except BlockingIOError:
+            return False
+        if not data:
+            self.selector.unregister(pipe)
+            return False
+        self.sinks[pipe](data)
+        return True
+
+    def _write(self) -> None:
+        stdin = self.process.stdin
+        assert stdin is not None
+        try:
+            self.pending = self.pending[os.write(stdin.fileno(), self.pending[:_CHUNK]) :]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            # It read as much as it wanted, and its status says whether that was enough.
+            self.pending = self.pending[:0]
+        if not self.pending:
+            self.selector.unregister(stdin)
+            self._close(stdin)
+
+    @staticmethod
+    def _close(pipe: IO[bytes] | None) -> None:
+        assert pipe is not None
+        with contextlib.suppress(OSError):
+            pipe.close()
+
+
+_left: list[subprocess.Popen[bytes]] = []
+_left_lock = threading.Lock()
+
+
+def _end(process: subprocess.Popen[bytes], *, kill: bool) -> None:
+    if not kill:
+        with _left_lock:
+            _left.append(process)
+        return
+    _signal_group(process, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(1.0)
+    # What ignored the request, and what the process left behind.
+    _signal_group(process, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(5.0)
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+def _reap_left() -> None:
+    """Collect the status of processes that were left running, lest they stay zombies."""
+    with _left_lock:
+        _left[:] = [process for process in _left if process.poll() is None]
+
+
+def _not_started(tool: str, error: OSError) -> Result:
+    missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
+    words = "not found" if missing else os.strerror(error.errno or 0)
+    return Result(127 if missing else 126, b"", f"{tool}: {words}\n".encode())

@@ -1,0 +1,489 @@
+"""Hosts reached over SSH. They need FreeBSD's base system and nothing else: no Python, no agent, no sftp.
+
+One connection a host is kept and shared by threads; each command is a channel of it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import errno
+import hashlib
+import logging
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import paramiko
+from paramiko.channel import Channel
+from paramiko.common import MSG_CHANNEL_REQUEST
+from paramiko.message import Message
+
+from jails.freebsd import sh
+from jails.freebsd.command import Pipeline
+from jails.hosts.connection import (
+    OUTPUT_LIMIT,
+    CommandTimeout,
+    HostUnavailable,
+    OnOutput,
+    Result,
+    Unavailable,
+)
+from jails.hosts.output import Output
+
+CONNECT_SECONDS = 10.0
+"""For each of: TCP, key exchange, login, opening a channel."""
+KEEPALIVE_SECONDS = 15
+CHANNELS = 8
+"""At once on one connection: sshd_config(5) MaxSessions is 10 unless set otherwise."""
+GRACE = 1.0
+"""Seconds without output after which a command that has exited, but whose channel a daemon holds, is left alone."""
+GRACE_LIMIT = 60.0
+_CHUNK = 32768
+_POLL = 0.05
+
+# What goes wrong is raised with what to do; paramiko's own log repeats it with tracebacks.
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+
+
+@dataclass(frozen=True, slots=True)
+class HostKey:
+    """A host's public key: `type` as in known_hosts, `blob` the decoded base64."""
+
+    type: str
+    blob: bytes
+
+    @classmethod
+    def parse(cls, line: str) -> HostKey:
+        """From `type base64 [comment]`, as Host.host_key and a public key file hold it. Raises ValueError."""
+        words = line.split()
+        if len(words) < 2:
+            raise ValueError("host key: expected its type and its base64 text, as in known_hosts")
+        try:
+            return cls(words[0], base64.b64decode(words[1], validate=True))
+        except binascii.Error as error:
+            raise ValueError(f"host key: not base64: {error}") from None
+
+    @classmethod
+    def of(cls, key: paramiko.PKey) -> HostKey:
+        return cls(key.get_name(), key.asbytes())
+
+    @property
+    def line(self) -> str:
+        return f"{self.type} {base64.b64encode(self.blob).decode()}"
+
+    @property
+    def fingerprint(self) -> str:
+        """As `ssh-keygen -l` shows it: SHA256: and base64 without padding."""
+        return "SHA256:" + base64.b64encode(hashlib.sha256(self.blob).digest()).decode().rstrip("=")
+
+
+def scan_host_key(address: str, port: int = 22, timeout: float = CONNECT_SECONDS) -> HostKey:
+    """The key a host shows, for a person to compare before it is pinned, without logging in. Raises HostUnavailable."""
+    transport = _handshake(address, port, timeout, None)
+    try:
+        return HostKey.of(transport.get_remote_server_key())
+    finally:
+        transport.close()
+
+
+class SSHConnection:
+    """One host over SSH, logged in with the worker's key, its host key pinned exactly.
+
+    `become`: words put before every command where the user is not root, for example `("sudo", "-n")`.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        port: int,
+        username: str,
+        host_key: str,
+        key: paramiko.PKey | Callable[[], paramiko.PKey],
+        *,
+        become: Sequence[str] = (),
+        connect_timeout: float = CONNECT_SECONDS,
+    ) -> None:
+        self.address, self.port, self.username = address, port, username
+        self.become = tuple(become)
+        self.connect_timeout = connect_timeout
+        self._host_key = host_key
+        self._key = key
+        self._transport: _Transport | None = None
+        self._lock = threading.Lock()
+        self._channels = threading.BoundedSemaphore(CHANNELS)
+
+    @property
+    def place(self) -> str:
+        """For messages: `root@192.0.2.2`, with the port where it is not 22."""
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{self.username}@{host}" + (f":{self.port}" if self.port != 22 else "")
+
+    def run(
+        self,
+        pipeline: Pipeline,
+        *,
+        timeout: float,
+        on_output: OnOutput | None = None,
+        limit: int = OUTPUT_LIMIT,
+    ) -> Result:
+        text = sh.remote_string((*self.become, *sh.argv_of(pipeline)))
+        return self._run(text, pipeline.stdin, timeout, Output(limit, on_output))
+
+    def close(self) -> None:
+        with self._lock:
+            self._drop()
+
+    def forget(self) -> None:
+        """After a fork: let go of the parent's connection without a word to the host."""
+        self._lock = threading.Lock()
+        self._channels = threading.BoundedSemaphore(CHANNELS)
+        self._transport = None
+
+    def _run(self, text: str, stdin: bytes, timeout: float, output: Output) -> Result:
+        deadline = time.monotonic() + timeout
+        with self._free_channel(deadline, timeout), self._channel() as channel:
+            try:
+                channel.exec_command(text)
+            except (paramiko.SSHException, EOFError, OSError) as error:
+                raise self._not_executed(channel, error) from None
+            exchange = _Exchange(channel, stdin, output)
+            try:
+                exchange.until_exit(deadline)
+            except TimeoutError:
+                partial = Result(-1, bytes(output.stdout), bytes(output.stderr), output.truncated)
+                raise CommandTimeout(timeout, partial) from None
+            except (paramiko.SSHException, EOFError, OSError):
+                raise self._lost() from None
+            return self._result(channel, output)
+
+    def _result(self, channel: Channel, output: Output) -> Result:
+        rc = channel.exit_status
+        if rc < 0:
+            number = _signal_number(getattr(channel, "exit_signal", None))
+            if number is None:
+                raise self._lost()
+            rc = 128 + number
+        return Result(rc, bytes(output.stdout), bytes(output.stderr), output.truncated)
+
+    @contextlib.contextmanager
+    def _free_channel(self, deadline: float, timeout: float) -> Iterator[None]:
+        if not self._channels.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise CommandTimeout(timeout, Result(-1, b"", b"not started: all channels of the connection are in use\n"))
+        try:
+            yield
+        finally:
+            self._channels.release()
+
+    @contextlib.contextmanager
+    def _channel(self) -> Iterator[Channel]:
+        channel = self._open()
+        try:
+            yield channel
+        finally:
+            with contextlib.suppress(Exception):
+                channel.close()
+
+    def _open(self) -> Channel:
+        """A channel; on a kept connection that turns out dead, a new connection once: nothing has been sent yet."""
+        transport, kept = self._connected()
+        try:
+            return transport.open_session(timeout=self.connect_timeout)
+        except paramiko.ChannelException as error:
+            raise self._refused(error) from None
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            self._discard(transport)
+            if not kept:
+                raise HostUnavailable(
+                    Unavailable.LOST, f"{self.place}: connection lost before the command was sent: {error}"
+                ) from None
+        transport, _ = self._connected()
+        try:
+            return transport.open_session(timeout=self.connect_timeout)
+        except paramiko.ChannelException as error:
+            raise self._refused(error) from None
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            self._discard(transport)
+            raise HostUnavailable(
+                Unavailable.LOST, f"{self.place}: connection lost before the command was sent: {error}"
+            ) from None
+
+    def _connected(self) -> tuple[_Transport, bool]:
+        """The connection, and whether it was there before."""
+        with self._lock:
+            if self._transport is not None and self._transport.is_active():
+                return self._transport, True
+            self._drop()
+            self._transport = self._connect()
+            return self._transport, False
+
+    def _discard(self, transport: _Transport) -> None:
+        with self._lock:
+            if self._transport is transport:
+                self._drop()
+
+    def _drop(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+            self._transport = None
+
+    def _connect(self) -> _Transport:
+        pinned = self._pinned()
+        transport = _handshake(self.address, self.port, self.connect_timeout, pinned.type)
+        try:
+            self._check_host_key(pinned, HostKey.of(transport.get_remote_server_key()))
+            self._log_in(transport)
+            transport.set_keepalive(KEEPALIVE_SECONDS)
+            if self.become:
+                self._check_root(transport)
+        except BaseException:
+            transport.close()
+            raise
+        return transport
+
+    def _pinned(self) -> HostKey:
+        try:
+            return HostKey.parse(self._host_key)
+        except ValueError as error:
+            raise HostUnavailable(
+                Unavailable.HOST_KEY, f"{self.place}: no host key is pinned ({error}): compare and pin it first"
+            ) from None
+
+    def _check_host_key(self, pinned: HostKey, shown: HostKey) -> None:
+        if shown == pinned:
+            return
+        raise HostUnavailable(
+            Unavailable.HOST_KEY,
+            f"{self.place}: the host key differs. Pinned: {pinned.type} {pinned.fingerprint}. "
+            f"Shown now: {shown.type} {shown.fingerprint}. If the host was installed anew, compare and pin the new "
+            "key; otherwise somebody else answers for it. Nothing was sent.",
+        )
+
+    def _log_in(self, transport: _Transport) -> None:
+        try:
+            key = self._key() if callable(self._key) else self._key
+        except Exception as error:
+            raise HostUnavailable(Unavailable.AUTHENTICATION, f"{self.place}: {error}") from error
+        transport.auth_timeout = self.connect_timeout
+        try:
+            transport.auth_publickey(self.username, key)
+        except paramiko.AuthenticationException as error:
+            raise self._login_refused(HostKey.of(key), error) from None
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            raise HostUnavailable(Unavailable.LOST, f"{self.place}: connection lost during login: {error}") from None
+
+    def _login_refused(self, key: HostKey, error: paramiko.AuthenticationException) -> HostUnavailable:
+        advice = f"Is the worker's key ({key.fingerprint}) in {self.username}'s ~/.ssh/authorized_keys?"
+        if self.username == "root":
+            advice += " FreeBSD's sshd refuses root unless sshd_config says `PermitRootLogin prohibit-password`."
+        if isinstance(error, paramiko.BadAuthenticationType):
+            advice = (
+                f"It accepts {', '.join(error.allowed_types)} only: let sshd_config say `PubkeyAuthentication yes`."
+            )
+        return HostUnavailable(Unavailable.AUTHENTICATION, f"{self.place}: login refused. {advice}")
+
+    def _check_root(self, transport: _Transport) -> None:
+        """That `become` works without a password, once a connection: better here than in the middle of a plan."""
+        output = Output(4096)
+        channel = transport.open_session(timeout=self.connect_timeout)
+        try:
+            channel.exec_command(sh.remote_string((*self.become, "id", "-u")))
+            _Exchange(channel, b"", output).until_exit(time.monotonic() + self.connect_timeout)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            raise HostUnavailable(Unavailable.PERMISSION, f"{self.place}: {error}") from None
+        finally:
+            channel.close()
+        if channel.exit_status != 0 or output.stdout.strip() != b"0":
+            said = bytes(output.stderr).decode("utf-8", "replace").strip()
+            raise HostUnavailable(
+                Unavailable.PERMISSION,
+                f"{self.place}: `{' '.join(self.become)}` does not make this user root"
+                + (f": {said}" if said else "")
+                + ". Allow it without a password, or log in as root.",
+            )
+
+    def _refused(self, error: paramiko.ChannelException) -> HostUnavailable:
+        return HostUnavailable(
+            Unavailable.PERMISSION,
+            f"{self.place}: sshd refused a session ({error.text}). Too many at once (MaxSessions), or this key may not "
+            "run commands (authorized_keys, ForceCommand)?",
+        )
+
+    def _not_executed(self, channel: Channel, error: BaseException) -> HostUnavailable:
+        transport = channel.get_transport()
+        if transport is not None and transport.is_active():
+            return HostUnavailable(
+                Unavailable.PERMISSION, f"{self.place}: sshd refused to run a command: {error or 'no reason given'}"
+            )
+        return self._lost()
+
+    def _lost(self) -> HostUnavailable:
+        return HostUnavailable(
+            Unavailable.LOST, f"{self.place}: connection lost while a command ran; it may still be running there"
+        )
+
+
+class _Transport(paramiko.Transport):
+    """paramiko drops `exit-signal` (RFC 4254, 6.10), without which a death by signal looks like a lost connection."""
+
+    @staticmethod
+    def _request(channel: Channel, message: Message) -> None:
+        start = message.packet.tell()
+        if message.get_text() == "exit-signal":
+            message.get_boolean()
+            channel.exit_signal = message.get_text()  # type: ignore[attr-defined]
+            channel.status_event.set()
+            return
+        message.packet.seek(start)
+        channel._handle_request(message)  # type: ignore[attr-defined]
+
+    _channel_handler_table: ClassVar[dict[int, Any]] = {
+        **paramiko.Transport._channel_handler_table,  # type: ignore[attr-defined]
+        MSG_CHANNEL_REQUEST: _request.__func__,  # type: ignore[attr-defined]
+    }
+
+
+class _Exchange:
+    """Feeds and reads one channel until the command's exit status is there."""
+
+    def __init__(self, channel: Channel, stdin: bytes, output: Output) -> None:
+        self.channel = channel
+        self.pending = memoryview(stdin)
+        self.output = output
+        self.wake = threading.Event()
+        channel.settimeout(0.0)
+        channel.in_buffer.set_event(self.wake)
+        channel.in_stderr_buffer.set_event(self.wake)
+        self.stdin_open = True
+
+    def until_exit(self, deadline: float) -> None:
+        """Until the exit status is there and the output at its end, or held by a daemon. Raises TimeoutError."""
+        exited_at = last_output = 0.0
+        while True:
+            moved = self._read()
+            moved = self._write() or moved
+            now = time.monotonic()
+            if moved:
+                last_output = now
+            if not exited_at and self.channel.status_event.is_set():
+                exited_at = last_output = now
+            if exited_at and (self._at_end() or now - last_output > GRACE or now - exited_at > GRACE_LIMIT):
+                self._read()
+                return
+            if not exited_at and now >= deadline:
+                raise TimeoutError
+            if not moved:
+                self._wait(min(_POLL, max(0.001, deadline - now) if not exited_at else _POLL))
+
+    def _at_end(self) -> bool:
+        return bool(self.channel.eof_received or self.channel.closed)
+
+    def _wait(self, seconds: float) -> None:
+        if self._at_end():
+            # The buffers' event stays set after end of file; only the status can still come.
+            self.channel.status_event.wait(seconds)
+        elif self.pending:
+            self.wake.wait(min(seconds, 0.005))
+        else:
+            self.wake.wait(seconds)
+
+    def _read(self) -> bool:
+        moved = False
+        while self.channel.recv_ready():
+            self.output.out(self.channel.recv(_CHUNK))
+            moved = True
+        while self.channel.recv_stderr_ready():
+            self.output.err(self.channel.recv_stderr(_CHUNK))
+            moved = True
+        return moved
+
+    def _write(self) -> bool:
+        moved = False
+        if self.channel.closed or self.channel.status_event.is_set():
+            return False
+        if self.pending and self.channel.send_ready():
+            with contextlib.suppress(TimeoutError):
+                self.pending = self.pending[self.channel.send(bytes(self.pending[:_CHUNK])) :]
+                moved = True
+        if self.stdin_open and not self.pending:
+            self.stdin_open = False
+            self.channel.shutdown_write()
+        return moved
+
+
+def _handshake(address: str, port: int, timeout: float, key_type: str | None) -> _Transport:
+    """Connect and exchange keys, asking for a host key of the type that is pinned. Raises HostUnavailable."""
+    place = f"{address}, port {port}"
+    sock = _connect_tcp(address, port, timeout)
+    try:
+        transport = _Transport(sock)
+    except BaseException:
+        sock.close()
+        raise
+    transport.daemon = True
+    transport.banner_timeout = transport.handshake_timeout = timeout + 5
+    if key_type is not None:
+        _prefer_key_type(transport, key_type)
+    negotiated = threading.Event()
+    transport.start_client(event=negotiated)
+    negotiated.wait(timeout)
+    error = transport.get_exception()
+    if negotiated.is_set() and transport.is_active() and error is None:
+        return transport
+    transport.close()
+    if not negotiated.is_set():
+        raise HostUnavailable(Unavailable.TIMED_OUT, f"{place}: connected, but no SSH answer in {timeout:g} s")
+    raise HostUnavailable(Unavailable.UNREACHABLE, f"{place}: no SSH session: {error or 'the host hung up'}")
+
+
+def _connect_tcp(address: str, port: int, timeout: float) -> socket.socket:
+    place = f"{address}, port {port}"
+    try:
+        sock = socket.create_connection((address, port), timeout)
+    except socket.gaierror as error:
+        raise HostUnavailable(Unavailable.UNKNOWN_NAME, f"{address}: no such host name: {error.strerror}") from None
+    except ConnectionRefusedError:
+        raise HostUnavailable(
+            Unavailable.REFUSED, f"{place}: refused. Is sshd running and not kept off by a firewall?"
+        ) from None
+    except TimeoutError:
+        raise HostUnavailable(Unavailable.TIMED_OUT, f"{place}: no answer in {timeout:g} s") from None
+    except OSError as error:
+        words = {errno.EHOSTUNREACH: "no route to it", errno.ENETUNREACH: "no route to its network"}
+        raise HostUnavailable(
+            Unavailable.UNREACHABLE, f"{place}: {words.get(error.errno or 0, error.strerror or str(error))}"
+        ) from None
+    _keep_alive(sock)
+    return sock
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    """Let the kernel notice a host that is gone, within about a minute."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 4), ("TCP_USER_TIMEOUT", 60_000)):
+        option = getattr(socket, name, None)
+        if option is not None:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def _prefer_key_type(transport: _Transport, key_type: str) -> None:
+    """The pinned type first, the others after it: a host that has another key only is then shown with it."""
+    options = transport.get_security_options()
+    same = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")}.get(key_type, (key_type,))
+    known = tuple(options.key_types)
+    wanted = tuple(name for name in same if name in known)
+    options.key_types = (*wanted, *(name for name in known if name not in wanted))
+
+
+def _signal_number(name: str | None) -> int | None:
+    """From `KILL`, as RFC 4254 writes it. A signal this machine has no number for counts as KILL."""
+    if name is None:
+        return None
+    found = getattr(signal, f"SIG{name.partition('@')[0]}", signal.SIGKILL)
+    return int(found)
