@@ -95,6 +95,7 @@ class Pool(models.Model):
     available = models.BigIntegerField(default=0)
     snapshots = models.BigIntegerField(default=0)
     reserve = models.BigIntegerField(default=0)
+    """Held back by an unmounted dataset's `reservation`: it counts as used in zpool's and zfs's numbers."""
     health = models.CharField(max_length=20, default="UNKNOWN")
 
     class Meta:
@@ -105,7 +106,31 @@ class Pool(models.Model):
         return self.name
 
     @property
+    def total(self) -> int:
+        """Bytes in all, the reserve too."""
+        return self.used + self.available
+
+    @property
     def percent(self) -> int:
-        """How full, of what data may use: used ÷ (used + available)."""
-        total = self.used + self.available
-        return round(100 * self.used / total) if total else 0
+        """How full, of what data may use."""
+        return self._share(self.used - self.reserve, self.total - self.reserve)
+
+    @property
+    def data_share(self) -> int:
+        return self._share(self.used - self.snapshots - self.reserve)
+
+    @property
+    def snapshot_share(self) -> int:
+        return self._share(self.snapshots)
+
+    @property
+    def reserve_share(self) -> int:
+        return self._share(self.reserve)
+
+    @property
+    def reserve_start(self) -> int:
+        return 100 - self.reserve_share
+
+    def _share(self, part: int, whole: int | None = None) -> int:
+        whole = self.total if whole is None else whole
+        return max(0, min(100, round(100 * part / whole))) if whole > 0 else 0

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django import template
+from django.templatetags.static import static
+from django.utils import timezone
+from django.utils.html import format_html
+
+from jails import policy
+
+register = template.Library()
+
+STATES = {
+    # word of a jail, host, operation or step → (icon, colour, word shown)
+    "running": ("player-play", "green", "running"),
+    "up": ("circle-check", "green", "up"),
+    "done": ("circle-check", "green", "done"),
+    "ready": ("circle-check", "green", "ready"),
+    "ONLINE": ("circle-check", "green", "online"),
+    "skipped": ("check", "secondary", "was so already"),
+    "stopped": ("player-stop", "secondary", "stopped"),
+    "pending": ("circle-dashed", "secondary", "waiting"),
+    "draft": ("circle-dashed", "secondary", "draft"),
+    "queued": ("clock", "blue", "waiting"),
+    "new": ("circle-dashed", "blue", "not seen yet"),
+    "undoing": ("arrow-back-up", "yellow", "rolling back"),
+    "undone": ("arrow-back-up", "secondary", "undone"),
+    "kept": ("minus", "secondary", "not undone"),
+    "dying": ("clock", "yellow", "dying"),
+    "stale": ("alert-triangle", "yellow", "the host has changed"),
+    "cancelled": ("ban", "secondary", "cancelled, undone"),
+    "discarded": ("ban", "secondary", "discarded"),
+    "failed": ("circle-x", "red", "failed"),
+    "refused": ("ban", "red", "refused"),
+    "stuck": ("alert-triangle", "red", "needs attention"),
+    "missing": ("help-circle", "red", "missing on the host"),
+    "unavailable": ("plug-connected-x", "red", "does not answer"),
+}
+
+
+@register.simple_tag
+def icon(name: str, css: str = "") -> str:
+    return format_html(
+        '<svg class="icon {}" aria-hidden="true"><use href="{}#{}"></use></svg>', css, static("vendor/icons.svg"), name
+    )
+
+
+@register.simple_tag
+def state(value: str, since: Any = None) -> str:
+    """A state by shape, colour and word."""
+    name, colour, word = STATES.get(str(value), ("help-circle", "secondary", str(value).lower()))
+    mark = icon(name)
+    if since:
+        return format_html('<span class="state state-{}">{}{} {}</span>', colour, mark, word, ago(since))
+    return format_html('<span class="state state-{}">{}{}</span>', colour, mark, word)
+
+
+@register.simple_tag
+def state_mark(value: str) -> str:
+    """The state without its word to see, for dense lists; the word is there for screen readers and on hover."""
+    name, colour, word = STATES.get(str(value), ("help-circle", "secondary", str(value).lower()))
+    return format_html(
+        '<span class="state-mark state-{}" title="{}">{}<span class="visually-hidden">{}</span></span>',
+        colour,
+        word,
+        icon(name),
+        word,
+    )
+
+
+@register.filter
+def bytes_iec(value: Any) -> str:
+    """2 254 857 830 → `2.1 GiB`, exact on hover."""
+    if value in (None, ""):
+        return "–"
+    return format_html('<span class="number" title="{} bytes">{}</span>', f"{int(value):,}", iec(int(value)))
+
+
+def iec(value: int) -> str:
+    size = float(value)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
+        if abs(size) < 1024 or unit == "PiB":
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
+        size /= 1024
+    raise AssertionError("unreachable")
+
+
+@register.filter
+def ago(value: Any) -> str:
+    """A relative time, exact on hover; static/js/panel.js keeps it fresh in the viewer's zone."""
+    if not value:
+        return "never"
+    return format_html(
+        '<time datetime="{}" title="{} UTC" data-relative>{}</time>',
+        value.isoformat(),
+        value.strftime("%Y-%m-%d %H:%M:%S"),
+        relative(timezone.now() - value),
+    )
+
+
+def relative(age: timedelta) -> str:
+    seconds = int(age.total_seconds())
+    if seconds < 0:
+        return "in " + _span(-seconds)
+    if seconds < 10:
+        return "just now"
+    return _span(seconds) + " ago"
+
+
+def _span(seconds: int) -> str:
+    for length, unit in ((86400 * 365, "y"), (86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
+
+
+@register.filter
+def duration(value: Any) -> str:
+    """A timedelta or seconds: `4.2 s`, `3 min 10 s`."""
+    if value is None:
+        return ""
+    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds) // 60} min {int(seconds) % 60} s"
+
+
+@register.simple_tag
+def copyable(text: Any, css: str = "") -> str:
+    """Something technical in monospace with a button that copies it."""
+    return format_html(
+        '<span class="copyable {}"><code>{}</code>'
+        '<button type="button" class="btn btn-icon btn-ghost-secondary btn-copy" data-copy="{}" aria-label="Copy {}">'
+        "{}</button></span>",
+        css,
+        text,
+        text,
+        text,
+        icon("copy"),
+    )
+
+
+@register.simple_tag(takes_context=True)
+def can(context: Any, action: str, thing: Any = None) -> bool:
+    """{% can "jail.power" jail as may %}"""
+    return policy.allowed(context["request"].user, action, thing)
+
+
+@register.simple_tag(takes_context=True)
+def current(context: Any, *names: str) -> str:
+    """`aria-current` for a link of the tree, when the page's address has one of these names."""
+    match = context["request"].resolver_match
+    return format_html('aria-current="page"') if match and match.url_name in names else ""
+
+
+@register.filter
+def diff_lines(text: str) -> list[tuple[str, str]]:
+    """A unified diff as (css class, line) pairs."""
+    kinds = {"+": "add", "-": "del", "@": "hunk"}
+    return [
+        ("meta" if line.startswith(("+++", "---")) else kinds.get(line[:1], "same"), line)
+        for line in (text or "").splitlines()
+    ]
+
+
+@register.inclusion_tag("panel/_field.html")
+def field(bound: Any, prefix: str = "", suffix: str = "") -> dict[str, Any]:
+    """A form field with its label, help and errors, wired for screen readers."""
+    widget = bound.field.widget
+    css = "form-control"
+    if widget.__class__.__name__ in ("Select", "SelectMultiple", "NullBooleanSelect"):
+        css = "form-select"
+    kind = widget.__class__.__name__
+    attrs = {"class": "form-check-input" if kind in ("CheckboxInput", "RadioSelect") else css}
+    if bound.errors:
+        attrs["class"] += " is-invalid"
+    rendered = (
+        bound
+        if kind in ("RadioSelect", "CheckboxSelectMultiple")
+        else bound.as_widget(
+            attrs={**widget.attrs, **attrs, "class": f"{widget.attrs.get('class', '')} {attrs['class']}".strip()}
+        )
+    )
+    return {"field": bound, "widget": rendered, "kind": kind, "prefix": prefix, "suffix": suffix}

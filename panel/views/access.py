@@ -1,0 +1,46 @@
+"""What every view starts with: who is asking, for what, and may they."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.db.models import Model, QuerySet
+from django.http import Http404, HttpRequest
+
+from jails import audit, policy
+
+
+def find(request: HttpRequest, rows: type[Model] | QuerySet[Any], action: str, **lookup: Any) -> Any:
+    """The one thing the look-up names, for `action`.
+
+    404 when the person may not even know of it, as when it does not exist; 403 when they see it but may not do that.
+    """
+    thing = policy.visible(request.user, rows).filter(**lookup).first()
+    if thing is None:
+        raise Http404
+    if not policy.allowed(request.user, action, thing):
+        refuse(request, action, thing)
+    return thing
+
+
+def require(request: HttpRequest, action: str) -> None:
+    """For what is about no one thing. To tenants such pages do not exist."""
+    if policy.allowed(request.user, action):
+        return
+    if not policy.allowed(request.user, "panel.overview"):
+        raise Http404
+    refuse(request, action)
+
+
+def refuse(request: HttpRequest, action: str, thing: Any = None) -> None:
+    """Write the refusal into the log and answer 403."""
+    with transaction.atomic():
+        audit.record(action, actor=request.user, obj=thing, outcome="refused", source=source(request))
+    raise PermissionDenied
+
+
+def source(request: HttpRequest) -> str:
+    """Where the request came from, as the log has it: the address behind trusted proxies."""
+    return request.META.get("REMOTE_ADDR", "")

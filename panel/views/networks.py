@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.db import IntegrityError, transaction
+from django.db.models import Count
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from jails import audit, policy
+from jails.models import Address, Host, Network, ObservedAddress
+from panel.forms.networks import NetworkForm
+from panel.views.access import find, require, source
+
+
+@require_safe
+@login_required
+def index(request: HttpRequest) -> HttpResponse:
+    require(request, "network.view")
+    networks = policy.visible(request.user, Network).select_related("host").annotate(given=Count("addresses"))
+    addresses = policy.visible(request.user, Address).select_related("network", "jail", "jail__host")
+    context = {"networks": networks, "addresses": addresses[:500], "conflicts": conflicts(request)}
+    return render(request, "panel/networks.html", context)
+
+
+def conflicts(request: HttpRequest) -> list[dict[str, object]]:
+    """Addresses seen more than once, with where: on one host, or on hosts that share a network."""
+    seen: dict[str, list[ObservedAddress]] = {}
+    rows = ObservedAddress.objects.filter(host__in=policy.visible(request.user, Host)).select_related("host")
+    repeated = rows.values("ip").annotate(n=Count("pk")).filter(n__gt=1).values("ip")
+    for row in rows.filter(ip__in=repeated).exclude(interface__startswith="lo"):
+        seen.setdefault(row.ip, []).append(row)
+    return [{"ip": ip, "places": places} for ip, places in seen.items() if len(places) > 1]
+
+
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def add(request: HttpRequest) -> HttpResponse:
+    require(request, "network.add")
+    form = NetworkForm(request.POST or None)
+    if request.method == "POST" and form.is_valid() and _save(request, form):
+        return redirect("networks")
+    return render(request, "panel/network_form.html", {"form": form}, status=422 if form.errors else 200)
+
+
+def _save(request: HttpRequest, form: NetworkForm) -> bool:
+    try:
+        with transaction.atomic():
+            network = form.save()
+            audit.record(
+                "network.add", actor=request.user, obj=network, after={"cidr": network.cidr}, source=source(request)
+            )
+    except IntegrityError:
+        form.add_error(None, "Somebody has just added a network of that name or with these addresses.")
+        return False
+    return True
+
+
+@require_POST
+@login_required
+def remove(request: HttpRequest, pk: int) -> HttpResponse:
+    network = find(request, Network, "network.remove", pk=pk)
+    if network.addresses.exists():
+        messages.error(request, f"{network} still has addresses in use. Destroy or change their jails first.")
+        return redirect("networks")
+    with transaction.atomic():
+        identity = network.pk
+        network.delete()
+        network.pk = identity
+        audit.record(
+            "network.remove", actor=request.user, obj=network, before={"cidr": network.cidr}, source=source(request)
+        )
+    return redirect("networks")

@@ -1,0 +1,117 @@
+// Comfort only: every form and link works without this file.
+(() => {
+  const on = (event, selector, handler) =>
+    document.addEventListener(event, (e) => {
+      const target = e.target instanceof Element ? e.target.closest(selector) : null;
+      if (target) handler(e, target);
+    });
+
+  // Search: / or Ctrl-K
+  const search = () => document.querySelector("[data-search]");
+  const results = () => document.getElementById("search-results");
+  document.addEventListener("keydown", (e) => {
+    const typing = e.target.matches?.("input, textarea, select, [contenteditable]");
+    if ((e.key === "/" && !typing && !e.metaKey && !e.ctrlKey) || (e.key === "k" && (e.ctrlKey || e.metaKey))) {
+      e.preventDefault();
+      search()?.focus();
+      search()?.select();
+    }
+    if (e.key === "Escape") {
+      results()?.replaceChildren();
+      document.querySelectorAll("details.menu[open]").forEach((menu) => {
+        menu.open = false;
+        menu.querySelector("summary")?.focus();
+      });
+    }
+    if ((e.key === "ArrowDown" || e.key === "ArrowUp") && e.target.closest?.(".shell-search")) {
+      const links = [...(results()?.querySelectorAll("a") ?? [])];
+      if (!links.length) return;
+      e.preventDefault();
+      const at = links.indexOf(document.activeElement) + (e.key === "ArrowDown" ? 1 : -1);
+      (links[at] ?? search()).focus();
+    }
+  });
+  document.addEventListener("click", (e) => {
+    if (!e.target.closest(".shell-search")) results()?.replaceChildren();
+    document.querySelectorAll("details.menu[open]").forEach((menu) => {
+      if (!menu.contains(e.target)) menu.open = false;
+    });
+  });
+
+  // The tree, a drawer on small screens
+  on("click", "[data-toggle-tree]", (e, button) => {
+    const open = document.body.classList.toggle("tree-open");
+    button.setAttribute("aria-expanded", String(open));
+  });
+
+  on("click", "[data-copy]", async (e, button) => {
+    await navigator.clipboard?.writeText(button.dataset.copy);
+    button.classList.add("copied");
+    setTimeout(() => button.classList.remove("copied"), 1200);
+  });
+
+  // Choosing rows of a list
+  const updateBulk = (form) => {
+    const boxes = [...form.querySelectorAll("input[name=jails]")];
+    const chosen = boxes.filter((box) => box.checked).length;
+    const bar = form.querySelector("[data-bulk-bar]");
+    if (bar) bar.classList.toggle("idle", chosen === 0);
+    const count = form.querySelector("[data-bulk-count]");
+    if (count) count.textContent = chosen ? `${chosen} selected` : "";
+    const all = form.querySelector("[data-select-all]");
+    if (all) {
+      all.checked = chosen > 0 && chosen === boxes.length;
+      all.indeterminate = chosen > 0 && chosen < boxes.length;
+    }
+  };
+  on("change", "[data-bulk] input[type=checkbox]", (e, box) => {
+    const form = box.closest("[data-bulk]");
+    if (box.matches("[data-select-all]"))
+      form.querySelectorAll("input[name=jails]").forEach((row) => (row.checked = box.checked));
+    updateBulk(form);
+  });
+
+  // Forms that submit as one chooses; the button is for those without JavaScript
+  on("change", "form[data-autosubmit] select, form[data-autosubmit] input", (e, input) => input.form.requestSubmit());
+
+  // Relative times in the viewer's zone
+  const units = [["year", 31536000], ["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+  const format = new Intl.RelativeTimeFormat("en", { numeric: "always", style: "short" });
+  const refreshTimes = (root = document) =>
+    root.querySelectorAll("time[data-relative]").forEach((time) => {
+      const at = new Date(time.dateTime);
+      const seconds = (at - Date.now()) / 1000;
+      const [unit, length] = units.find(([, size]) => Math.abs(seconds) >= size) ?? units.at(-1);
+      time.textContent = Math.abs(seconds) < 10 ? "just now" : format.format(Math.trunc(seconds / length), unit);
+      time.title = at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "long" });
+    });
+  refreshTimes();
+  setInterval(refreshTimes, 15000);
+  document.addEventListener("htmx:afterSettle", (e) => refreshTimes(e.target));
+
+  // An operation's output follows the running step until the reader scrolls away
+  let following = true;
+  addEventListener("wheel", () => (following = false), { passive: true });
+  addEventListener("touchmove", () => (following = false), { passive: true });
+  document.addEventListener("htmx:afterSettle", (e) => {
+    document.querySelectorAll("pre[data-follow]").forEach((pre) => (pre.scrollTop = pre.scrollHeight));
+    if (!following || !e.target.closest?.("[data-operation]")) return;
+    document.querySelector("[data-current-step]")?.scrollIntoView({ block: "nearest" });
+  });
+
+  // When the line is cut, the page says since when
+  const offline = () => document.querySelector("[data-offline]");
+  const setOffline = () => {
+    const banner = offline();
+    if (!banner?.hidden) return;
+    const since = banner.querySelector("[data-offline-since]");
+    since.textContent = new Date().toLocaleTimeString();
+    banner.hidden = false;
+  };
+  document.addEventListener("htmx:sendError", setOffline);
+  document.addEventListener("htmx:timeout", setOffline);
+  document.addEventListener("htmx:afterOnLoad", () => {
+    const banner = offline();
+    if (banner) banner.hidden = true;
+  });
+})();
