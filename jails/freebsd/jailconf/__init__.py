@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
+from jails.freebsd.jailconf.edit import Document, EditRefused, edit
 from jails.freebsd.jailconf.effective import Jail, resolve
 from jails.freebsd.jailconf.parser import Builder, Include, Problem, Stopped, read_into
+from jails.freebsd.jailconf.write import render_jail
 
-__all__ = ["Include", "Jail", "JailConf", "Problem", "read"]
+__all__ = ["Document", "EditRefused", "Include", "Jail", "JailConf", "Problem", "edit", "read", "render_jail"]
 
 
 @dataclass(frozen=True, slots=True)

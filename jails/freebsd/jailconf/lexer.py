@@ -91,6 +91,7 @@ class Lexer:
         self.complain = complain
         self.position = 0
         self.line = 1
+        self.comments: list[tuple[int, int]] = []
         self._joined = False
         self._in_string = False
 
@@ -111,6 +112,10 @@ class Lexer:
         self._advance(end)
         self._joined = False
         return None
+
+    def _skip_comment(self, end: int) -> Token | None:
+        self.comments.append((self.position, end))
+        return self._skip(end)
 
     def _token(self, kind: str, value: str, end: int) -> Token:
         start = self._advance(end)
@@ -141,7 +146,7 @@ class Lexer:
         if character in ",;={}":
             return self._reserved(at + 1)
         if character == "#" or text.startswith("//", at):
-            return self._skip(_end(_LINE, text, at))
+            return self._skip_comment(_end(_LINE, text, at))
         if text.startswith("/*", at):
             return self._comment()
         if text.startswith("+=", at):
@@ -191,7 +196,7 @@ class Lexer:
     def _comment(self) -> Token | None:
         end = self.text.find("*/", self.position + 2)
         if end >= 0:
-            return self._skip(end + 2)
+            return self._skip_comment(end + 2)
         return self._unterminated("comment", len(self.text))
 
     def _single(self) -> Token | None:

@@ -45,7 +45,7 @@ class Text:
 class Statement:
     """`name op values ;`: `op` is `=`, `+=`, "" for `name value`, or None without a value.
 
-    Offsets into the text of the file: the name, the end of the last value, and the place after the semicolon.
+    Offsets into the text of the file: the name, the first value, the end of the last, the place after the semicolon.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Statement:
     filename: str = ""
     column: int = 0
     op: str | None = None
+    value_start: int = 0
     values: list[Text] = field(default_factory=list)
     body_end: int = 0
     end: int = 0
@@ -179,6 +180,11 @@ class Parser:
         self._token: Token | None = None
         self._recovering = 0
 
+    @property
+    def comments(self) -> list[tuple[int, int]]:
+        """The places of all comments, (start, end)."""
+        return self._lexer.comments
+
     def parse(self) -> None:
         """Raises Stopped if the file has a fault, once all of them are noted."""
         accepted = self._run()
@@ -300,9 +306,9 @@ class Parser:
             case "param: name", [Statement() as statement]:
                 return statement
             case "param: name = value", [Statement() as statement, Token() as op, list() as items]:
-                return _with_values(statement, op.kind, items, end)
+                return _with_values(statement, op.kind, items, entries[2].start, end)
             case "param: name value", [Statement() as statement, list() as items]:
-                return _with_values(statement, "", items, end)
+                return _with_values(statement, "", items, entries[1].start, end)
             case "value: string", [Text() as text]:
                 return [text]
             case "value: value , string", [list() as items, _, Text() as text]:
@@ -341,8 +347,9 @@ class Parser:
         raise Stopped
 
 
-def _with_values(statement: Statement, op: str, items: list[Statement | Text], end: int) -> Statement:
+def _with_values(statement: Statement, op: str, items: list[Statement | Text], start: int, end: int) -> Statement:
     statement.op = op
+    statement.value_start = start
     statement.values = [item for item in items if isinstance(item, Text)]
     statement.body_end = end
     return statement
