@@ -7,11 +7,14 @@ import warnings
 from celery import Celery
 from celery.platforms import SecurityWarning
 from celery.signals import setup_logging
+from kombu.transport import TRANSPORT_ALIASES
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "panel.settings")
 
 # A worker of a local host must be root; the warning is about pickled messages, and only JSON is accepted.
 warnings.filterwarnings("ignore", category=SecurityWarning)
+
+TRANSPORT_ALIASES["filesystem"] = "panel.broker:Transport"
 
 app = Celery("cellblock")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -8,7 +8,6 @@ import ctypes
 import fcntl
 import http.client
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -268,11 +267,7 @@ def main() -> int:
 
 
 def run(state: Path, listen: str, live_listen: str, url: str) -> None:
-    # The filesystem broker takes a message by moving it to TMPDIR: on one file system only one taker can succeed.
-    temporary = state / "tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(mode=0o700)
-    environment = os.environ | {"PYTHONUNBUFFERED": "1", "TMPDIR": str(temporary)}
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     prepare()
     processes = programs(listen, live_listen, state)
