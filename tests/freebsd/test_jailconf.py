@@ -133,6 +133,16 @@ def test_doubling_variables_fail_the_jail_before_they_fill_the_memory():
     assert read(text + "j { path = $v64; } k { }").jails[0].failed
 
 
+def test_a_variable_may_swallow_the_closing_quote():
+    """flex takes the longest match, so the quote behind two backslashes belongs to the name of the variable."""
+    assert read(r'j { path = "${\\"} x"; }').stderr == 'jail: j: path: variable "\\"" not found\n'
+
+
+def test_a_string_of_many_variables_is_scanned_once():
+    text = '$a = x; j { path = "' + "$a " * 2000 + '"; }'
+    assert values(text, "path") == ("x " * 2000,)
+
+
 def test_a_long_chain_of_variables_is_resolved():
     text = "".join(f"$v{n} = $v{n + 1};" for n in range(300)) + "$v300 = end;"
     assert values(text + "j { path = $v0; }", "path") == ("end",)

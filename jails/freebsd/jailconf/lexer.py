@@ -78,9 +78,10 @@ def _unescaped(match: re.Match[str]) -> str:
     return _CONTROL.get(other, other) if other else "\0"
 
 
-def first_variable(text: str) -> int:
-    """The offset of the first `$` that no backslash precedes, or -1."""
-    return next((match.start() for match in _ESCAPE_OR_DOLLAR.finditer(text) if match[0] == "$"), -1)
+def first_variable(text: str, start: int, end: int) -> int:
+    """The offset of the first `$` between two places that no backslash precedes, or -1."""
+    found = _ESCAPE_OR_DOLLAR.finditer(text, start, end)
+    return next((match.start() for match in found if match[0] == "$"), -1)
 
 
 class Lexer:
@@ -94,6 +95,7 @@ class Lexer:
         self.comments: list[tuple[int, int]] = []
         self._joined = False
         self._in_string = False
+        self._string_end = 0  # where the string ends that was seen last, so that each is scanned once
 
     def next(self) -> Token:
         """The next token; kind END at the end of the text, and for ever after it."""
@@ -172,8 +174,11 @@ class Lexer:
             return self._dollar(_BRACED_IN_STRING, _BRACED_IN_STRING_OPEN)
         if text[at] == "\\":
             return self._plain()
-        if match := _DOUBLE_REST.match(text, at):
-            return self._quoted(match.end(), opening=0)
+        if at >= self._string_end:
+            match = _DOUBLE_REST.match(text, at)
+            self._string_end = match.end() if match else at
+        if at < self._string_end:
+            return self._quoted(at, self._string_end)
         if match := _ATOM.match(text, at):
             return self._string(match[0], match.end())
         if text[at] in "*+/":
@@ -209,16 +214,16 @@ class Lexer:
         match = _DOUBLE.match(self.text, self.position)
         if match is None:
             return self._unterminated("string", _end(_DOUBLE_OPEN, self.text, self.position))
-        return self._quoted(match.end(), opening=1)
+        self._string_end = match.end()
+        return self._quoted(self.position + 1, match.end())
 
-    def _quoted(self, end: int, *, opening: int) -> Token:
-        start = self.position + opening
-        content = self.text[start : end - 1]
-        variable = first_variable(content)
+    def _quoted(self, start: int, end: int) -> Token:
+        """The text of a string up to its closing quote, just before `end`, or up to its first variable."""
+        variable = first_variable(self.text, start, end - 1)
         self._in_string = variable >= 0
         if variable < 0:
-            return self._string(unescape(content), end)
-        return self._string(unescape(content[:variable]), start + variable)
+            return self._string(unescape(self.text[start : end - 1]), end)
+        return self._string(unescape(self.text[start:variable]), variable)
 
     def _dollar(self, braced: re.Pattern[str], opened: re.Pattern[str]) -> Token | None:
         text, at = self.text, self.position
