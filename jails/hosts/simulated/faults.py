@@ -36,10 +36,7 @@ Fault = dict[str, Any]
 
 def add(host: Host, text: str) -> None:
     """Add a fault from its JSON, or take all away with `none`. ValueError says what is wrong with it."""
-    if text == "none":
-        faults = []
-    else:
-        faults = [*load(host), checked(json.loads(text))]
+    faults = [] if text == "none" else [*load(host), checked(json.loads(text))]
     with host.changing() as state:
         state["faults"] = faults
         state["dying"] = next((one["dying"] for one in reversed(faults) if "dying" in one), 0)

@@ -15,7 +15,7 @@ or run another tool in a transaction.
 
 Paths of the host are resolved by `locate`, through mounts and symbolic links, never out of DIR. A path inside a jail
 is located with the jail's path as `root`. A mount is a dict in `state["mounts"]`, oldest first:
-`{"id", "on" (id of the mount it covers), "dir", "source", "type", "options" (list), "backing" (folder relative to DIR)}`.
+`{"id", "on" (id of the mount it covers), "dir", "source", "type", "options" (list), "backing" (folder below DIR)}`.
 
 What an ordinary user cannot give a file (owner, mode, flags, a size that is only claimed) is kept in a file called
 META in the same directory, which travels with the tree and is hidden from all tools: `entries` lists without it.
@@ -307,7 +307,7 @@ class Host:
         return sorted(name for name in os.listdir(backing) if name != META)
 
     def metadata(self, backing: str | Path) -> dict[str, Any]:
-        """What is kept beside a file: `uid`, `gid`, `mode`, `flags` (list of names), `size` (claimed); {} for nothing."""
+        """What is kept beside a file: `uid`, `gid`, `mode`, `flags` (names), `size` (claimed); {} for nothing."""
         directory, name = _meta_place(backing)
         found: dict[str, Any] = _read_meta(directory).get(name, {})
         return found
