@@ -210,7 +210,7 @@ def undo_from_data(data: Mapping[str, Any]) -> Undo:
 
 def step_from_data(data: Mapping[str, Any]) -> Step:
     """The inverse of to_data for one step."""
-    values = dict(data)
+    values = {name: value for name, value in data.items() if name != "version"}
     values["action"] = action_from_data(data["action"])
     values["done_when"] = tuple(check_from_data(check) for check in data["done_when"])
     for name in ("undo", "again"):

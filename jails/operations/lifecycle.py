@@ -1,0 +1,192 @@
+"""What people do with an operation: plan it, confirm it, cancel it, try it again.
+
+Called by views and the API. Nothing here reaches a host: plans are made from the facts of the last refresh, and the
+worker makes them again. Refusals are `Refused`, with the field of the form, or PermissionDenied.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import PermissionDenied
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from jails import audit, policy
+from jails.models import Host, HostFactsRecord, Operation, User
+from jails.operations import kind, locks, queue
+from jails.operations.kind import Kind, Refused
+from jails.operations.step import Plan, plan_from_data, to_data
+
+if TYPE_CHECKING:
+    from jails.hosts.facts import HostFacts
+
+Status = Operation.Status
+
+
+def draft(
+    kind_name: str, parameters: Mapping[str, Any], *, host: Host, user: User, retry_of: Operation | None = None
+) -> Operation:
+    """A plan for somebody to confirm. Raises Refused, PermissionDenied, or LookupError for an unknown kind."""
+    wanted = kind.get(kind_name)
+    cleaned = wanted.clean(parameters)
+    operation = Operation(
+        id=uuid.uuid4(),
+        kind=wanted.name,
+        parameters=cleaned,
+        host=host,
+        host_name=host.name,
+        tenant=wanted.tenant(host, cleaned),
+        requested_by=user,
+        retry_of=retry_of,
+    )
+    _require(user, operation)
+    plan = _plan(operation, wanted)
+    jails = wanted.jails(host, cleaned)
+    operation.plan, operation.digest = to_data(plan), plan.digest()
+    operation.title = plan.title[:300]
+    operation.subject = ", ".join(jail.name for jail in jails)[:300]
+    with transaction.atomic():
+        operation.save(force_insert=True)
+        operation.jails.set(jails)
+    return operation
+
+
+def confirm(operation: Operation, digest: str, *, user: User, source: str = "") -> Operation:
+    """Queue a draft, bound to the plan that was seen. Of two at once one wins, the other is Refused."""
+    return _queue(operation, digest, Status.DRAFT, user, source)
+
+
+def accept_new_plan(operation: Operation, digest: str, *, user: User, source: str = "") -> Operation:
+    """Queue an operation whose host had changed, bound to the new plan."""
+    return _queue(operation, digest, Status.STALE, user, source)
+
+
+def _queue(operation: Operation, digest: str, expected: str, user: User, source: str) -> Operation:
+    with transaction.atomic():
+        row = _locked(operation)
+        if row.status != expected:
+            raise Refused(f"It was {row.get_status_display().lower()} already: look at it again.")
+        if not digest or digest != row.digest:
+            raise Refused("The plan has changed since it was shown: read the new one, then confirm it.")
+        if plan_from_data(row.plan).digest() != row.digest:
+            raise Refused("Its stored plan is damaged: plan it again.")
+        why = _why_not(user, row)
+        if not why:
+            _reserve(row)
+            row.status = Status.QUEUED
+            row.confirmed_by, row.confirmed_at, row.confirmed_digest = user, timezone.now(), digest
+            row.waiting_for = row.error = ""
+            row.save()
+            audit.record("operation.confirm", actor=user, operation=row, plan_digest=digest, source=source)
+            transaction.on_commit(lambda: queue.send(row))
+        else:
+            audit.record(
+                "operation.confirm",
+                actor=user,
+                outcome="refused",
+                operation=row,
+                plan_digest=digest,
+                detail=why,
+                source=source,
+            )
+    if why:
+        raise PermissionDenied(why)
+    return row
+
+
+def _reserve(operation: Operation) -> None:
+    try:
+        with transaction.atomic():
+            kind.get(operation.kind).reserve(operation)
+    except IntegrityError as error:
+        raise Refused(
+            "Somebody else has just taken a name or an address of this plan: plan it again with another one."
+        ) from error
+
+
+def cancel(operation: Operation, *, user: User, source: str = "") -> Operation:
+    """End what no worker has begun; have a running one stopped and rolled back before its next step.
+
+    Raises Refused when it has ended, PermissionDenied for who may not run such an operation.
+    """
+    with transaction.atomic():
+        row = _locked(operation)
+        _require(user, row)
+        if row.status not in (Status.QUEUED, Status.RUNNING):
+            raise Refused(f"It cannot be cancelled: {row.get_status_display().lower()}.")
+        if row.cancel_requested_at:
+            return row
+        row.cancel_requested_at, row.cancel_requested_by = timezone.now(), user
+        has_worker = row.lease_expires_at is not None and row.lease_expires_at > timezone.now()
+        if row.status == Status.QUEUED and not has_worker:
+            # A worker that still believes it has it must not: its token is no longer the one.
+            row.lease_token += 1
+            row.status, row.finished_at, row.waiting_for = Status.CANCELLED, timezone.now(), ""
+            _give_back(row)
+        row.save()
+        audit.record("operation.cancel", actor=user, operation=row, source=source)
+        transaction.on_commit(lambda: queue.send(row) if row.is_open else queue.wake(row.host_id, but=row.pk))
+    return row
+
+
+def discard(operation: Operation, *, user: User, source: str = "") -> Operation:
+    """Put away a plan that nobody will confirm: a draft, or one whose host has changed."""
+    with transaction.atomic():
+        row = _locked(operation)
+        if row.requested_by_id != user.pk:
+            _require(user, row)
+        if row.status not in (Status.DRAFT, Status.STALE):
+            raise Refused(f"Only a plan that is not confirmed can be discarded; it is {row.get_status_display()}.")
+        was_confirmed = row.status == Status.STALE
+        row.status, row.finished_at = Status.DISCARDED, timezone.now()
+        row.save()
+        if was_confirmed:
+            audit.record("operation.discard", actor=user, operation=row, source=source)
+    return row
+
+
+def retry(operation: Operation, *, user: User) -> Operation:
+    """The same wish planned anew, as a draft. Raises as `draft` does."""
+    if not operation.has_ended or operation.status == Status.DONE:
+        raise Refused("Only what has failed or was stopped can be tried again.")
+    if operation.host is None:
+        raise Refused(f"{operation.host_name} is no longer a host of this panel.")
+    return draft(operation.kind, operation.parameters, host=operation.host, user=user, retry_of=operation)
+
+
+def _plan(operation: Operation, wanted: Kind) -> Plan:
+    host = operation.host
+    assert host is not None
+    return wanted.plan(kind.Request(str(operation.pk), operation.parameters, host, facts_of(host), operation.tenant))
+
+
+def facts_of(host: Host) -> HostFacts:
+    """What the last refresh learned. Raises Refused for a host that has never answered."""
+    from jails.hosts.facts import HostFacts
+
+    record = HostFactsRecord.objects.filter(host=host).first()
+    if record is None:
+        raise Refused(f"{host.name} has not answered yet, so nothing can be planned there: refresh it first.")
+    return HostFacts.from_data(record.data)
+
+
+def _locked(operation: Operation) -> Operation:
+    return Operation.objects.select_for_update(of=("self",)).select_related("host", "tenant").get(pk=operation.pk)
+
+
+def _give_back(operation: Operation) -> None:
+    kind.get(operation.kind).release(operation)
+    locks.release(operation)
+
+
+def _why_not(user: User, operation: Operation) -> str:
+    return policy.why_not_operation(user, operation)
+
+
+def _require(user: User, operation: Operation) -> None:
+    why = _why_not(user, operation)
+    if why:
+        raise PermissionDenied(why)

@@ -1,0 +1,77 @@
+"""Locks on resources: what no two operations may change at once.
+
+An operation takes all it needs or nothing, in the order of their names, so that no two can wait for each other. A lock
+is a row and belongs to the operation, not to a worker: it outlives a worker that dies, and ends with the operation or,
+where it was taken for one step, with that step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.db import transaction
+
+from jails.models import Operation, ResourceLock
+
+
+class Held(Exception):
+    """Somebody else has one of the resources. `words` says who and what, for people."""
+
+    def __init__(self, holders: dict[str, Operation]) -> None:
+        self.holders = holders
+        resource, operation = next(iter(sorted(holders.items(), key=lambda item: item[0])))
+        self.words = f"“{operation.title}” to finish ({spoken(resource)})"
+        super().__init__(self.words)
+
+
+def spoken(resource: str) -> str:
+    """`host:3/jail:www1` as people say it: `jail www1`."""
+    return resource.partition("/")[2].replace(":", " ", 1) or resource
+
+
+def take(operation: Operation, resources: Iterable[str], *, step: int | None = None) -> None:
+    """All of them or none. What the operation has already it keeps as it has it. Raises Held.
+
+    Belongs into the transaction of a lease's write, so that a worker that lost the operation takes nothing.
+    """
+    wanted = sorted(set(resources))
+    if not wanted:
+        return
+    with transaction.atomic():
+        mine = set(ResourceLock.objects.filter(operation=operation).values_list("resource", flat=True))
+        missing = [resource for resource in wanted if resource not in mine]
+        rows = [ResourceLock(resource=resource, operation=operation, step=step) for resource in missing]
+        # Rows of others are skipped, after waiting for their transaction, in the same order everywhere.
+        ResourceLock.objects.bulk_create(rows, ignore_conflicts=True)
+        found = ResourceLock.objects.filter(resource__in=missing).exclude(operation=operation)
+        holders = {lock.resource: lock.operation for lock in found.select_related("operation")}
+        if holders:
+            raise Held(holders)
+
+
+def release(operation: Operation, *, step: int | None = None) -> int:
+    """Give back those of one step, or all. How many there were."""
+    rows = ResourceLock.objects.filter(operation=operation)
+    if step is not None:
+        rows = rows.filter(step=step)
+    return rows.delete()[0]
+
+
+def older_claim(operation: Operation, resources: Iterable[str]) -> Operation | None:
+    """An operation that was confirmed earlier, still waits on the same host and wants one of these: it goes first."""
+    wanted = set(resources)
+    if not wanted or operation.confirmed_at is None:
+        return None
+    waiting = Operation.objects.filter(
+        host=operation.host_id, status=Operation.Status.QUEUED, confirmed_at__lt=operation.confirmed_at
+    )
+    for other in waiting.order_by("confirmed_at"):
+        if wanted & set(_resources(other.plan)):
+            return other
+    return None
+
+
+def _resources(plan: object) -> list[str]:
+    """Of a plan as it is stored for display, which may hold anything."""
+    names = plan.get("resources") if isinstance(plan, dict) else None
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []

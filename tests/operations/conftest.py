@@ -1,0 +1,127 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import connection
+
+from jails.models.audit_triggers import drop_triggers, make_triggers
+from tests.operations import fakes
+
+
+@pytest.fixture
+def messages(monkeypatch):
+    """What would have been sent to workers: (task, argument, queue, countdown)."""
+    from jails.operations import queue
+
+    sent = []
+    monkeypatch.setattr(
+        queue,
+        "_send",
+        lambda task, argument, name, countdown=0: sent.append(
+            (task.name.rpartition(".")[2], argument, name, countdown)
+        ),
+    )
+    return sent
+
+
+@pytest.fixture
+def box(monkeypatch, tmp_path, messages):
+    """The kind `box`, known to the registry and the policy, with its locks in the test's folder."""
+    from jails import policy
+    from jails.operations import effects, kind, lifecycle
+
+    wanted = fakes.Box()
+    real = kind.get
+    monkeypatch.setattr(kind, "get", lambda name: wanted if name == "box" else real(name))
+    monkeypatch.setitem(policy.ACTIONS_OF_OPERATIONS, "box", "host.setup")
+    monkeypatch.setattr(lifecycle, "facts_of", lambda host: fakes.FakeFacts())
+    monkeypatch.setattr(effects, "LOCK_DIRECTORY", str(tmp_path / "locks"))
+    return wanted
+
+
+@pytest.fixture
+def root(tmp_path):
+    folder = tmp_path / "root"
+    folder.mkdir()
+    (folder / "old").write_text("old\n")
+    return folder
+
+
+@pytest.fixture
+def shell(tmp_path):
+    return fakes.ShellHost(tmp_path)
+
+
+@pytest.fixture
+def _triggers_back(django_db_setup, django_db_blocker):
+    yield
+    with django_db_blocker.unblock():
+        make_triggers(connection)
+
+
+@pytest.fixture
+def committed(_triggers_back, transactional_db):
+    """Really commit, for what other threads and processes must see. The log refuses to be emptied afterwards."""
+    yield
+    drop_triggers(connection)
+
+
+@pytest.fixture
+def host(db):
+    from jails.models import Host
+
+    return Host.objects.create(name="warden1", kind=Host.Kind.SIMULATED)
+
+
+@pytest.fixture
+def admin(db):
+    from jails.models import User
+
+    return User.objects.create_user("ada", role=User.Role.ADMINISTRATOR)
+
+
+@pytest.fixture
+def draft(box, host, admin, root):
+    from jails.operations import lifecycle
+
+    def make(**parameters):
+        return lifecycle.draft("box", {"root": str(root), **parameters}, host=host, user=admin)
+
+    return make
+
+
+@pytest.fixture
+def confirmed(draft, admin):
+    from jails.operations import lifecycle
+
+    def make(**parameters):
+        operation = draft(**parameters)
+        return lifecycle.confirm(operation, operation.digest, user=admin, source="192.0.2.9")
+
+    return make
+
+
+@pytest.fixture
+def run(shell):
+    """Run an operation once, as a worker would: quick to wait, with no thread."""
+    from jails.operations import engine
+
+    def go(operation, worker="w1", **options):
+        timing = {"heartbeat": 3600, "progress": 3600, "patience": 0.2, "poll": 0.02, "backoff": 0, "output": 0}
+        timing |= options.pop("timing", {})
+        arguments = {"connect": lambda host: shell, "gather": shell.gather, "timing": engine.Timing(**timing)}
+        outcome = engine.run(operation.pk, worker=worker, **(arguments | options))
+        operation.refresh_from_db()
+        return outcome
+
+    return go
+
+
+@pytest.fixture
+def abandon():
+    """Let the lease of an operation run out: its worker has died."""
+
+    def expire(operation):
+        past = datetime.now(UTC) - timedelta(minutes=5)
+        type(operation).objects.filter(pk=operation.pk).update(lease_expires_at=past)
+
+    return expire
