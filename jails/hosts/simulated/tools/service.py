@@ -1,0 +1,392 @@
+"""service(8) and the rc.d scripts behind it: rc.d/jail with its logic, others as daemons with a pid file.
+
+/bin/sh /etc/rc and /etc/rc.shutdown inside a jail end up here too (``rc_start`` and ``rc_shutdown``).
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from jails.hosts.simulated import prison, rcconf
+from jails.hosts.simulated.world import World
+
+PREFIXES = ("fast", "force", "one", "quiet", "quietone")
+# Base system daemons: name -> (command, arguments, pid file).
+DAEMONS = {
+    "cron": ("/usr/sbin/cron", "-s", "/var/run/cron.pid"),
+    "inetd": ("/usr/sbin/inetd", "-wW -C 60", "/var/run/inetd.pid"),
+    "ntpd": ("/usr/sbin/ntpd", "-p /var/db/ntp/ntpd.pid -c /etc/ntp.conf", "/var/db/ntp/ntpd.pid"),
+    "powerd": ("/usr/sbin/powerd", "", "/var/run/powerd.pid"),
+    "sendmail": ("/usr/sbin/sendmail", "-L sm-mta -bd -q30m", "/var/run/sendmail.pid"),
+    "sshd": ("/usr/sbin/sshd", "", "/var/run/sshd.pid"),
+    "syslogd": ("/usr/sbin/syslogd", "-s", "/var/run/syslog.pid"),
+}
+# Scripts that run once and leave nothing behind.
+ONCE = ("cleanvar", "devfs", "hostname", "ip6addrctl", "motd", "netif", "newsyslog", "pf", "pflog", "rctl", "routing")
+ORDER = ("ip6addrctl", "netif", "newsyslog", "syslogd", "sshd", "ntpd", "cron", "sendmail", "inetd", "powerd")
+LISTENS = {"sshd": ("tcp", 22), "sendmail": ("tcp", 25), "syslogd": ("udp", 514)}
+
+
+def main(caller: Any) -> int:
+    process = World(caller)
+    words = list(process.argv[1:])
+    jail = None
+    verbose = False
+    while words and words[0].startswith("-"):
+        word = words.pop(0)
+        if word == "-j" and words:
+            jail = words.pop(0)
+        elif word in ("-e", "-l", "-r", "-R"):
+            return _listing(process, word)
+        elif word == "-v":
+            verbose = True
+        else:
+            return _usage(process)
+    del verbose
+    if jail is not None:
+        return int(process.run(["jexec", "-l", jail, "/usr/sbin/service", *words]))
+    if len(words) < 2:
+        return _usage(process)
+    return script(process, words[0], words[1], words[2:])
+
+
+def _usage(process: Any) -> int:
+    process.err(
+        "Usage: service [-j <jail name or id>] -e\n"
+        "       service [-j <jail name or id>] -R\n"
+        "       service [-j <jail name or id>] [-v] -l | -r\n"
+        "       service [-j <jail name or id>] [-v] <rc.d script> start|stop|etc.\n"
+        "       service -h\n"
+    )
+    return 1
+
+
+def _read(process: Any) -> rcconf.Read:
+    def read(path: str) -> str | None:
+        try:
+            return process.read_text(path)  # type: ignore[no-any-return]
+        except OSError:
+            return None
+
+    return read
+
+
+def local_scripts(process: Any) -> list[str]:
+    try:
+        return sorted(process.listdir("/usr/local/etc/rc.d"))
+    except OSError:
+        return []
+
+
+def exists(process: Any, name: str) -> str | None:
+    """The path of a service's script, or None."""
+    if name in DAEMONS or name in ONCE or name == "jail":
+        return f"/etc/rc.d/{name}"
+    return f"/usr/local/etc/rc.d/{name}" if name in local_scripts(process) else None
+
+
+def enabled(variables: dict[str, str], name: str) -> bool:
+    if name == "sendmail":
+        return variables.get("sendmail_enable", "NO").upper() not in ("NO", "NONE")
+    return rcconf.yes(variables.get(f"{name}_enable", "NO"))
+
+
+def _listing(process: Any, option: str) -> int:
+    names = [*ORDER, *ONCE, "jail", *local_scripts(process)]
+    variables = rcconf.load(_read(process))
+    if option == "-e":
+        names = [name for name in dict.fromkeys(names) if enabled(variables, name) or name in ("netif",)]
+        process.out("".join(f"{exists(process, name)}\n" for name in names))
+    else:
+        process.out("".join(f"{name}\n" for name in sorted(set(names))))
+    return 0
+
+
+def script(process: Any, name: str, action: str, words: list[str]) -> int:
+    """``/etc/rc.d/NAME ACTION``."""
+    path = exists(process, name)
+    if path is None:
+        process.out(
+            f"{name} does not exist in /etc/rc.d or the local startup\n"
+            "directories (/usr/local/etc/rc.d), or is not executable\n"
+        )
+        return 1
+    prefix = next((p for p in sorted(PREFIXES, key=len, reverse=True) if action.startswith(p)), "")
+    verb = action[len(prefix) :]
+    variables = rcconf.load(_read(process), service=name)
+    if verb in ("start", "stop", "restart", "status", "reload") and not prefix and not enabled(variables, name):
+        process.out(
+            f"Cannot '{verb}' {name}. Set {name}_enable to YES in /etc/rc.conf or use 'one{verb}' instead of '{verb}'.\n"
+        )
+        return 0
+    if verb in ("enable", "disable", "enabled", "rcvar", "describe", "delete"):
+        return _common(process, name, verb, variables)
+    if name == "jail":
+        return _Jail(process, variables).do(verb, words, path)
+    if name in ONCE:
+        return _once(process, name, verb, path)
+    return _daemon(process, name, verb, variables, path)
+
+
+def _common(process: Any, name: str, verb: str, variables: dict[str, str]) -> int:
+    variable = f"{name}_enable"
+    if verb == "enabled":
+        return 0 if enabled(variables, name) else 1
+    if verb == "rcvar":
+        value = variables.get(variable, "NO")
+        title = "Manage system jails" if name == "jail" else ""
+        process.out(f'# {name}{" : " + title if title else ""}\n#\n{variable}="{value}"\n#   (default: "")\n\n')
+        return 0
+    if verb == "describe":
+        process.out("Manage system jails\n" if name == "jail" else f"{name}\n")
+        return 0
+    if verb == "delete":
+        return int(process.run(["sysrc", "-x", variable]))
+    value = "YES" if verb == "enable" else "NO"
+    status = process.run_quietly(["sysrc", f"{variable}={value}"])
+    process.out(f"{name} {verb}d in /etc/rc.conf\n")
+    return int(status)
+
+
+def _unknown(process: Any, path: str, verb: str, extra: str) -> int:
+    process.err(
+        f"{path}: unknown directive '{verb}'.\n"
+        f"Usage: {path} [fast|force|one|quiet](start|stop|restart|rcvar|enable|disable|delete|enabled|describe"
+        f"|extracommands{extra})\n"
+    )
+    return 1
+
+
+def _once(process: Any, name: str, verb: str, path: str) -> int:
+    if verb not in ("start", "stop", "restart", "reload", "check") or (name != "pf" and verb in ("reload", "check")):
+        return _unknown(process, path, verb, "")
+    if name == "pf" and verb != "stop" and process.stat("/etc/pf.conf") is None:
+        process.err("/etc/rc.d/pf: WARNING: /etc/pf.conf is not readable.\n")
+        return 1
+    if name == "pf":
+        process.out({"start": "Enabling pf.\n", "stop": "Disabling pf.\n"}.get(verb, "Reloading pf rules.\n"))
+        with process.host.changing() as state:
+            state.setdefault("pf", {})["enabled"] = verb != "stop"
+    return 0
+
+
+# -- Daemons -----------------------------------------------------------------------------------------------------
+
+
+def _pid_file(name: str) -> str:
+    return DAEMONS[name][2] if name in DAEMONS else f"/var/run/{name}.pid"
+
+
+def _running(process: Any, name: str) -> int | None:
+    return process.daemon_pid(name)  # type: ignore[no-any-return]
+
+
+def _daemon(process: Any, name: str, verb: str, variables: dict[str, str], path: str) -> int:
+    pid = _running(process, name)
+    if verb == "status":
+        process.out(f"{name} is running as pid {pid}.\n" if pid else f"{name} is not running.\n")
+        return 0 if pid else 1
+    if verb == "start":
+        return _start(process, name, variables, pid)
+    if verb == "stop":
+        return _stop(process, name, pid)
+    if verb in ("restart", "reload"):
+        if verb == "reload" and not pid:
+            process.err(f"{name} not running? (check {_pid_file(name)}).\n")
+            return 1
+        if verb == "restart":
+            _stop(process, name, pid)
+            return _start(process, name, variables, None)
+        return 0
+    return _unknown(process, path, verb, "|status|poll")
+
+
+def _start(process: Any, name: str, variables: dict[str, str], pid: int | None) -> int:
+    if pid:
+        process.err(f"{name} already running? (pid={pid}).\n")
+        return 1
+    command, arguments, _ = DAEMONS.get(name, (f"/usr/local/sbin/{name}", "", ""))
+    if process.jid and name in DAEMONS and process.stat(command) is None and process.stat("/usr/sbin") is None:
+        process.err(f"/etc/rc.d/{name}: WARNING: failed to start {name}\n")
+        return 1
+    process.out(f"Starting {name}.\n")
+    flags = variables.get(f"{name}_flags", arguments)
+    listens = LISTENS.get(name)
+    if name == "syslogd" and "-ss" in flags:
+        listens = None
+    pid = process.start_daemon(name, " ".join(filter(None, [command, flags])), listens)
+    process.write_text(_pid_file(name), f"{pid}\n")
+    return 0
+
+
+def _stop(process: Any, name: str, pid: int | None) -> int:
+    if not pid:
+        process.err(f"{name} not running? (check {_pid_file(name)}).\n")
+        return 1
+    process.out(f"Stopping {name}.\n")
+    process.stop_daemon(name)
+    process.out(f"Waiting for PIDS: {pid}.\n")
+    process.unlink(_pid_file(name))
+    return 0
+
+
+# -- rc.d/jail ---------------------------------------------------------------------------------------------------
+
+
+class _Jail:
+    def __init__(self, process: Any, variables: dict[str, str]) -> None:
+        self.process = process
+        self.variables = variables
+        self.conf = variables.get("jail_conf") or "/etc/jail.conf"
+
+    def do(self, verb: str, words: list[str], path: str) -> int:
+        named = bool(words)
+        names = words or self.variables.get("jail_list", "").split() or ["_ALL"]
+        if verb == "status":
+            return int(self.process.run(["jls", "-N"]))
+        if verb == "start":
+            return self._start(names)
+        reverse = rcconf.yes(self.variables.get("jail_reverse_stop", "NO")) and not named
+        if verb == "stop":
+            return self._stop(names, reverse)
+        if verb == "restart":
+            self._stop(names, reverse)
+            return self._start(names)
+        if verb == "config":
+            return self._config(names)
+        return _unknown(self.process, path, verb, "|config|console|status|status|poll")
+
+    def _conf_of(self, name: str) -> str | None:
+        variable = rcconf.variable_of(name)
+        candidates = [self.variables.get(f"jail_{variable}_conf") or f"/etc/jail.{name}.conf"]
+        if self.process.release_at_least(12, 2):
+            candidates.append(f"/etc/jail.conf.d/{name}.conf")
+        candidates.append(self.conf)
+        return next((path for path in candidates if self.process.stat(path) == "file"), None)
+
+    def _jid(self, name: str) -> int | None:
+        with self.process.host.reading() as state:
+            try:
+                return int(prison.get(state, name)["jid"])
+            except prison.JailError:
+                return None
+
+    def _usable(self, name: str) -> str | None:
+        conf = self._conf_of(name)
+        if conf is None:
+            self.process.err(
+                f"/etc/rc.d/jail: WARNING: Invalid configuration for {name} (no jail.conf, no hostname, or no path).  "
+                f"Jail {name} was ignored.\n"
+            )
+        return conf
+
+    def _flags(self, name: str) -> list[str]:
+        own = self.variables.get(f"jail_{rcconf.variable_of(name)}_flags")
+        return (own or self.variables.get("jail_flags", "")).split()
+
+    def _start(self, names: list[str]) -> int:
+        out = self.process.out
+        out("Starting jails:")
+        if names[0] == "_ALL":
+            status, text = self.process.captured(["jail", *self._flags(""), "-f", self.conf, "-c"])
+            if status == 0:
+                with self.process.host.reading() as state:
+                    running = [(row["name"], row["jid"]) for row in prison.all_prisons(state)]
+                for name, jid in running:
+                    out(f" {name}")
+                    self._remember(name, jid)
+            else:
+                out(text)
+            out(".\n")
+            return 0
+        for name in names:
+            name = name.replace(".", "_").replace("/", "_")
+            if (conf := self._usable(name)) is None:
+                continue
+            status, text = self.process.captured(["jail", *self._flags(name), "-i", "-f", conf, "-c", name])
+            if status:
+                out(f' cannot start jail  "{name}": \n{text}')
+                continue
+            out(f" {name}")
+            jid = self._jid(name)
+            if jid is None:
+                self.process.err(f'jls: jail "{name}" not found\n')
+            self._remember(name, jid)
+        out(".\n")
+        return 0
+
+    def _remember(self, name: str, jid: int | None) -> None:
+        if "/" not in name:
+            self.process.write_text(f"/var/run/jail_{name}.id", f"{jid or ''}\n")
+
+    def _stop(self, names: list[str], reverse: bool) -> int:
+        out = self.process.out
+        out("Stopping jails:")
+        if names[0] == "_ALL":
+            with self.process.host.reading() as state:
+                running = [row["name"] for row in prison.all_prisons(state)]
+            for name in running[::-1] if reverse else running:
+                out(f" {name}")
+                self._end(name, ["jail", *self._flags(""), "-f", self.conf, "-r", name])
+            out(".\n")
+            return 0
+        for name in names[::-1] if reverse else names:
+            name = name.replace(".", "_").replace("/", "_")
+            if (conf := self._usable(name)) is None or self._jid(name) is None:
+                continue
+            out(f" {name}")
+            self._end(name, ["jail", "-q", "-f", conf, "-r", name])
+        out(".\n")
+        return 0
+
+    def _end(self, name: str, argv: list[str]) -> None:
+        _, text = self.process.captured(argv)
+        if self._jid(name) is not None:
+            self.process.out(text)
+        else:
+            self.process.unlink(f"/var/run/jail_{name}.id")
+
+    def _config(self, names: list[str]) -> int:
+        if names[0] == "_ALL":
+            return 0
+        for name in names:
+            conf = self._usable(name)
+            if conf is not None:
+                self.process.out(f"{conf}\n")
+        return 0
+
+
+# -- /etc/rc inside a jail ---------------------------------------------------------------------------------------
+
+
+def rc_start(caller: Any) -> int:
+    """``/bin/sh /etc/rc``: start what the tree's rc.conf enables, saying what rc says."""
+    process = World(caller)
+    variables = rcconf.load(_read(process))
+    out = process.out
+    out("ELF ldconfig path: /lib /usr/lib\n32-bit compatibility ldconfig path:\n")
+    if process.jid and (hostname := variables.get("hostname")):
+        process.run_quietly(["hostname", hostname])
+    out("Creating and/or trimming log files.\n")
+    for name in [*ORDER, *local_scripts(process)]:
+        if name in ONCE or not enabled(variables, name):
+            continue
+        if name == "sshd" and process.stat("/etc/ssh") == "dir" and process.stat("/etc/ssh/ssh_host_rsa_key") is None:
+            process.run_quietly(["ssh-keygen", "-q", "-t", "rsa", "-N", "", "-f", "/etc/ssh/ssh_host_rsa_key"])
+        _start(process, name, variables, _running(process, name))
+    out("Clearing /tmp (X related).\nUpdating motd:.\nUpdating /var/run/os-release done.\n\n")
+    out(time.strftime("%a %b %e %H:%M:%S UTC %Y\n", time.gmtime()))
+    return 0
+
+
+def rc_shutdown(caller: Any) -> int:
+    """``/bin/sh /etc/rc.shutdown``: stop what runs, in the reverse order."""
+    process = World(caller)
+    for name in [*ORDER, *local_scripts(process)][::-1]:
+        if name not in ONCE and _running(process, name):
+            process.stop_daemon(name)
+            process.unlink(_pid_file(name))
+    process.out(".\n")
+    process.err("Terminated\n")
+    return 0
