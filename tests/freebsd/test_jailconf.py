@@ -185,6 +185,15 @@ def test_include_for_ever_ends():
     assert including('.include "loop.conf";').stderr == "jail: maximum include depth exceeded\n"
 
 
+@pytest.mark.parametrize(("depth", "rc"), [(32, 0), (33, 1)])
+def test_include_goes_32_files_deep(depth, rc):
+    def nested(pattern):
+        level = int(pattern)
+        return [(pattern, f'.include "{level + 1}";' if level < depth else "deepest { }")]
+
+    assert read('.include "1";', include=nested).rc == rc
+
+
 def test_a_fault_in_an_included_file_names_that_file():
     assert including('.include "bad.conf"; a { b = }').stderr == "jail: /etc/bad.conf line 1: ;: syntax error\n"
 

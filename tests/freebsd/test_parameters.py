@@ -32,6 +32,11 @@ def test_knows_what_a_12_1_kernel_reports(name):
     assert find(name).since is None
 
 
+@pytest.mark.parametrize("name", re.findall(r"allow\.\S+", ON_12_1))
+def test_permissions_are_by_default_as_a_new_jail_has_them(name):
+    assert find(name).default == ("true" if name in TABLE else "false")
+
+
 @pytest.mark.parametrize("parameter", TABLE.values(), ids=lambda parameter: parameter.name)
 def test_every_entry_is_complete(parameter):
     assert parameter.help.endswith(".")
