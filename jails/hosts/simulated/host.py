@@ -272,7 +272,7 @@ class Host:
             raise os_error(errno.EINVAL, path)
         if len(os.fsencode(path)) >= 1024:
             raise os_error(errno.ENAMETOOLONG, path)
-        walk = _Walk(self.directory, self._mounts_by_directory(state))
+        walk = _Walk(self.directory, self._mounts_by_directory(state), state)
         walk.go(root, follow=True)
         walk.floor = len(walk.stack)
         if not path.startswith("/"):
@@ -369,8 +369,9 @@ class Host:
 class _Walk:
     """namei(9): from component to component, through mounts and links, never above `floor`."""
 
-    def __init__(self, directory: Path, mounts: dict[str, list[Mount]]) -> None:
+    def __init__(self, directory: Path, mounts: dict[str, list[Mount]], state: State) -> None:
         self.directory = os.fspath(directory)
+        self.state = state
         self.mounts = mounts
         self.links = 0
         self.floor = 1
@@ -404,6 +405,9 @@ class _Walk:
         if part == META:
             raise os_error(errno.EPERM, path)
         child = f"{path.rstrip('/')}/{part}"
+        if mount["type"] == "zfs" and (control := self._snapshots(part, path, backing, mount)):
+            self.stack.append((child, control, {**mount, "options": ["ro"]}))
+            return
         entry = self._covered(child, f"{backing}/{part}", mount)
         if entry[2] is mount and (pending or follow):
             target = _link_target(entry[1])
@@ -411,6 +415,17 @@ class _Walk:
                 self._follow(target, pending, child)
                 return
         self.stack.append(entry)
+
+    def _snapshots(self, part: str, path: str, backing: str, mount: Mount) -> str | None:
+        """What is behind .zfs, .zfs/snapshot and .zfs/snapshot/NAME of a mounted dataset; the rest is as usual."""
+        if part == ".zfs" and path == mount["dir"]:
+            return f"{self.directory}/zfsctl/{mount['backing'].rpartition('/')[2]}"
+        if not backing.startswith(f"{self.directory}/zfsctl/") or not backing.endswith("/snapshot"):
+            return None
+        from .tools.zfs import snapshot_directory
+
+        identity = backing.split("/")[-2]
+        return f"{self.directory}/{snapshot_directory(self.state, identity, part) or f'zfsctl/none/{part}'}"
 
     def _follow(self, target: str, pending: list[str], path: str) -> None:
         self.links += 1

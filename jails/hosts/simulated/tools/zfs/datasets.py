@@ -320,6 +320,8 @@ def remove_dataset(zfs: Zfs, env: Env, name: str) -> None:
     mountpoint, source = zfs.property(name, "mountpoint")
     record = zfs.datasets.pop(name)
     env.drop_tree(record["id"])
+    if record.get("origin"):
+        finish_deferred(zfs, env)
     _remove_made(zfs, env, str(mountpoint), source)
 
 
@@ -360,7 +362,27 @@ def _destroy_snapshots(zfs: Zfs, env: Env, operand: str, flags: set[str]) -> int
         _tell_reclaimed(zfs, env, wanted, flags)
     if "n" in flags:
         return 0
+    if "d" in flags:
+        wanted = [name for name in wanted if not _defer(zfs, name)]
     return _destroy_each(zfs, env, wanted)
+
+
+def _defer(zfs: Zfs, name: str) -> bool:
+    """Mark a snapshot that is held or cloned, to go with the last hold or clone (zfs destroy -d)."""
+    record = zfs.find(name)
+    assert record is not None
+    if not record.get("holds") and not zfs.clones(record["guid"]):
+        return False
+    record["deferred"] = True
+    return True
+
+
+def finish_deferred(zfs: Zfs, env: Env) -> None:
+    """Remove snapshots marked by zfs destroy -d that nothing holds any more."""
+    for name, dataset in zfs.datasets.items():
+        for record in [one for one in dataset["snapshots"] if one.get("deferred")]:
+            if not record.get("holds") and not zfs.clones(record["guid"]):
+                remove_snapshot(zfs, env, f"{name}@{record['name']}")
 
 
 def _destroy_each(zfs: Zfs, env: Env, wanted: Sequence[str]) -> int:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from . import numbers
-from .datasets import open_dataset
+from .datasets import finish_deferred, open_dataset
 from .env import Env
 from .errors import UsageError, ZfsError, expect_operands, options
 from .listing import DATE, table
@@ -61,6 +61,9 @@ def _hold(zfs: Zfs, env: Env, name: str, record: Record, tag: str) -> None:
 def _release(zfs: Zfs, env: Env, name: str, record: Record, tag: str) -> None:
     if record.get("holds", {}).pop(tag, None) is None:
         raise ZfsError(f"cannot release hold from snapshot '{name}': no such tag on this dataset")
+    if not record["holds"]:
+        del record["holds"]
+        finish_deferred(zfs, env)
 
 
 def holds(env: Env, argv: Sequence[str]) -> int:

@@ -10,6 +10,7 @@ from .errors import UsageError, ZfsError, options
 from .model import Record, Zfs, type_letter
 from .properties import Property, is_user_property
 
+PENDING = 2048
 LIMITS = ("quota", "refquota", "reservation", "refreservation")
 
 
@@ -80,7 +81,8 @@ def check_limits(zfs: Zfs, name: str, values: Mapping[str, str | int], creating:
     large = "out of space" if creating else "size is greater than available space"
     quota, refquota = int(values.get("quota", 0)), int(values.get("refquota", 0))
     reserved = int(zfs.datasets[name]["props"].get("reservation", 0))
-    if quota and (quota < found.used or (quota < reserved and "reservation" not in values)):
+    # What waits to be written counts too (dsl_dir_set_quota_check): a little metadata is always on its way.
+    if quota and (quota < found.used + PENDING or (quota < reserved and "reservation" not in values)):
         raise ZfsError(f"{complaint}: {small}")
     if refquota and refquota < found.referenced:
         raise ZfsError(f"{complaint}: {small}")
