@@ -13,6 +13,8 @@ from jails.hosts.local import run_process
 from jails.hosts.output import Output
 
 _SOURCE = str(Path(jails.__file__).parent.parent)
+# What it prints, with status 255, where it was told to be offline (simulated/__main__.py).
+_OFFLINE = b"ssh: connect to host "
 
 
 class SimulatedConnection:
@@ -29,11 +31,11 @@ class SimulatedConnection:
         on_output: OnOutput | None = None,
         limit: int = OUTPUT_LIMIT,
     ) -> Result:
-        if not self.directory.is_dir():
+        if not (self.directory / "state.json").is_file():
             raise HostUnavailable(Unavailable.MISSING, f"No simulated host in {self.directory}")
         command = (sys.executable, "-S", "-m", "jails.hosts.simulated", str(self.directory), "--")
         environment = {"PATH": sh.PATH, "PYTHONPATH": _SOURCE, "PYTHONIOENCODING": "utf-8", "LC_ALL": "C.UTF-8"}
-        return run_process(
+        result = run_process(
             (*command, *sh.argv_of(pipeline)),
             stdin=pipeline.stdin,
             timeout=timeout,
@@ -41,6 +43,9 @@ class SimulatedConnection:
             output=Output(limit, on_output),
             kill=False,
         )
+        if result.rc == 255 and result.stderr.startswith(_OFFLINE) and not result.stdout:
+            raise HostUnavailable(Unavailable.TIMED_OUT, result.stderr.decode().strip())
+        return result
 
     def close(self) -> None:
         """Nothing is kept open."""

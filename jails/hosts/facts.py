@@ -1,0 +1,524 @@
+"""What is known of a host: gathered in a handful of commands, the same few for one jail and for a thousand.
+
+A refresh costs at most six requests and twelve processes. What could not be read is *missing*, which is not the same
+as absent: asking for it raises Missing, so that no plan takes a failed command for an empty host.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import io
+import ipaddress
+import re
+import secrets
+import tarfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from jails.freebsd import ifconfig, jailconf, jls, mount, sh, sysctl, uname
+from jails.freebsd.command import Argv, Pipeline, argv
+from jails.hosts import zfs_reader
+from jails.hosts.connection import Connection, HostUnavailable, Unavailable
+from jails.hosts.data import decode, encode
+from jails.hosts.zfs_reader import Dataset, Pool, Snapshot, ZFSReader
+
+SECONDS = 60.0
+LIMIT = 64_000_000
+FILE_LIMIT = 1_000_000
+"""Bytes of one configuration file that are read; a longer one counts as unreadable."""
+
+RC_CONF = ("/etc/rc.conf", "/etc/rc.conf.local", "/etc/rc.conf.d/jail", "/usr/local/etc/rc.conf.d/jail")
+"""rc.conf(5): what rc.d/jail reads after the defaults, in this order."""
+JAIL_CONF = "/etc/jail.conf"
+JAIL_CONF_D = "/etc/jail.conf.d"
+RELEASES = "/var/db/cellblock/releases"
+TEMPLATES = "/var/db/cellblock/templates"
+
+SYSCTLS = (*sysctl.HOST, "vfs.zfs.version.spa", "security.jail.enforce_statfs", "security.jail.jailed")
+
+Interface = ifconfig.Interface
+RunningJail = jls.Jail
+
+
+class Missing(Exception):
+    """A fact was asked for that the last refresh could not read: `section` and, in words, why."""
+
+    def __init__(self, section: str, why: str) -> None:
+        super().__init__(f"{section} of this host could not be read: {why}. Refresh it and try again.")
+        self.section = section
+        self.why = why
+
+
+@dataclass(frozen=True)
+class ConfiguredJail:
+    """A jail of a configuration file, wildcards and variables resolved; `failed` where jail(8) would refuse it."""
+
+    name: str
+    file: str
+    failed: bool
+    path: str
+    hostname: str
+    addresses: tuple[str, ...]
+    parameters: tuple[tuple[str, tuple[str, ...]], ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """All of it is as of one moment, apart from what changed while it was gathered. Sizes in bytes, times since 1970.
+
+    files: text of the configuration files that exist, by path. names: what is in a directory, by its path.
+    missing: what could not be read, by section: identity, version, jails, interfaces, mounts, space, files, names, zfs.
+    unreadable: files that exist and are not text, or too long.
+    """
+
+    jail_root: str = "/jail"
+    hostname: str = ""
+    kernel: str = ""
+    userland: str = ""
+    architecture: str = ""
+    processors: int = 0
+    memory: int = 0
+    booted_at: int = 0
+    sysctls: Mapping[str, str] = field(default_factory=dict, hash=False, repr=False)
+    zfs: bool = False
+    pools: tuple[Pool, ...] = ()
+    datasets: tuple[Dataset, ...] = field(default=(), repr=False)
+    snapshots: tuple[Snapshot, ...] = field(default=(), repr=False)
+    doubtful: tuple[str, ...] = ()
+    jails: tuple[RunningJail, ...] = ()
+    interfaces: tuple[Interface, ...] = ()
+    mounts: tuple[mount.Mount, ...] = field(default=(), repr=False)
+    space: tuple[mount.Space, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict, hash=False, repr=False)
+    unreadable: tuple[str, ...] = ()
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False, repr=False)
+    missing: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def to_data(self) -> dict[str, Any]:
+        """JSON values."""
+        data: dict[str, Any] = encode(self)
+        return data
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> HostFacts:
+        facts: HostFacts = decode(cls, data)
+        return facts
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """What could not be read, in words."""
+        doubtful = tuple(f"{name}: its properties hold text that pretends to be another's" for name in self.doubtful)
+        unreadable = tuple(f"{path}: not text, or longer than {FILE_LIMIT} bytes" for path in self.unreadable)
+        return (*(f"{section}: {why}" for section, why in self.missing.items()), *unreadable, *doubtful)
+
+    def require(self, *sections: str) -> None:
+        """Raises Missing when one of the sections could not be read."""
+        for section in sections:
+            if section in self.missing:
+                raise Missing(section, self.missing[section])
+
+    @property
+    def release(self) -> str:
+        """The userland's, as freebsd-version(1) prints it, or else the kernel's."""
+        return self.userland or self.kernel
+
+    @property
+    def racct(self) -> bool:
+        return self.sysctls.get("kern.racct.enable") == "1"
+
+    @property
+    def vnet(self) -> bool:
+        return self.sysctls.get("kern.features.vimage") == "1"
+
+    def dataset(self, name: str) -> Dataset | None:
+        self.require("zfs")
+        return self._datasets.get(name)
+
+    def dataset_at(self, path: str) -> Dataset | None:
+        """The dataset that is mounted at exactly this path."""
+        self.require("zfs", "mounts")
+        device = next((row.device for row in reversed(self.mounts) if row.path == path and row.type == "zfs"), "")
+        return self._datasets.get(device)
+
+    def children(self, name: str) -> tuple[Dataset, ...]:
+        """All datasets below one, however deep: what `zfs destroy -r` would take with it."""
+        self.require("zfs")
+        return tuple(dataset for dataset in self.datasets if dataset.name.startswith(f"{name}/"))
+
+    def snapshot(self, name: str) -> Snapshot | None:
+        self.require("zfs")
+        return self._snapshots.get(name)
+
+    def snapshots_of(self, dataset: str) -> tuple[Snapshot, ...]:
+        """Of this one dataset. Known below POOL/cellblock only."""
+        self.require("zfs")
+        return tuple(snapshot for snapshot in self.snapshots if snapshot.dataset == dataset)
+
+    def clones_of(self, name: str) -> tuple[Dataset, ...]:
+        """The clones of a snapshot, or of any snapshot of a dataset."""
+        self.require("zfs")
+        if "@" in name:
+            return tuple(dataset for dataset in self.datasets if dataset.origin == name)
+        return tuple(dataset for dataset in self.datasets if dataset.origin.partition("@")[0] == name)
+
+    def pool(self, name: str) -> Pool | None:
+        self.require("zfs")
+        return next((pool for pool in self.pools if pool.name == name), None)
+
+    def jail(self, name: str) -> RunningJail | None:
+        """The running jail of that name. A dying one counts only where no other has the name."""
+        self.require("jails")
+        return self._jails.get(name)
+
+    def file(self, path: str) -> str | None:
+        """The text of a configuration file, None where there is none. Raises Missing for one that cannot be read."""
+        self.require("files", "names")
+        if path in self.unreadable:
+            raise Missing(path, "it is not text, or too long")
+        return self.files.get(path)
+
+    def exists(self, directory: str, name: str) -> bool:
+        """Whether a directory that is looked into (jail_root, RELEASES, TEMPLATES, JAIL_CONF_D) holds that name."""
+        self.require("names")
+        return name in self.names.get(directory, ())
+
+    @property
+    def rc_conf(self) -> str:
+        """All that rc.d/jail reads, one after the other."""
+        return "\n".join(text for text in map(self.file, RC_CONF) if text is not None)
+
+    @property
+    def includes(self) -> bool:
+        """Whether this host's jail(8) knows `.include` in jail.conf(5).
+
+        It came into FreeBSD in June 2023 (src e82a62943529), before 14.0 was branched. On an older release only an
+        administrator's own use of it tells.
+        """
+        try:
+            release = uname.Release.parse(self.release)
+        except ValueError:
+            release = uname.Release(0, 0, "RELEASE")
+        return release.major >= 14 or (
+            release.major == 13 and _INCLUDE.search(self.files.get(JAIL_CONF, "")) is not None
+        )
+
+    @cached_property
+    def configured(self) -> tuple[ConfiguredJail, ...]:
+        """The jails of /etc/jail.conf.d/*.conf and /etc/jail.conf, each with the file that rc.d/jail takes for it."""
+        self.require("files")
+        found: dict[str, ConfiguredJail] = {}
+        whole = {jail.name: jail for jail in self._read_with_includes()}
+        for path, text in self.files.items():
+            if not _is_jail_file(path):
+                continue
+            own = path.removeprefix(f"{JAIL_CONF_D}/").removesuffix(".conf")
+            for jail in _configured(path, jailconf.read(text, filename=path)):
+                # A file that is called after a jail counts for it before any other file that mentions it.
+                if jail.name != own and jail.name in found:
+                    continue
+                included = whole.get(jail.name)
+                inherits = not jail.path and included is not None
+                found[jail.name] = replace(included, file=path) if inherits and included else jail
+        for name, jail in whole.items():
+            found.setdefault(name, jail)
+        return tuple(found.values())
+
+    def _read_with_includes(self) -> Iterable[ConfiguredJail]:
+        """The jails of /etc/jail.conf, with those of the files it includes."""
+
+        def include(pattern: str) -> list[tuple[str, str]]:
+            return [(path, text) for path, text in self.files.items() if fnmatch.fnmatchcase(path, pattern)]
+
+        text = self.files.get(JAIL_CONF, "")
+        return _configured(
+            JAIL_CONF, jailconf.read(text, filename=JAIL_CONF, include=include if self.includes else None)
+        )
+
+    def configured_jail(self, name: str) -> ConfiguredJail | None:
+        return self._configured.get(name)
+
+    def address_in_use(self, ip: str) -> str:
+        """Who has an address: in words, for a message, or empty. ValueError when `ip` is no address."""
+        self.require("jails", "interfaces", "files")
+        return self._addresses.get(str(ipaddress.ip_address(ip)), "")
+
+    def free_bytes(self, place: str) -> int:
+        """What can still be written to a path (begins with a slash), or to a dataset or pool. Raises Missing."""
+        if not place.startswith("/"):
+            dataset = self.dataset(place)
+            if dataset is None:
+                raise Missing(place, "there is no such dataset")
+            return dataset.available
+        mounted = self.mount_of(place)
+        if mounted.type == "zfs":
+            return self.free_bytes(mounted.device)
+        self.require("space")
+        space = next((space for space in self.space if space.path == mounted.path), None)
+        if space is None:
+            raise Missing(mounted.path, "its space is not known")
+        return max(0, space.available)
+
+    def mount_of(self, path: str) -> mount.Mount:
+        """The file system that holds a path. Raises Missing."""
+        self.require("mounts")
+        holding = [row for row in self.mounts if row.path == path or path.startswith(row.path.rstrip("/") + "/")]
+        if not holding:
+            raise Missing("mounts", f"nothing is mounted above {path}")
+        # Of two at one path the later one covers the earlier.
+        return max(reversed(holding), key=lambda row: len(row.path))
+
+    def mounted_below(self, path: str) -> tuple[mount.Mount, ...]:
+        """What is mounted at a path or below it, deepest first: in this order it can be unmounted."""
+        self.require("mounts")
+        below = [row for row in self.mounts if row.path == path or row.path.startswith(f"{path.rstrip('/')}/")]
+        return tuple(sorted(below, key=lambda row: row.path.count("/"), reverse=True))
+
+    @cached_property
+    def _datasets(self) -> dict[str, Dataset]:
+        return {dataset.name: dataset for dataset in self.datasets}
+
+    @cached_property
+    def _snapshots(self) -> dict[str, Snapshot]:
+        return {snapshot.name: snapshot for snapshot in self.snapshots}
+
+    @cached_property
+    def _jails(self) -> dict[str, RunningJail]:
+        return {jail.name: jail for jail in sorted(self.jails, key=lambda jail: not jail.dying)}
+
+    @cached_property
+    def _configured(self) -> dict[str, ConfiguredJail]:
+        return {jail.name: jail for jail in self.configured}
+
+    @cached_property
+    def _addresses(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for configured in self.configured:
+            for ip in map(plain_address, configured.addresses):
+                found[ip] = f"jail {configured.name} ({configured.file})"
+        for interface in self.interfaces:
+            for address in interface.addresses:
+                found.setdefault(plain_address(address.ip), f"interface {interface.name}")
+        for jail in self.jails:
+            for ip in map(plain_address, jail.addresses):
+                found[ip] = f"jail {jail.name}"
+        return found
+
+
+_INCLUDE = re.compile(r"^\s*\.include\b", re.MULTILINE)
+
+
+def plain_address(text: str) -> str:
+    """`192.0.2.5` of `em0|192.0.2.5/24`, IPv6 in its shortest form; the text itself where it is no address."""
+    plain = text.rpartition("|")[2].split()[0] if text.rpartition("|")[2].split() else ""
+    plain = plain.partition("/")[0].partition("%")[0]
+    try:
+        return str(ipaddress.ip_address(plain))
+    except ValueError:
+        return text
+
+
+def gather(connection: Connection, *, jail_root: str = "/jail", reader: ZFSReader | None = None) -> HostFacts:
+    """Ask a host. Raises HostUnavailable, also where what answers is no FreeBSD."""
+    facts: dict[str, Any] = {"jail_root": jail_root}
+    missing: dict[str, str] = {}
+    output = _Answers(connection, jail_root)
+    for section, take in _SECTIONS.items():
+        try:
+            facts |= take(output)
+        except (ValueError, tarfile.TarError) as error:
+            missing[section] = str(error)
+    if len(missing) == len(_SECTIONS):
+        raise HostUnavailable(Unavailable.PERMISSION, f"it does not answer as FreeBSD does: {missing['identity']}")
+    if {"names", "files"}.isdisjoint(missing):
+        facts["unreadable"] = tuple(sorted(facts["unreadable"] | (output.watched() - set(facts["files"]))))
+    else:
+        facts["unreadable"] = ()
+    facts["zfs"] = "vfs.zfs.version.spa" in facts.get("sysctls", {}) or _has_zfs_mount(facts)
+    if facts["zfs"]:
+        _add_zfs(facts, missing, reader or zfs_reader.reader(connection))
+    return HostFacts(missing=missing, **facts)
+
+
+def _has_zfs_mount(facts: Mapping[str, Any]) -> bool:
+    return any(row.type == "zfs" for row in facts.get("mounts", ()))
+
+
+def _add_zfs(facts: dict[str, Any], missing: dict[str, str], reader: ZFSReader) -> None:
+    found = reader.read()
+    if found.errors:
+        missing["zfs"] = "; ".join(found.errors)
+    mounted = {row.device: row.path for row in facts.get("mounts", ()) if row.type == "zfs"}
+    facts["pools"] = found.pools
+    facts["datasets"] = tuple(_with_mountpoint(dataset, mounted.get(dataset.name, "")) for dataset in found.datasets)
+    facts["snapshots"] = found.snapshots
+    facts["doubtful"] = found.doubtful
+
+
+def _with_mountpoint(dataset: Dataset, path: str) -> Dataset:
+    return dataset if dataset.mountpoint or not path else replace(dataset, mountpoint=path)
+
+
+class _Answers:
+    """One request to the host: seven tools and one shell, which also lists directories by itself."""
+
+    def __init__(self, connection: Connection, jail_root: str) -> None:
+        self.directories = (jail_root, RELEASES, TEMPLATES, JAIL_CONF_D)
+        commands: dict[str, Argv] = {
+            "sysctl": sysctl.get(SYSCTLS),
+            "freebsd-version": uname.FREEBSD_VERSION,
+            "jls": jls.LIST,
+            "ifconfig": ifconfig.LIST,
+            "mount": mount.LIST,
+            "df": mount.df("/", jail_root),
+            "tar": argv(
+                "tar", "-c", "-L", "-f", "-", "-C", "/", *(path[1:] for path in (*RC_CONF, JAIL_CONF, JAIL_CONF_D))
+            ),
+        }
+        nonce = secrets.token_hex(16)
+        text = f"{sh.batch(commands.values(), nonce)}\n{_listing((*RC_CONF, JAIL_CONF), self.directories)}"
+        result = connection.run(Pipeline.of(("sh", "-c", text)), timeout=SECONDS, limit=LIMIT)
+        try:
+            if result.truncated:
+                raise ValueError(f"more output than {LIMIT} bytes")
+            self.parts = dict(zip(commands, sh.split_batch(result.stdout), strict=True))
+        except ValueError as error:
+            said = result.stderr.decode("utf-8", "replace").strip()[:200]
+            why = f"{error} (status {result.rc}{': ' + said if said else ''})"
+            raise HostUnavailable(Unavailable.PERMISSION, f"it does not answer as FreeBSD does: {why}") from None
+        self.tail = result.stdout.rpartition(b"\n%s %d end\n" % (nonce.encode(), len(commands) - 1))[2]
+
+    def stdout(self, tool: str) -> bytes:
+        """What a tool printed. ValueError when it failed."""
+        part = self.parts[tool]
+        if part.rc:
+            said = part.stderr.decode("utf-8", "replace").strip().splitlines()
+            raise ValueError(f"{tool}: status {part.rc}" + (f": {said[0]}" if said else ""))
+        return part.stdout
+
+    def paths(self) -> list[str]:
+        """What the listing found. ValueError when its end is missing."""
+        paths = self.tail.decode("utf-8", "replace").split("\0")
+        if paths[-1:] != ["."]:
+            raise ValueError("the list of files is cut off")
+        return paths[:-1]
+
+    def watched(self) -> set[str]:
+        """The configuration files that exist."""
+        return {path for path in self.paths() if path in RC_CONF or path == JAIL_CONF or _is_jail_file(path)}
+
+
+def _listing(files: Sequence[str], directories: Sequence[str]) -> str:
+    """Text for sh(1): which of the paths exist and what is in the directories, each ended by NUL, and a dot at the end.
+
+    It needs no process, and a file's name can hold anything.
+    """
+    patterns = [sh.quote(path) for path in (*files, *directories)]
+    for directory in map(sh.quote, directories):
+        patterns += [f"{directory}/*", f"{directory}/.[!.]*"]
+    looked_at = " ".join(patterns)
+    return f'for f in {looked_at}; do\nif [ -e "$f" ] || [ -L "$f" ]; then printf \'%s\\0\' "$f"; fi\ndone\nprintf .'
+
+
+def _identity(answers: _Answers) -> dict[str, Any]:
+    values = sysctl.parse(answers.stdout("sysctl"), SYSCTLS)
+    if values.get("kern.ostype") != "FreeBSD":
+        raise ValueError(f"sysctl: kern.ostype is {values.get('kern.ostype', 'missing')!r}, expected FreeBSD")
+    return {
+        "sysctls": {name: value for name, value in values.items() if name != "vm.loadavg"},
+        "hostname": values.get("kern.hostname", ""),
+        "kernel": values.get("kern.osrelease", ""),
+        "architecture": values.get("hw.machine_arch", ""),
+        "processors": _number(values.get("hw.ncpu", "")),
+        "memory": _number(values.get("hw.physmem", "")),
+        "booted_at": sysctl.boot_time(values.get("kern.boottime", "")) or 0,
+    }
+
+
+def _version(answers: _Answers) -> dict[str, Any]:
+    return {"userland": str(uname.parse_freebsd_version(answers.stdout("freebsd-version")).userland)}
+
+
+def _space(answers: _Answers) -> dict[str, Any]:
+    # df fails where the directory of the jails is not there yet, and still tells of the root.
+    found = {space.path: space for space in mount.parse_df(answers.parts["df"].stdout)}
+    if not found:
+        answers.stdout("df")
+        raise ValueError("df: nothing is mounted")
+    return {"space": tuple(found.values())}
+
+
+def _names(answers: _Answers) -> dict[str, Any]:
+    paths = answers.paths()
+    names: dict[str, tuple[str, ...]] = {}
+    for directory in answers.directories:
+        if directory in paths:
+            prefix = f"{directory.rstrip('/')}/"
+            inside = (path.removeprefix(prefix) for path in paths if path.startswith(prefix))
+            names[directory] = tuple(sorted({name for name in inside if name and "/" not in name}))
+    return {"names": names}
+
+
+def _files(answers: _Answers) -> dict[str, Any]:
+    # tar fails where one of the files is not there, and still writes the others.
+    output = answers.parts["tar"].stdout
+    if not output:
+        answers.stdout("tar")
+        raise ValueError("tar: wrote no archive")
+    files: dict[str, str] = {}
+    unreadable = set()
+    with tarfile.open(fileobj=io.BytesIO(output), mode="r:") as archive:
+        for member in archive:
+            path = f"/{member.name}"
+            text = _text(archive, member)
+            if text is not None:
+                files[path] = text
+            elif not member.isdir():
+                unreadable.add(path)
+    return {"files": dict(sorted(files.items())), "unreadable": unreadable}
+
+
+def _text(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str | None:
+    if not member.isfile() or member.size > FILE_LIMIT:
+        return None
+    file = archive.extractfile(member)
+    try:
+        text = file.read().decode() if file is not None else "\0"
+    except UnicodeDecodeError:
+        return None
+    return None if "\0" in text else text
+
+
+_SECTIONS: dict[str, Callable[[_Answers], dict[str, Any]]] = {
+    "identity": _identity,
+    "version": _version,
+    "jails": lambda answers: {"jails": jls.parse(answers.stdout("jls"))},
+    "interfaces": lambda answers: {"interfaces": ifconfig.parse(answers.stdout("ifconfig"))},
+    "mounts": lambda answers: {"mounts": mount.parse(answers.stdout("mount"))},
+    "space": _space,
+    "names": _names,
+    "files": _files,
+}
+
+
+def _is_jail_file(path: str) -> bool:
+    return path.startswith(f"{JAIL_CONF_D}/") and path.endswith(".conf")
+
+
+def _configured(path: str, conf: jailconf.JailConf) -> Iterable[ConfiguredJail]:
+    for jail in conf.jails:
+        addresses = (*(jail.get("ip4.addr") or ()), *(jail.get("ip6.addr") or ()))
+        yield ConfiguredJail(
+            name=jail.name,
+            file=path,
+            failed=jail.failed,
+            path=jail.last("path"),
+            hostname=jail.last("host.hostname"),
+            addresses=tuple(addresses),
+            parameters=jail.parameters,
+        )
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdecimal() else 0
