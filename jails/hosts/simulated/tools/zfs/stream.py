@@ -75,6 +75,8 @@ def read_stream(read: Callable[[int], bytes]) -> Stream:
             return stream
         first = False
         payload = read(length)
+        if len(payload) < length and not stream.parts:
+            raise ZfsError("cannot receive: failed to read from stream")
         if len(payload) < length or kind > LAST:
             stream.broken = True
             return stream
