@@ -19,10 +19,10 @@ usage: mount [-adflpruvw] [-F fstab] [-o options] [-t ufs | external_type]
 UMOUNT_USAGE = "usage: umount [-fNnv] special ... | node ... | fsid ...\n"
 SYNTHETIC = ("devfs", "fdescfs", "procfs", "tmpfs")
 TYPES = (*SYNTHETIC, "nullfs", "unionfs", "ufs", "zfs", "linprocfs", "linsysfs", "msdosfs", "cd9660")
-GENERAL = {
-    "ro", "rw", "noatime", "noexec", "nosuid", "noauto", "late", "nocover", "noasync", "sync", "async", "union", "failok",
-    "multilabel", "nosymfollow", "nfsv4acls", "snapshot", "noclusterr", "noclusterw", "force",
-}  # fmt: skip
+GENERAL = set(
+    "ro rw noatime noexec nosuid noauto late nocover noasync sync async union failok multilabel nosymfollow nfsv4acls "
+    "snapshot noclusterr noclusterw force".split()
+)
 OWN = {
     "tmpfs": {"size", "mode", "uid", "gid", "inodes", "maxfilesize", "nomtime", "export"},
     "devfs": {"ruleset"},
@@ -65,27 +65,30 @@ def _seen(process: World, state: dict[str, Any]) -> list[dict[str, Any]]:
     return seen
 
 
-def _list_fstab(mounts: list[dict[str, Any]], numbers: dict[str, str]) -> str:
+def _list_fstab(mounts: list[dict[str, Any]]) -> str:
+    """putfsent() of mount(8): columns by tabs, and a blank after what is too long for them."""
     text = ""
     for mount in mounts:
-        columns = [mount["source"], mount["dir"], mount["type"], _fstab_options(mount)]
-        line = ""
-        for column, width in zip(columns, (3, 3, 1, 1), strict=True):
-            line += column + "\t" * max(1, width - len(column) // 8)
-        text += f"{line}{'	' if len(_fstab_options(mount)) < 8 and False else ''}{_numbers(mount, numbers)}\n"
+        options = _fstab_options(mount)
+        text += _column(mount["source"]) + _column(mount["dir"]) + mount["type"] + "\t"
+        text += options + ("\t" if len(options) < 8 else " ") + f"\t{_numbers(mount)}\n"
     return text
+
+
+def _column(word: str) -> str:
+    return word + "\t" * sum(len(word) < limit for limit in (8, 16)) + ("\t" if len(word) < 24 else " ")
 
 
 def _fstab_options(mount: dict[str, Any]) -> str:
     words = ["ro" if "ro" in mount["options"] else "rw"]
-    words += [word for word in mount["options"] if word not in ("ro", "rw") and "=" not in word]
-    return ",".join(words) + (" " if len(words) > 1 else "")
+    return ",".join(words + [word for word in mount["options"] if word not in ("ro", "rw") and "=" not in word])
 
 
-def _numbers(mount: dict[str, Any], numbers: dict[str, str]) -> str:
+def _numbers(mount: dict[str, Any]) -> str:
+    """Dump and pass numbers, which mount(8) makes up for UFS."""
     if mount["type"] == "ufs":
         return "1 1" if mount["dir"] == "/" else "2 2"
-    return numbers.get(mount["dir"], "0 0")
+    return "0 0"
 
 
 _WORDS = {
@@ -141,9 +144,7 @@ def main(caller: Any) -> int:
         return refusal.status
 
 
-def _dispatch(
-    process: World, flags: set[str], options: list[str], fstab: str, kind: str, words: list[str]
-) -> int:
+def _dispatch(process: World, flags: set[str], options: list[str], fstab: str, kind: str, words: list[str]) -> int:
     if "a" in flags:
         return _all(process, fstab, kind, "l" in flags)
     if not words:
@@ -151,7 +152,7 @@ def _dispatch(
             mounts = [m for m in _seen(process, state) if not kind or m["type"] in kind.split(",")]
         if "p" in flags and process.jid and process.stat("/etc/fstab") is None:
             process.err("fstab: /etc/fstab:0: No such file or directory\n" * 2)
-        process.out(_list_fstab(mounts, {}) if "p" in flags else _list_plain(mounts))
+        process.out(_list_fstab(mounts) if "p" in flags else _list_plain(mounts))
         return 0
     if "u" in flags:
         return _update(process, words[-1], options)
@@ -232,16 +233,28 @@ def mount_one(process: World, kind: str, source: str, path: str, options: list[s
         if name not in GENERAL and name not in OWN.get(kind, set()):
             raise _Refused(f"mount: {source}: mount option <{name}> is unknown: Invalid argument")
     if kind == "zfs":
-        status, text = process.captured(["zfs", "mount", source])
-        if status:
-            raise _Refused(text.rstrip("\n"))
-        return 0
+        return _zfs(process, source, place, options)
     if kind not in (*SYNTHETIC, "unionfs"):
         raise _Refused(f"mount: {source}: No such file or directory")
     label = kind if kind in SYNTHETIC else f"<above>:{source}"
     with process.host.changing() as state:
         made = process.host.mount(state, label, place, kind, ["ro" if "ro" in options else "rw", *_kept(options)])
         _furnish(process, made, options)
+    return 0
+
+
+def _zfs(process: World, source: str, place: Any, options: list[str]) -> int:
+    """A dataset whose mountpoint is legacy, or any other, at a place of the caller's."""
+    from .zfs import backing_of
+
+    with process.host.changing() as state:
+        backing = backing_of(state, source)
+        if backing is None:
+            raise _Refused(f"mount: {source}: No such file or directory")
+        if any(one["type"] == "zfs" and one["source"] == source for one in state["mounts"]):
+            raise _Refused(f"mount: {source}: Device busy")
+        access = "ro" if "ro" in options or "@" in source else "rw"
+        process.host.mount(state, source, place, "zfs", [access, *_kept(options), "nfsv4acls"], backing=backing)
     return 0
 
 
@@ -252,7 +265,6 @@ def _kept(options: list[str]) -> list[str]:
 def _furnish(process: World, mount: dict[str, Any], options: list[str]) -> None:
     """Devices are empty files: enough to be listed and redirected to."""
     folder = process.host.directory / mount["backing"]
-    os.chmod(folder, 0o755)
     if mount["type"] != "devfs":
         return
     ruleset = next((word.partition("=")[2] for word in options if word.startswith("ruleset=")), "0")
@@ -368,9 +380,7 @@ def _unmount(process: World, word: str, kind: str, force: bool) -> int:
     if mount is None:
         mount = next((m for m in reversed(mounts) if m["source"] == word), None)
     if mount is None and not found:
-        process.err(
-            f"umount: {word}: statfs: No such file or directory\numount: {word}: unknown file system\n"
-        )
+        process.err(f"umount: {word}: statfs: No such file or directory\numount: {word}: unknown file system\n")
         return 1
     if mount is None or (kind and mount["type"] not in kind.split(",")):
         process.err(f"umount: {word}: not a file system root directory\n")
@@ -388,6 +398,5 @@ def _take_off(process: World, mount: dict[str, Any], force: bool) -> int:
             process.host.unmount(state, mount)
     if not reason:
         return 0
-    words = "Device busy" if not process.release_at_least(13) else "Device busy"
-    process.err(f"umount: unmount of {mount['dir']} failed: {words}\n")
+    process.err(f"umount: unmount of {mount['dir']} failed: Device busy\n")
     return 1

@@ -27,12 +27,15 @@ def check_space(state: dict[str, Any], dataset: str, nbytes: int, release: str |
     return space.refusal(zfs, dataset, nbytes)
 
 
-def backing_of(state: dict[str, Any], dataset: str) -> str | None:
-    """The folder of a filesystem's files relative to the host's directory, for mount -t zfs; None: no such one."""
+def backing_of(state: dict[str, Any], name: str) -> str | None:
+    """The folder of a filesystem's or snapshot's files relative to the host's directory; None: there is no such one."""
     from .model import data
 
-    record = data(state)["datasets"].get(dataset)
-    return f"datasets/{record['id']}" if record and record["type"] == "filesystem" else None
+    filesystem, at, short = name.partition("@")
+    record = data(state)["datasets"].get(filesystem)
+    if record is None or record["type"] != "filesystem":
+        return None
+    return snapshot_directory(state, record["id"], short) if at else f"datasets/{record['id']}"
 
 
 def destroy_jail(state: dict[str, Any], jid: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from . import numbers, properties, space
@@ -51,7 +51,7 @@ class View:
         for name, dataset in sorted(zfs.datasets.items()):
             if dataset.get("origin"):
                 self.clones.setdefault(dataset["origin"], []).append(name)
-        self._computed = {
+        self._computed: dict[str, Callable[[str, Record], Any]] = {
             "type": self._type,
             "creation": lambda name, record: record["creation"],
             "guid": lambda name, record: record["guid"],
@@ -60,7 +60,7 @@ class View:
             "compressratio": lambda name, record: "1.00" if self.parsable and zfs.openzfs else "1.00x",
             "refcompressratio": lambda name, record: "1.00" if self.parsable and zfs.openzfs else "1.00x",
             "mounted": lambda name, record: "yes" if self.mounts.get(name) else "no",
-            "origin": lambda name, record: self.origins.get(record.get("origin"), None),
+            "origin": lambda name, record: self.origins.get(record.get("origin") or 0),
             "clones": lambda name, record: ",".join(self.clones.get(record["guid"], [])),
             "userrefs": lambda name, record: len(record.get("holds", ())),
             "defer_destroy": lambda name, record: "on" if record.get("deferred") else "off",

@@ -127,7 +127,7 @@ def _value(zfs: Zfs, name: str, wanted: str, parsable: bool) -> str:
         "checkpoint": "-",
     }
     if wanted in fixed:
-        return fixed[wanted]
+        return str(fixed[wanted])
     if wanted.startswith("feature@"):
         return "active" if wanted.partition("@")[2] in ACTIVE else "enabled"
     return str(pool["props"].get(wanted, {**DEFAULTS, **OPENZFS_DEFAULTS}[wanted]))
@@ -155,7 +155,7 @@ def list_(env: Env, argv: Sequence[str]) -> int:
     with env.measured() as zfs:
         columns = _columns(zfs, flags.get("o", DEFAULT_COLUMNS))
         failed, pools = _pools(zfs, env, operands)
-        rows = [[_value(zfs, name, column, "p" in flags) for column in columns] for name in pools]
+        rows: list[Sequence[str]] = [[_value(zfs, name, one, "p" in flags) for one in columns] for name in pools]
         if "v" in flags:
             rows = _with_vdevs(zfs, pools, rows, columns)
     if not rows and not operands:
@@ -175,9 +175,10 @@ def _with_vdevs(
     for name, row in zip(pools, rows, strict=True):
         found.append(row)
         for depth, vdev, *_ in zfs.pools[name]["vdevs"]:
-            known = dict(zip(columns, row, strict=True))
-            cells = {column: known[column] for column in ("size", "allocated", "free") if column in known}
-            found.append(["  " * depth + vdev, *(cells.get(column, "-") for column in columns[1:])])
+            cells = [
+                cell if one in ("size", "allocated", "free") else "-" for one, cell in zip(columns, row, strict=True)
+            ]
+            found.append(["  " * depth + vdev, *cells[1:]])
     return found
 
 
