@@ -15,6 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from django.db.models import Value
+from django.db.models.functions import Concat
+
 from jails.freebsd import sh
 from jails.freebsd.command import Pipeline
 from jails.hosts.connection import CommandTimeout, HostUnavailable, Result, Unavailable
@@ -136,10 +139,7 @@ class Box(Kind):
         wait = f"sleep {wish.get('slow', 0)}"
         write = WriteFile(one, f"made by {request.operation_id}\n")
         is_ours = checks.file_has(f"{box}/.id", request.operation_id + "\n")
-        empty = Undo(
-            Run((("sh", "-c", '[ "$(ls -A "$1")" = .id ] && rm "$1/.id" && rmdir "$1"', "sh", box),)),
-            only_if=(is_ours,),
-        )
+        empty = '[ "$(ls -A "$1")" = .id ] && rm "$1/.id" && rmdir "$1"'
         # Made under another name first: what is found half done under it is known to be ours.
         make = f'mkdir "$1.new" && {wait} && echo "$2" >"$1.new/.id" && [ ! -e "$1" ] && mv "$1.new" "$1"'
         steps = [
@@ -198,6 +198,13 @@ class Box(Kind):
 
     def finish(self, operation, plan) -> None:
         self.finished.append(str(operation.pk))
+        self._note(operation, "finished")
 
     def release(self, operation) -> None:
         self.released.append(str(operation.pk))
+        self._note(operation, "released")
+
+    def _note(self, operation, word: str) -> None:
+        """In the database too, where it shows if another process did it, and if it was done twice."""
+        rows = type(operation).objects.filter(pk=operation.pk)
+        rows.update(subject=Concat("subject", Value(word)))

@@ -1,0 +1,79 @@
+import threading
+import time
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from jails.models import Operation
+from jails.operations.lease import LeaseLost, Pulse, claim
+
+
+def test_only_one_of_two_gets_it(confirmed):
+    operation = confirmed()
+    assert claim(operation.pk, "w1", 30) is not None
+    assert claim(operation.pk, "w2", 30) is None
+
+
+def test_an_expired_one_is_taken_over_with_a_higher_token(confirmed):
+    operation = confirmed()
+    first = claim(operation.pk, "w1", 30, lambda: timezone.now() - timedelta(minutes=1))
+    second = claim(operation.pk, "w2", 30)
+    assert second.token == first.token + 1
+
+
+def test_the_old_owner_cannot_write_any_more(confirmed):
+    operation = confirmed()
+    first = claim(operation.pk, "w1", 30, lambda: timezone.now() - timedelta(minutes=1))
+    claim(operation.pk, "w2", 30)
+    with pytest.raises(LeaseLost), first.writing(error="overwritten"):
+        raise AssertionError("the transaction must not begin")
+    operation.refresh_from_db()
+    assert operation.error == ""
+
+
+@pytest.mark.parametrize("status", [Operation.Status.DRAFT, Operation.Status.STALE, *Operation.ENDED])
+def test_what_is_not_open_cannot_be_taken(draft, status):
+    operation = draft()
+    Operation.objects.filter(pk=operation.pk).update(status=status)
+    assert claim(operation.pk, "w1", 30) is None
+
+
+def test_given_back_it_is_free_at_once(confirmed):
+    operation = confirmed()
+    claim(operation.pk, "w1", 30).give_back()
+    assert claim(operation.pk, "w2", 30) is not None
+
+
+def test_a_pulse_keeps_it(committed, confirmed):
+    operation = confirmed()
+    lease = claim(operation.pk, "w1", 0.5)
+    with Pulse(lease, 0.1):
+        time.sleep(1)
+        assert claim(operation.pk, "w2", 30) is None
+
+
+def test_a_pulse_notices_that_it_is_lost(committed, confirmed):
+    operation = confirmed()
+    lease = claim(operation.pk, "w1", 30)
+    with Pulse(lease, 0.05) as pulse:
+        Operation.objects.filter(pk=operation.pk).update(lease_token=99)
+        assert pulse.lost.wait(5)
+
+
+def test_of_many_at_once_exactly_one_gets_it(committed, confirmed):
+    operation = confirmed()
+    leases, start = [], threading.Barrier(8)
+
+    def take():
+        start.wait()
+        leases.append(claim(operation.pk, "w", 30))
+        connection.close()
+
+    threads = [threading.Thread(target=take) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(lease is not None for lease in leases) == 1
