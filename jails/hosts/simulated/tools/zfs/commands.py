@@ -43,6 +43,7 @@ ZFS = {
 ZPOOL = {
     "create": "pools:create",
     "destroy": "pools:destroy",
+    "add": "pools:add",
     "list": "pools:list_",
     "iostat": "pools:iostat",
     "status": "pools:status",
@@ -107,6 +108,7 @@ ZPOOL_USAGE = {
     "status": ["status [-DgLPvx] [-T d|u] [pool] ... [interval [count]]"],
     "set": ["set <property=value> <pool> "],
     "destroy": ["destroy [-f] <pool>"],
+    "add": ["add [-fgLnP] <pool> <vdev> ..."],
     "export": ["export [-f] <pool> ..."],
     "scrub": ["scrub [-s | -p] <pool> ..."],
 }

@@ -175,10 +175,10 @@ def _with_vdevs(
     for name, row in zip(pools, rows, strict=True):
         found.append(row)
         for depth, vdev, *_ in zfs.pools[name]["vdevs"]:
-            cells = [
-                cell if one in ("size", "allocated", "free") else "-" for one, cell in zip(columns, row, strict=True)
-            ]
-            found.append(["  " * depth + vdev, *cells[1:]])
+            cells = {**dict(zip(columns, row, strict=True)), "fragmentation": "0%", "health": "ONLINE"}
+            cells["capacity"] = f"{space.pool_used(zfs, name) * 100 / zfs.pools[name]['size']:.2f}%"
+            kept = {"size", "allocated", "free", "fragmentation", "capacity"} | ({"health"} if zfs.openzfs else set())
+            found.append(["  " * depth + vdev, *(cells[one] if one in kept else "-" for one in columns[1:])])
     return found
 
 
@@ -306,7 +306,7 @@ def create(env: Env, argv: Sequence[str]) -> int:
     pool_values = parse_assignments([value for letter, value in found if letter == "o"])
     assignments = parse_assignments([value for letter, value in found if letter == "O"])
     with env.changing() as zfs:
-        size, vdevs = _layout(zfs, env, operands[1:], "f" in flags)
+        size, vdevs = _layout(zfs, env, name, operands[1:], "f" in flags)
         problem = names.pool_problem(name)
         if problem:
             raise ZfsError(f"{complaint}: {problem}")
@@ -326,7 +326,7 @@ def create(env: Env, argv: Sequence[str]) -> int:
         return mounting.mount_new(zfs, env, name)
 
 
-def _layout(zfs: Zfs, env: Env, words: Sequence[str], force: bool) -> tuple[int, list[tuple[int, str]]]:
+def _layout(zfs: Zfs, env: Env, pool: str, words: Sequence[str], force: bool) -> tuple[int, list[tuple[int, str]]]:
     vdevs: list[tuple[int, str]] = []
     groups: list[tuple[str, list[int]]] = []
     for word in words:
@@ -335,7 +335,7 @@ def _layout(zfs: Zfs, env: Env, words: Sequence[str], force: bool) -> tuple[int,
             vdevs.append((1, f"{'raidz1' if word == 'raidz' else word}-{len(groups)}"))
             groups.append((kind, []))
             continue
-        size = _device_size(zfs, env, word, force)
+        size = _device_size(zfs, env, pool, word, force)
         vdevs.append((2 if groups and groups[-1][0] != "disk" else 1, word))
         if groups and groups[-1][0] != "disk":
             groups[-1][1].append(size)
@@ -349,7 +349,7 @@ def _layout(zfs: Zfs, env: Env, words: Sequence[str], force: bool) -> tuple[int,
     return total, vdevs
 
 
-def _device_size(zfs: Zfs, env: Env, device: str, force: bool) -> int:
+def _device_size(zfs: Zfs, env: Env, pool: str, device: str, force: bool) -> int:
     short = device.removeprefix("/dev/")
     owner = _owner(zfs, short)
     shown = device if device.startswith("/") else f"/dev/{device}"
@@ -358,6 +358,9 @@ def _device_size(zfs: Zfs, env: Env, device: str, force: bool) -> int:
             "the following errors must be manually repaired:" if force else "use '-f' to override the following errors:"
         )
         raise ZfsError(f"invalid vdev specification\n{advice}\n{shown} is part of active pool '{owner}'")
+    if any(one["source"] == f"/dev/{short}" for one in zfs.state["mounts"]):
+        # A disk in use cannot be opened for writing, of which only this is left to read.
+        raise ZfsError(f"cannot create '{pool}': no such pool or dataset")
     disk = zfs.state.get("disks", {}).get(short)
     if disk is not None:
         # The sizes of disks are what a pool on them has.
@@ -475,9 +478,28 @@ def scrub(env: Env, argv: Sequence[str]) -> int:
             pool = open_pool(zfs, name)
             if any(letter in "sp" for letter, _ in found):
                 raise ZfsError(f"cannot cancel scrubbing {name}: there is no active scrub")
-            when = time.strftime("%a %b %e %H:%M:%S %Y", time.gmtime(time.time() + 1))
-            took = "0B in 00:00:01" if zfs.openzfs else "0 in 0 days 00:00:01"
-            pool["scan"] = f"scrub repaired {took} with 0 errors on {when}"
+            pool["scan"] = _finished(zfs, f"scrub repaired {'0B' if zfs.openzfs else '0'} in", 1)
+    return 0
+
+
+def _finished(zfs: Zfs, what: str, seconds: int) -> str:
+    when = time.strftime("%a %b %e %H:%M:%S %Y", time.gmtime(time.time() + seconds))
+    days = "" if zfs.openzfs else "0 days "
+    return f"{what} {days}00:00:{seconds:02} with 0 errors on {when}"
+
+
+def add(env: Env, argv: Sequence[str]) -> int:
+    found, operands = options(argv, "fgLnPo:")
+    if not operands:
+        raise UsageError("missing pool name argument")
+    if len(operands) == 1:
+        raise UsageError("missing vdev specification")
+    with env.changing() as zfs:
+        size, vdevs = _layout(zfs, env, operands[0], operands[1:], any(letter == "f" for letter, _ in found))
+        pool = open_pool(zfs, operands[0])
+        if not any(letter == "n" for letter, _ in found):
+            pool["vdevs"] += [list(one) for one in vdevs]
+            pool["size"] += size
     return 0
 
 
@@ -497,6 +519,8 @@ def _device(env: Env, argv: Sequence[str], verb: str) -> int:
             others = [vdev for vdev in pool["vdevs"] if vdev[0] == depth and vdev[1] != device and len(vdev) == 2]
             if verb == "offline" and (depth < 2 or not others):
                 raise ZfsError(f"cannot offline {device}: no valid replicas")
+            if verb == "online" and len(pool["vdevs"][at]) > 2:
+                pool["scan"] = _finished(zfs, "resilvered 1.50K in", 0)
             pool["vdevs"][at] = [depth, device, "OFFLINE", new_guid()] if verb == "offline" else [depth, device]
         pool["health"] = "DEGRADED" if any(len(vdev) > 2 for vdev in pool["vdevs"]) else "ONLINE"
     return 0

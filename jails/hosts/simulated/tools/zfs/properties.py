@@ -53,7 +53,7 @@ _LEGACY = (
     Property("creation", "number", "readonly", "fvsb", "<date>", "CREATION"),
     _number("used", "readonly", "fvs", "USED"),
     _number("available", "readonly", "fv", "AVAIL"),
-    _number("referenced", "readonly", "fvsb", "REFER"),
+    _number("referenced", "readonly", "fvs", "REFER"),
     _number("compressratio", "readonly", "fvs", "RATIO"),
     _index("mounted", "yes | no", "MOUNTED", "no", flow="readonly"),
     _string("origin", "readonly", "fv", "ORIGIN"),
