@@ -39,7 +39,7 @@ static/vendor/icons.svg: node_modules/.package-lock.json panel/assets.py panel/i
 	@printf '%s\n' '# This checkout is for trying and developing. For production see docs/install.md.' 'CELLBLOCK_DEMO=1' > $@
 
 run: env
-	@exec .venv/bin/python -m panel.supervise
+	@.venv/bin/python -m panel.supervise
 
 test: env
 	$(PYTEST) -n 2 $(ARGS)

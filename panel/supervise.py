@@ -20,8 +20,9 @@ from io import StringIO
 from pathlib import Path
 from typing import IO
 
-GRACE = 5.0
-"""Seconds between asking a process to end and killing it; what it was doing goes on after the next start."""
+GRACE = 3.0
+"""Seconds between asking a process to end and killing it. An idle Celery worker takes longer than anybody wants to wait
+after Ctrl-C, and a busy one may: what it was doing goes on after the next start."""
 STEADY = 60.0
 """Seconds after which a process counts as well again, and its next death starts the waiting anew."""
 LONGEST_WAIT = 30.0
@@ -80,7 +81,11 @@ class Process:
 
 
 def say(text: str) -> None:
-    print(text, flush=True)
+    """Print a line; where the terminal is gone, stop."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        stopping.set()
 
 
 def describe(status: int) -> str:
@@ -229,7 +234,10 @@ def greet(url: str) -> None:
 
 def supervise(processes: list[Process], environment: dict[str, str], listen: str, url: str) -> None:
     greeted = False
+    parent = os.getppid()
     while not stopping.is_set():
+        if "MAKELEVEL" in os.environ and os.getppid() != parent:
+            return  # BSD make ends without telling its children
         for process in processes:
             process.look(environment)
         bury(processes)
