@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +30,22 @@ def masked(text: str) -> str:
     return re.sub(r"[ \t]+", " ", text)
 
 
-def differences(machine: Machine, name: str, *, leave: set[str], effects: dict[str, Any]) -> list[str]:
-    """Run the zfs and zpool commands of a sample; `effects` stand for commands of other tools, by their words."""
+def differences(
+    machine: Machine,
+    name: str,
+    *,
+    leave: Collection[str] = (),
+    effects: Mapping[str, Callable[[], object]] | None = None,
+    tools: Collection[str] = ("zfs", "zpool"),
+) -> list[str]:
+    """Run the commands of a sample whose tool is of `tools`; `effects` stand for others, by their words."""
     found = []
     for command in commands(name):
         argv = command["argv"]
         words = " ".join(argv)
-        if words in effects:
+        if effects and words in effects:
             effects[words]()
-        if argv[0] not in ("zfs", "zpool") or words in leave:
+        if argv[0] not in tools or words in leave:
             continue
         got = machine.run(*argv, stdin=command["stdin"].encode())
         for what, mine, real in (("out", got.out, command["stdout"]), ("err", got.err, command["stderr"])):
@@ -69,9 +78,7 @@ def test_zpool(machine: Machine) -> None:
     for number in (0, 1):
         with machine.host.path(f"/tmp/disk{number}").open("wb") as file:
             file.truncate(128 * MIB)
-    assert (
-        differences(machine, "samples/01-zpool.json", leave={"zpool list -v", "zpool history tank"}, effects={}) == []
-    )
+    assert differences(machine, "samples/01-zpool.json", leave={"zpool list -v", "zpool history tank"}) == []
 
 
 def test_zfs(machine: Machine) -> None:
@@ -112,3 +119,30 @@ def replicate(machine: Machine) -> None:
     rc, stream, _ = machine.run_bytes("zfs", "send", "tank/e2@s2")
     assert rc == 0
     machine.zfs("receive tank/r", stdin=stream)
+
+
+def test_session(tmp_path: Path) -> None:
+    machine = Machine(tmp_path / "host", release="12.1-STABLE", directories=["/jail"])
+    release = "/tank/cell/releases/14.3-RELEASE/etc"
+    effects = {
+        f"mkdir -p {release}": lambda: machine.host.path(release).mkdir(),
+        f"tee {release}/motd": lambda: machine.write(f"{release}/motd"),
+        "tee /jail/www1/etc/motd": lambda: machine.write("/jail/www1/etc/motd"),
+        "tee /jail/www1/etc/new": lambda: machine.write("/jail/www1/etc/new"),
+    }
+    assert differences(machine, "zfs.session.json", effects=effects) == []
+
+
+def test_jailed(machine: Machine) -> None:
+    base = machine.host.path("/jails/base")
+    for name in ("sbin", "etc"):
+        shutil.copytree(machine.host.directory / "root" / name, base / name, symlinks=True)
+    for name in ("dev", "tank"):
+        (base / name).mkdir()
+    machine.zfs("snapshot tank/jails/base@v1")
+    for name in ("alpha", "delta", "beta", "gamma"):
+        machine.zfs(f"clone tank/jails/base@v1 tank/jails/{name}")
+    # The order of clones in the mounts is another one there, and its pool was scrubbed.
+    leave = {"mount -p", "jexec z mount -p", "jexec z zpool status"}
+    tools = ("zfs", "zpool", "jail", "jls", "jexec", "mount", "umount")
+    assert differences(machine, "samples/08-zfs-jail.json", leave=leave, tools=tools) == []
