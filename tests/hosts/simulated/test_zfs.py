@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -317,3 +320,27 @@ def test_one_list_of_a_thousand_datasets_is_quick(m: Machine) -> None:
     out = m.zfs("list -Hp -t all -o name,used,available,referenced,mountpoint,origin,clones,creation")
     assert out.count("\n") == 2001
     assert time.process_time() - started < 0.5
+
+
+def test_cut_in_the_middle_leaves_a_clone_unmounted(m: Machine) -> None:
+    m.zfs("snapshot tank@s")
+    faults.add(m.host, '{"match": "zfs clone", "cut": {"nth": 1}}')
+    words = [sys.executable, "-m", "jails.hosts.simulated", str(m.host.directory), "--", "zfs", "clone", "tank@s"]
+    assert subprocess.run([*words, "tank/c"], check=False).returncode == -signal.SIGKILL
+    assert m.zfs("list -H -o mounted,origin tank/c") == "no\ttank@s\n"
+
+
+def test_a_cut_transaction_leaves_the_state_as_it_was(m: Machine) -> None:
+    """A directory left by a killed command is not in the way of the next one."""
+    (m.host.directory / "datasets" / "d2").mkdir()
+    (m.host.directory / "datasets" / "d2" / "rest").touch()
+    m.zfs("create tank/a")
+    assert not m.exists("/tank/a/rest")
+
+
+def test_history_has_what_was_done_and_nothing_else(m: Machine) -> None:
+    m.zfs("create tank/a")
+    m.refused("create tank/a")
+    m.zfs("list")
+    lines = m.run("zpool", "history", "tank").out.splitlines()
+    assert [line.partition(" ")[2] for line in lines[1:] if line] == ["zpool create tank da0", "zfs create tank/a"]

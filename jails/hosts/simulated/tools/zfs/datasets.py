@@ -171,7 +171,7 @@ def clone(env: Env, argv: Sequence[str]) -> int:
         values = checked_values(zfs, assignments, "f", f"cannot create '{target}'")
         if target in zfs.datasets:
             raise ZfsError(f"cannot create '{target}': dataset already exists")
-        if target.partition("/")[0] != source.partition("/")[0]:
+        if target.partition("/")[0] != filesystem_of(source).partition("/")[0]:
             raise ZfsError(f"cannot create '{target}': source and target pools differ")
         _refuse_full(zfs, target, f"cannot create '{target}'")
         type_ = zfs.datasets[filesystem_of(source)]["type"]

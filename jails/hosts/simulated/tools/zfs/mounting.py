@@ -15,6 +15,7 @@ def mountpoint_of(zfs: Zfs, env: Env, name: str) -> str | None:
 
 
 def busy_words(zfs: Zfs) -> str:
+    """strerror(3) in 12.1, EZFS_BUSY of libzfs in OpenZFS (unmount_one in libzfs_mount.c of 2.2.6)."""
     return "pool or dataset is busy" if zfs.openzfs else "Device busy"
 
 

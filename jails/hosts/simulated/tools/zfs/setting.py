@@ -122,6 +122,8 @@ def set_(env: Env, argv: Sequence[str]) -> int:
             raise UsageError("missing property=value argument(s)")
         if not targets:
             raise UsageError("missing dataset name(s)")
+        if operands[: len(texts)] != texts:
+            raise UsageError("invalid argument order")
         assignments = parse_assignments(texts)
         failed = 0
         for target in targets:
@@ -212,7 +214,7 @@ def _check_inheritable(known: Property | None, name: str, received: bool) -> Non
     lines = [f"'{name}' property cannot be inherited"]
     if name in LIMITS:
         lines.append(f"use 'zfs set {name}=none' to clear")
-    lines.append(f"use 'zfs inherit -S {name}' to revert to received value")
+        lines.append(f"use 'zfs inherit -S {name}' to revert to received value")
     raise ZfsError("\n".join(lines))
 
 

@@ -37,11 +37,11 @@ class Part:
 
 @dataclass(slots=True)
 class Stream:
-    """What was read: `broken` when it ends early or its checksum is wrong after a good beginning."""
+    """What was read: `broken` says what is wrong after a good beginning."""
 
     parts: list[Part] = field(default_factory=list)
     recursive: bool = False
-    broken: bool = False
+    broken: str = ""
 
 
 def record(kind: int, payload: bytes) -> bytes:
@@ -65,20 +65,20 @@ def read_stream(read: Callable[[int], bytes]) -> Stream:
         if len(header) < HEADER.size:
             if first:
                 raise ZfsError("cannot receive: failed to read from stream")
-            stream.broken = True
+            stream.broken = "incomplete stream"
             return stream
         kind, length, magic = HEADER.unpack(header)
         if magic != MAGIC:
             if first:
                 raise ZfsError("cannot receive: invalid stream (bad magic number)")
-            stream.broken = True
+            stream.broken = "checksum mismatch"
             return stream
         first = False
         payload = read(length)
         if len(payload) < length and not stream.parts:
             raise ZfsError("cannot receive: failed to read from stream")
         if len(payload) < length or kind > LAST:
-            stream.broken = True
+            stream.broken = "incomplete stream"
             return stream
         if kind == LAST:
             return stream
@@ -89,7 +89,7 @@ def read_stream(read: Callable[[int], bytes]) -> Stream:
         elif stream.parts and kind == TREE:
             stream.parts[-1].tree = payload
         elif stream.parts and kind == END and not _sound(stream.parts[-1], payload):
-            stream.broken = True
+            stream.broken = "checksum mismatch"
             return stream
 
 
@@ -183,7 +183,7 @@ def _line(zfs: Zfs, filesystem: str, last: str, source: str | None, every: bool)
 def _estimates(zfs: Zfs, plan: Sequence[tuple[str, str | None]], flags: dict[str, str]) -> Iterator[str]:
     if "v" not in flags and "P" not in flags:
         return
-    total = 0
+    total, zero = 0, "0B" if zfs.openzfs else "0"
     for name, base in plan:
         snapshot = zfs.find(name) or {}
         size = int(snapshot.get("written" if base else "refer", 0)) or 624
@@ -192,10 +192,10 @@ def _estimates(zfs: Zfs, plan: Sequence[tuple[str, str | None]], flags: dict[str
             yield f"incremental\t{base}\t{name}\t{size}" if base else f"full\t{name}\t{size}"
         elif base:
             short = base if filesystem_of(base) != filesystem_of(name) or zfs.openzfs else "@" + base.partition("@")[2]
-            yield f"send from {short} to {name} estimated size is {numbers.nice(size)}"
+            yield f"send from {short} to {name} estimated size is {numbers.nice(size, zero)}"
         else:
-            yield f"full send of {name} estimated size is {numbers.nice(size)}"
-    yield f"size\t{total}" if "P" in flags else f"total estimated size is {numbers.nice(total)}"
+            yield f"full send of {name} estimated size is {numbers.nice(size, zero)}"
+    yield f"size\t{total}" if "P" in flags else f"total estimated size is {numbers.nice(total, zero)}"
 
 
 def _part(zfs: Zfs, env: Env, name: str, base: str | None, flags: dict[str, str]) -> Part:
@@ -234,7 +234,7 @@ def receive(env: Env, argv: Sequence[str]) -> int:
         raise ZfsError("cannot receive: invalid backup stream")
     top = filesystem_of(stream.parts[0].about["name"])
     for at, part in enumerate(stream.parts):
-        broken = stream.broken and at == len(stream.parts) - 1
+        broken = stream.broken if at == len(stream.parts) - 1 else ""
         started = time.monotonic()
         with env.changing() as zfs:
             target = _target(zfs, env, operands[0], part, flags, top)
@@ -274,7 +274,7 @@ def _receive_part(
     part: Part,
     target: str,
     flags: set[str],
-    broken: bool,
+    broken: str,
     origin: str | None,
     recursive: bool,
 ) -> None:
@@ -286,7 +286,7 @@ def _receive_part(
     if filesystem in zfs.datasets:
         _overwrite(zfs, env, filesystem, flags, complaint)
     if broken:
-        raise ZfsError(f"{complaint}: {_incomplete(zfs)}")
+        raise ZfsError(f"{complaint}: {_incomplete(zfs, broken)}")
     base = _origin_of(zfs, env, part, target, origin)
     existing = zfs.datasets.get(filesystem)
     if existing is None:
@@ -304,8 +304,9 @@ def _receive_part(
         mounting.mount_new(zfs, env, filesystem)
 
 
-def _incomplete(zfs: Zfs) -> str:
-    return "incomplete stream" if zfs.openzfs else "checksum mismatch or incomplete stream"
+def _incomplete(zfs: Zfs, broken: str) -> str:
+    """12.1 does not tell the two apart; OpenZFS does (recv_ecksum_set_aux in libzfs_sendrecv.c of 2.2.6)."""
+    return broken if zfs.openzfs else "checksum mismatch or incomplete stream"
 
 
 def _overwrite(zfs: Zfs, env: Env, filesystem: str, flags: set[str], complaint: str) -> None:
@@ -331,7 +332,7 @@ def _origin_of(zfs: Zfs, env: Env, part: Part, target: str, origin: str | None) 
     return zfs.find(name)
 
 
-def _receive_incremental(zfs: Zfs, env: Env, part: Part, target: str, flags: set[str], broken: bool) -> None:
+def _receive_incremental(zfs: Zfs, env: Env, part: Part, target: str, flags: set[str], broken: str) -> None:
     complaint = "cannot receive incremental stream"
     filesystem = filesystem_of(target)
     if filesystem not in zfs.datasets:
@@ -352,7 +353,7 @@ def _receive_incremental(zfs: Zfs, env: Env, part: Part, target: str, flags: set
     elif not env.same_trees(last["id"], dataset["id"]):
         raise ZfsError(f"{complaint}: destination {filesystem} has been modified\nsince most recent snapshot")
     if broken:
-        raise ZfsError(f"{complaint}: {_incomplete(zfs)}")
+        raise ZfsError(f"{complaint}: {_incomplete(zfs, broken)}")
     _refuse_space(zfs, filesystem, part, complaint)
     env.unpack_tree(dataset["id"], part.tree)
     _keep_snapshot(zfs, env, filesystem, target, part)
