@@ -2,12 +2,13 @@
 
 PYTEST = .venv/bin/python -m pytest
 
-.PHONY: help env run test test-services lint bench lock clean
+.PHONY: help env run test test-postgres lint bench lock clean
 
 help:
 	@echo 'make env    build .venv and static/vendor from the lock files'
 	@echo 'make run    try Cellblock with a simulated fleet'
 	@echo 'make test   run the tests; those whose service is missing say so and are skipped'
+	@echo 'make test-postgres  run those that use the database on PostgreSQL (CELLBLOCK_TEST_POSTGRES_URL)'
 	@echo 'make lint   check format, style and types'
 	@echo 'make bench  print the performance ratios'
 	@echo 'make lock   make the lock files anew'
@@ -43,6 +44,10 @@ run: env
 
 test: env
 	$(PYTEST) -n 2 $(ARGS)
+
+test-postgres: env
+	CELLBLOCK_TEST_DATABASE_URL="$${CELLBLOCK_TEST_POSTGRES_URL:?names a PostgreSQL server the tests may make databases on}" \
+		$(PYTEST) -n 2 -m 'django_db and not browser and not sshd and not zfs' $(ARGS)
 
 lint: env
 	.venv/bin/ruff format --check .

@@ -11,7 +11,8 @@ def trusted_proxies(get_response: GetResponse) -> GetResponse:
     """Make REMOTE_ADDR the client's address, and believe forwarding headers from CELLBLOCK_TRUSTED_PROXY alone."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        if _is_trusted(request.META.get("REMOTE_ADDR", "")):
+        peer = request.META.get("REMOTE_ADDR", "")
+        if _is_trusted(peer) or (not peer and settings.TRUSTED_PROXY_SOCKET):
             request.META["REMOTE_ADDR"] = client_address(request)
         else:
             request.META.pop("HTTP_X_FORWARDED_PROTO", None)

@@ -38,6 +38,13 @@ def is_loopback(host: str | None) -> bool:
         return False
 
 
+def make_folder(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise refuse("STATE_DIR", f"cannot be written: {error}") from error
+
+
 def kept_secret(path: Path) -> str:
     """The secret in a file that only this user can read; made at the first use, by one of several at once."""
     if not path.exists():
@@ -71,7 +78,7 @@ if WORKERS not in ("local", "remote"):
     raise refuse("WORKERS", f"expected local or remote, got {WORKERS!r}")
 
 if DEMO:
-    STATE_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(STATE_DIR)
 if DEBUG and not DEMO:
     raise refuse("DEBUG", "shows secrets to whoever meets an error; it works with CELLBLOCK_DEMO=1 only")
 if DEMO and not is_loopback(urlsplit(f"//{LISTEN}").hostname) and not env.str("URL", ""):
@@ -98,6 +105,8 @@ if len(SECRET_KEY) < 50 or len(set(SECRET_KEY)) < 10 or SECRET_KEY.startswith("d
 SECRET_KEY_FALLBACKS = env.list("OLD_SECRET_KEYS", [])
 WORKER_DIR = Path(env.str("WORKER_DIR", str(STATE_DIR / "worker")))
 WORKER_KEY_FILE = Path(env.str("WORKER_KEY_FILE", str(WORKER_DIR / "seal.key")))
+# How a user other than root gets root's rights on a host, without a password.
+BECOME = tuple(env.str("BECOME", "sudo -n").split())
 
 # Applications
 
@@ -205,8 +214,8 @@ if BROKER_IS_FILES:
         "control_folder": str(BROKER_DIR / "control"),
         "polling_interval": 0.1,
     }
-    for folder in (BROKER_DIR / "messages", BROKER_DIR / "control"):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(BROKER_DIR / "messages")
+    make_folder(BROKER_DIR / "control")
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_SERIALIZER = "json"
 CELERY_RESULT_BACKEND = None
@@ -262,8 +271,13 @@ AXES_SENSITIVE_PARAMETERS = ["username", "password", "login"]
 
 # What the browser and the proxy are told
 
-TRUSTED_PROXIES = [ipaddress.ip_network(value) for value in env.list("TRUSTED_PROXY", [])]
-if TRUSTED_PROXIES:
+trusted_proxies = env.list("TRUSTED_PROXY", [])
+TRUSTED_PROXY_SOCKET = "unix" in trusted_proxies
+try:
+    TRUSTED_PROXIES = [ipaddress.ip_network(value) for value in trusted_proxies if value != "unix"]
+except ValueError as error:
+    raise refuse("TRUSTED_PROXY", f"expected addresses, networks or unix, separated by commas: {error}") from error
+if trusted_proxies:
     # Safe because panel.middleware.trusted_proxies removes the header from all others' requests.
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 ALLOWED_HOSTS = [urlsplit(URL).hostname, *env.list("ALLOWED_HOSTS", [])]
@@ -315,7 +329,7 @@ STATIC_URL = "/static/"
 STATIC_ROOT = env.str("STATIC_ROOT", str(STATE_DIR / "static"))
 STATICFILES_DIRS = [BASE_DIR / "static"]
 if DEMO:
-    Path(STATIC_ROOT).mkdir(exist_ok=True)  # stays empty: the demo serves the files where they are
+    make_folder(Path(STATIC_ROOT))  # stays empty: the demo serves the files where they are
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {

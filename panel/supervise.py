@@ -237,7 +237,7 @@ def supervise(processes: list[Process], environment: dict[str, str], listen: str
     parent = os.getppid()
     while not stopping.is_set():
         if "MAKELEVEL" in os.environ and os.getppid() != parent:
-            return  # BSD make ends without telling its children
+            return  # make was killed
         for process in processes:
             process.look(environment)
         bury(processes)
