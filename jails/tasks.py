@@ -115,8 +115,19 @@ def seen(name: str) -> None:
 def at_start(**_: Any) -> None:
     """What waited while no worker was there; and from now on say every few seconds that this one is."""
     sweep()
+    _publish_key()
     connection.close()
     threading.Thread(target=_stay_seen, name="seen", daemon=True).start()
+
+
+def _publish_key() -> None:
+    """So that a person can let this worker into a host before the host is added."""
+    from jails.hosts import keys
+
+    try:
+        keys.publish(worker_name())
+    except (keys.KeyUnusable, OSError):
+        log.exception("this worker has no SSH key")
 
 
 def _stay_seen() -> None:

@@ -65,7 +65,7 @@ def _become(username: str) -> tuple[str, ...]:
         return ()
     from django.conf import settings
 
-    return tuple(getattr(settings, "BECOME", ("sudo", "-n")))
+    return tuple(settings.BECOME)
 
 
 def _after_fork() -> None:

@@ -14,6 +14,7 @@ from jails.freebsd.command import Pipeline
 from jails.hosts import keys
 from jails.hosts.connection import CommandTimeout, HostUnavailable, Unavailable
 from jails.hosts.ssh import HostKey, SSHConnection, scan_host_key
+from jails.models import Worker
 
 from .sshd import Sshd, free_port, make_key
 
@@ -305,3 +306,12 @@ def test_a_host_key_line_is_read_strictly():
 def test_a_place_is_written_as_people_write_it():
     connection = SSHConnection("2001:db8::2", 2222, "root", "", lambda: None)
     assert connection.place == "root@[2001:db8::2]:2222"
+
+
+@pytest.mark.django_db
+def test_the_web_process_sees_the_public_part_only(tmp_path):
+    keys.publish("default", tmp_path)
+    keys.publish("default", tmp_path)
+    worker = Worker.objects.get()
+    assert worker.public_key == keys.public_key(tmp_path)
+    assert worker.public_key.startswith("ssh-ed25519 ") and "PRIVATE" not in worker.public_key
