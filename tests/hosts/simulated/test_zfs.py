@@ -165,6 +165,9 @@ def test_quota_bounds_and_is_told_to_writers(m: Machine) -> None:
         assert check_space(state, "tank/a", 2_000_000) == "Disc quota exceeded"
         assert check_space(state, "tank", 9_000_000_000) == "No space left on device"
     m.write("/tank/a/f", 500_000)
+    with m.host.reading() as state:
+        assert check_space(state, "tank/a", 600_000, m.host) == "Disc quota exceeded"
+        assert check_space(state, "tank/a", 100_000, m.host) is None
     assert m.refused("set quota=100K tank/a").endswith(": size is less than current used or reserved space\n")
 
 

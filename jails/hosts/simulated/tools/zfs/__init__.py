@@ -13,17 +13,23 @@ from .commands import zfs as main
 __all__ = ["backing_of", "check_space", "destroy_jail", "main", "snapshot_directory"]
 
 
-def check_space(state: dict[str, Any], dataset: str, nbytes: int, release: str | None = None) -> str | None:
+def check_space(state: dict[str, Any], dataset: str, nbytes: int, host: Any = None) -> str | None:
     """Why `nbytes` more cannot be written to `dataset`: "Disc quota exceeded", "No space left on device" or None.
 
-    Counts what was measured last; measure first (`zfs list` does) when much was written since.
+    Counts what was measured last (`zfs list` measures); with the host, what is in the dataset's tree at this moment.
     """
+    from pathlib import Path
+
     from . import space
     from .model import Zfs, release_of
 
-    zfs = Zfs(state, release_of(release or str(state.get("release", "14.2-RELEASE"))))
-    if dataset not in zfs.datasets:
+    zfs = Zfs(state, release_of(str(state["release"])))
+    record = zfs.datasets.get(dataset)
+    if record is None:
         return None
+    if host is not None:
+        found = sum(space.tree(Path(host.directory) / "datasets" / record["id"]).values()) + space.empty_size(zfs)
+        nbytes += max(0, found - record.get("space", {}).get("refer", 0))
     return space.refusal(zfs, dataset, nbytes)
 
 

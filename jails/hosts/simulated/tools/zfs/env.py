@@ -227,12 +227,12 @@ class Env:
         self.host.mount(state, name, place, "zfs", words, backing=f"datasets/{dataset['id']}")
 
     def busy(self, state: Record, target: str, force: bool) -> bool:
-        """Whether what is mounted at `target` cannot be unmounted; forced, only other mounts on it and jails count."""
+        """Whether what is mounted at `target` cannot be unmounted; forced, only other mounts on it count."""
         mount = self._mount_at(state, target)
         if mount is None:
             return False
         reason = self.host.busy(state, mount)
-        return reason is not None and not (force and reason.startswith("process "))
+        return reason is not None and not (force and not reason.endswith("is mounted on it"))
 
     def unmount(self, state: Record, target: str) -> None:
         mount = self._mount_at(state, target)
