@@ -105,6 +105,7 @@ class Host:
         self._state_file = str(self.directory / "state.json")
         self._own = threading.local()
         self._seen: tuple[tuple[int, int, int], State] | None = None
+        self._index: tuple[State, dict[str, list[Mount]]] | None = None
 
     def __repr__(self) -> str:
         return f"Host({str(self.directory)!r})"
@@ -254,7 +255,20 @@ class Host:
             index.setdefault(mount["dir"], []).append(mount)
         return index
 
+    def _mount_index(self, state: State) -> dict[str, list[Mount]]:
+        if self.in_transaction:
+            return self._mounts_by_directory(state)
+        known = self._index
+        if known is None or known[0] is not state:
+            known = self._index = (state, self._mounts_by_directory(state))
+        return known[1]
+
     # Paths
+
+    def child(self, state: State, parent: Location, name: str) -> Location:
+        """What is called `name` in a located directory, a link not followed. For walks through a tree."""
+        path, backing, mount = _Walk(self.directory, self._mount_index(state), parent).covered(name)
+        return Location(path, Path(backing), mount)
 
     def path(self, path: str, jail_root: str | None = None, *, follow: bool = True) -> Path:
         """The real file behind a path of the host, or of the jail whose root is given."""
@@ -376,11 +390,15 @@ class _Walk:
         self.links = 0
         self.floor = 1
         root = mounts["/"][0]
-        self.stack: list[tuple[str, str, Mount]] = [self._covered("/", self._backing(root), root)]
+        self.stack = [self._covered("/", self._backing(root), root)]
 
     def location(self) -> Location:
         path, backing, mount = self.stack[-1]
         return Location(path, Path(backing), mount)
+
+    def covered(self, name: str) -> tuple[str, str, Mount]:
+        path, backing, mount = self.stack[-1]
+        return self._covered(f"{path.rstrip('/')}/{name}", f"{backing}/{name}", mount)
 
     def go(self, path: str, *, follow: bool) -> None:
         if path.startswith("/"):

@@ -1,7 +1,8 @@
 """DIR/commands.jsonl: one line when a tool starts and one when it ends.
 
 A start is `{"id", "exec", "argv", "start", "jid"}` (`exec` is the same for all processes of one exec request; a
-subshell has `"subshell": true` and argv `["sh"]`), an end `{"id", "end", "rc"}`. A tool that was killed has no end.
+subshell has `"subshell": true` and argv `["sh"]`; `"replaces": true` is a program that sh's `exec` put in its own
+place: no further process), an end `{"id", "end", "rc"}`. A tool that was killed has no end.
 """
 
 from __future__ import annotations
@@ -24,10 +25,16 @@ def write(directory: Path, line: dict[str, Any]) -> None:
         os.close(file)
 
 
-def start(directory: Path, exec_id: str, argv: list[str], jid: int, subshell: bool = False) -> str:
+def start(
+    directory: Path, exec_id: str, argv: list[str], jid: int, *, subshell: bool = False, replaces: bool = False
+) -> str:
     number = os.urandom(6).hex()
     line: dict[str, Any] = {"id": number, "exec": exec_id, "argv": argv, "start": time.time(), "jid": jid}
-    write(directory, line | {"subshell": True} if subshell else line)
+    if subshell:
+        line["subshell"] = True
+    if replaces:
+        line["replaces"] = True
+    write(directory, line)
     return number
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import faults, journal
-from .host import Host, Location, os_error, strerror
+from .host import Host, Location, Mount, os_error, strerror
 from .tools import TOOLS
 
 PATH = "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin"
@@ -68,6 +68,7 @@ class Process:
         self.jid = jid
         self.exec_id = exec_id or os.urandom(8).hex()
         self.moment: faults.Moment | None = None
+        self.dirty: list[Mount] = []
         self._buffer = bytearray()
 
     # Output and input
@@ -153,10 +154,12 @@ class Process:
         cwd: str | None = None,
         root: str | None = None,
         jid: int | None = None,
+        replaces: bool = False,
     ) -> int:
         """Run another tool and wait for its status. What is not given is as in this one; `cwd` is `/` in another root.
 
         Raises NotFound when there is no such program for this root, PATH and working directory.
+        `replaces` says that it takes this one's place (execve without fork), for the journal.
         """
         if self.host.in_transaction:
             raise RuntimeError("a tool must not run another one inside a transaction")
@@ -173,7 +176,7 @@ class Process:
             jid=self.jid if jid is None else jid,
             exec_id=self.exec_id,
         )
-        return child.execute()
+        return child.execute(replaces)
 
     def capture(self, argv: list[str], stdin: bytes = b"", **more: Any) -> tuple[int, bytes, bytes]:
         """Run another tool on bytes; gives its status, standard output and standard error. `more` as for `run`."""
@@ -189,14 +192,16 @@ class Process:
             results = [reader.finish() for reader in readers]
         return rc, results[0], results[1]
 
-    def execute(self) -> int:
+    def execute(self, replaces: bool = False) -> int:
         """Find the program and run it to its end, counted in the journal. Raises NotFound."""
         tool, script = self.find_program(self.argv[0])
-        number = journal.start(self.host.directory, self.exec_id, self.argv, self.jid)
+        number = journal.start(self.host.directory, self.exec_id, self.argv, self.jid, replaces=replaces)
         rc = 1
         try:
             rc = self._run_tool(tool, script)
         finally:
+            for mount in self.dirty:
+                self.host.touched(mount)
             journal.end(self.host.directory, number, rc)
         return rc
 
@@ -227,7 +232,8 @@ class Process:
         except Exit as end:
             return end.rc
         except OSError as error:
-            where = f"{error.filename}: " if isinstance(error.filename, str) and error.filename else ""
+            name = error.filename if isinstance(error.filename, str) else ""
+            where = f"{name}: " if name and not name.startswith(str(self.host.directory)) else ""
             self.err(f"{self.name}: {where}{strerror(error)}\n")
             return 1
 
