@@ -27,6 +27,7 @@ from django.utils import timezone
 from jails import audit, policy
 from jails.freebsd.command import Pipeline
 from jails.hosts.connection import CommandTimeout, Connection, HostUnavailable, Result, Unavailable
+from jails.hosts.facts import Missing
 from jails.models import AuditEntry, Host, Operation, OperationStep
 from jails.operations import checks, effects, kind, locks, queue, seal
 from jails.operations.lease import Lease, LeaseLost, Pulse, claim
@@ -240,8 +241,11 @@ class _Run:
         request = kind.Request(str(operation.pk), operation.parameters, self._host, facts, operation.tenant)
         try:
             plan = self._kind.plan(request)
-        except kind.Refused as refused:
-            self._end(Status.REFUSED, f"On {operation.host_name} as it is now this cannot be done: {refused}.")
+        except (kind.Refused, Missing) as refused:
+            self._end(
+                Status.REFUSED,
+                f"On {operation.host_name} as it is now this cannot be done: {str(refused).rstrip('.')}.",
+            )
         if plan.digest() != operation.confirmed_digest:
             self._stale(plan)
         if list(plan.resources) != operation.plan["resources"]:

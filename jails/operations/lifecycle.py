@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from jails import audit, policy
+from jails.hosts.facts import HostFacts, Missing
 from jails.models import Host, HostFactsRecord, Operation, User
 from jails.operations import kind, locks, queue
 from jails.operations.kind import Kind, Refused
 from jails.operations.step import Plan, plan_from_data, to_data
-
-if TYPE_CHECKING:
-    from jails.hosts.facts import HostFacts
 
 Status = Operation.Status
 
@@ -160,13 +158,15 @@ def retry(operation: Operation, *, user: User) -> Operation:
 def _plan(operation: Operation, wanted: Kind) -> Plan:
     host = operation.host
     assert host is not None
-    return wanted.plan(kind.Request(str(operation.pk), operation.parameters, host, facts_of(host), operation.tenant))
+    request = kind.Request(str(operation.pk), operation.parameters, host, facts_of(host), operation.tenant)
+    try:
+        return wanted.plan(request)
+    except Missing as missing:
+        raise Refused(str(missing)) from missing
 
 
 def facts_of(host: Host) -> HostFacts:
     """What the last refresh learned. Raises Refused for a host that has never answered."""
-    from jails.hosts.facts import HostFacts
-
     record = HostFactsRecord.objects.filter(host=host).first()
     if record is None:
         raise Refused(f"{host.name} has not answered yet, so nothing can be planned there: refresh it first.")

@@ -5,7 +5,11 @@ The worker is a forked process; the commands it started go on without it. Anothe
 
 import os
 import signal
+import subprocess
+import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from django.db import connection
@@ -149,3 +153,66 @@ def test_a_killed_workers_command_goes_on_and_is_waited_for(committed, confirmed
     assert "its command still runs on warden1" in operation.waiting_for
     take_over(operation, run, abandon)
     assert operation.status == Status.DONE and (root / "journal").read_text() == "mkdir\ntwo\n"
+
+
+@pytest.fixture
+def celery_worker(tmp_path, settings):
+    """Starts real workers, each in a process group of its own; what is left of them is killed at the end."""
+    started = []
+    database = connection.settings_dict
+    environment = os.environ | {
+        "CELLBLOCK_STATE_DIR": str(tmp_path / "state"),
+        "DJANGO_SETTINGS_MODULE": "panel.settings",
+    }
+    if connection.vendor == "sqlite":
+        environment["CELLBLOCK_DATABASE_URL"] = f"sqlite:///{database['NAME']}"
+    else:
+        url = environment["CELLBLOCK_DATABASE_URL"].rpartition("/")[0]
+        environment["CELLBLOCK_DATABASE_URL"] = f"{url}/{database['NAME']}"
+
+    def start():
+        with open(tmp_path / "worker.log", "ab") as log:
+            command = [sys.executable, "-m", "tests.operations.worker", str(tmp_path)]
+            started.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        kill_all(process)
+
+
+def kill_all(process):
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def until(holds, seconds=40):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_a_real_worker_killed_in_a_command_is_replaced(committed, confirmed, celery_worker, root, tmp_path):
+    """No message is ever sent here: the workers' own sweeps find the operation."""
+    operation = confirmed(slow=1)
+    first = celery_worker()
+    until((root / "journal").exists)
+    operation.refresh_from_db()
+    busy = int(operation.lease_owner.rpartition(":")[2])
+    assert os.getpgid(busy) == first.pid
+    os.kill(busy, signal.SIGKILL)
+    kill_all(first)
+    assert not (root / "box").exists()
+    celery_worker()
+
+    def ended():
+        operation.refresh_from_db()
+        return operation.has_ended
+
+    until(ended)
+    log = Path(tmp_path / "worker.log").read_text()
+    assert operation.status == Status.DONE, (operation.error, log[-3000:])
+    assert (root / "journal").read_text() == "mkdir\ntwo\n" and names(root) == [".id", "box", "journal", "one", "two"]
