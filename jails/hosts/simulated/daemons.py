@@ -1,13 +1,14 @@
 """Processes that stay on the simulated host after their command ended.
 
-``state["processes"]`` is a list of ``{"pid", "jid", "user", "name", "args", "started", "listens", "until", "real"}``:
-``listens`` are sockets as ``{"proto": "tcp4", "local": "*:22"}``, ``until`` the Unix time when it ends by itself
-(None: never) and ``real`` the pid of a process of the machine that does its work, with its start time, or None.
-``state["lastpid"]`` counts pids.
+``state["processes"]`` is a list of ``{"pid", "jid", "user", "name", "args", "started", "real"}``: ``real`` is the pid
+of a process of the machine that does its work, with its start time, or None for one that only is there.
+``state["lastpid"]`` counts pids. What a process listens on is in ``state["sockets"]``, with its pid and jid; those that
+were there from the first boot (sshd, syslogd) are known by their sockets alone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -24,11 +25,10 @@ def start(
     *,
     jid: int = 0,
     user: str = "root",
-    listens: list[dict[str, str]] | None = None,
-    until: float | None = None,
+    listens: list[tuple[str, str]] | None = None,
     real: int | None = None,
 ) -> int:
-    """Note a process as running; gives its pid on the host."""
+    """Note a process as running, listening on (``tcp4``, ``*:22``)...; gives its pid on the host."""
     pid = state["lastpid"] = max(int(state.get("lastpid", 0)) + 1, FIRST_PID)
     state.setdefault("processes", []).append(
         {
@@ -38,11 +38,23 @@ def start(
             "name": name,
             "args": args,
             "started": time.time(),
-            "listens": listens or [],
-            "until": until,
             "real": [real, _birth(real)] if real else None,
         }
     )
+    sockets = [
+        {
+            "user": user,
+            "command": name,
+            "pid": pid,
+            "fd": number,
+            "proto": proto,
+            "local": local,
+            "foreign": "*:*",
+            "jid": jid,
+        }
+        for number, (proto, local) in enumerate(listens or [], 3)
+    ]
+    state.setdefault("sockets", []).extend(sockets)
     return pid
 
 
@@ -52,13 +64,25 @@ def running(state: State, jid: int | None = None) -> list[dict[str, Any]]:
 
 
 def alive(row: dict[str, Any]) -> bool:
-    if row["until"] is not None and row["until"] <= time.time():
-        return False
     return row["real"] is None or (row["real"][1] is not None and _birth(row["real"][0]) == row["real"][1])
 
 
 def find(state: State, name: str, jid: int) -> int | None:
-    return next((int(row["pid"]) for row in running(state, jid) if row["name"] == name), None)
+    """The pid of a daemon by its name."""
+    found = [int(row["pid"]) for row in running(state, jid) if row["name"] == name]
+    found += [int(row["pid"]) for row in _sockets_of(state, name, jid)]
+    return found[0] if found else None
+
+
+def _sockets_of(state: State, name: str, jid: int) -> list[dict[str, Any]]:
+    return [row for row in state.get("sockets", []) if row["command"] == name and row.get("jid", 0) == jid]
+
+
+def stop(state: State, name: str, jid: int) -> None:
+    """A daemon ends, and its sockets with it."""
+    end(state, [row for row in running(state, jid) if row["name"] == name])
+    gone = _sockets_of(state, name, jid)
+    state["sockets"] = [row for row in state.get("sockets", []) if row not in gone]
 
 
 def end(state: State, rows: list[dict[str, Any]], number: int = signal.SIGTERM) -> None:
@@ -66,11 +90,10 @@ def end(state: State, rows: list[dict[str, Any]], number: int = signal.SIGTERM) 
     gone = {row["pid"] for row in rows}
     for row in rows:
         if row["real"] and alive(row):
-            try:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(row["real"][0], number)
-            except (ProcessLookupError, PermissionError):
-                pass
     state["processes"] = [row for row in state.get("processes", []) if row["pid"] not in gone and alive(row)]
+    state["sockets"] = [row for row in state.get("sockets", []) if row["pid"] not in gone]
 
 
 def _birth(pid: int | None) -> str | None:

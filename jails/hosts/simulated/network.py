@@ -43,7 +43,20 @@ def add_physical(state: State, name: str, inet: list[str], inet6: list[str] | No
         interface["ether"] = "52:54:00:12:34:56"
     interface["inet"] = list(inet)
     interface["inet6"] = list(inet6 or [])
+    if name == "lo0":
+        _before_pflog(state, interface)
     return interface
+
+
+def _before_pflog(state: State, loopback: Interface) -> None:
+    """The kernel makes lo0 before pflog0, whoever describes the host in which order."""
+    rows = state["interfaces"]
+    later = [row for row in rows if row["driver"] == "pflog"]
+    if later:
+        rows.remove(loopback)
+        rows.insert(rows.index(later[0]), loopback)
+        for number, row in enumerate(rows, 1):
+            row["index"] = number
 
 
 def make_loopback(state: State, vnet: int) -> None:
@@ -114,8 +127,10 @@ def leave(state: State, jids: set[int]) -> None:
         if interface["home"] in jids:
             state["interfaces"] = [row for row in state["interfaces"] if row["id"] != interface["id"]]
         elif find(state, interface["name"], interface["home"]):
-            interface["name"] = interface["born"] if not find(state, interface["born"], interface["home"]) else (
-                f"{interface['driver']}{_free_unit(state, interface['driver'], interface['home'])}"
+            interface["name"] = (
+                interface["born"]
+                if not find(state, interface["born"], interface["home"])
+                else (f"{interface['driver']}{_free_unit(state, interface['driver'], interface['home'])}")
             )
             move(state, interface, interface["home"])
         else:
@@ -191,7 +206,7 @@ def _new(state: State, name: str, driver: str, vnet: int, hostname: str = "") ->
         "index": _free_index(state, vnet),
         "vnet": vnet,
         "home": vnet,
-        "up": driver == "lo" and False,
+        "up": False,
         "mtu": 16384 if driver == "lo" else 1500,
         "ether": "" if driver in ("lo", "gif", "tun") else _ether(driver, name, hostname, state["lastif"]),
         "inet": [],

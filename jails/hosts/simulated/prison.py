@@ -234,21 +234,33 @@ def _strtoul(text: str) -> int:
 def visible_name(state: State, prison: Prison, within: int) -> str:
     """A jail's name as a process in the jail ``within`` sees it."""
     outer = by_jid(state, within) if within else None
-    return prison["name"][len(outer["name"]) + 1 :] if outer else prison["name"]
+    return str(prison["name"])[len(outer["name"]) + 1 :] if outer else str(prison["name"])
 
 
-def values(state: State, prison: Prison, release: str, *, within: int = 0) -> dict[str, Any]:
-    """All parameters of a jail with their present values."""
+def children(state: State) -> dict[str, int]:
+    """How many jails live below a jail, by its full name; 0 is left out."""
+    count: dict[str, int] = {}
+    for prison in state["jails"]:
+        name = str(prison["name"])
+        while "dying" not in prison and "." in name:
+            name = name.rpartition(".")[0]
+            count[name] = count.get(name, 0) + 1
+    return count
+
+
+def values(
+    state: State, prison: Prison, release: str, *, within: int = 0, kids: Mapping[str, int] | None = None
+) -> dict[str, Any]:
+    """All parameters of a jail with their present values; `kids` spares counting again for many jails."""
     given = prison["set"]
     result = {name: given.get(name, row.default) for name, row in parameters(release).items()}
-    kids = sum(1 for kid in state["jails"] if kid["name"].startswith(prison["name"] + ".") and "dying" not in kid)
     result |= {
         "jid": prison["jid"],
         "name": visible_name(state, prison, within),
         "parent": 0 if prison["parent"] == within else prison["parent"],
         "path": prison["path"],
         "dying": "dying" in prison,
-        "children.cur": kids,
+        "children.cur": (children(state) if kids is None else kids).get(prison["name"], 0),
         "cpuset.id": prison["cpuset"],
         "osreldate": given.get("osreldate") or osreldate(state, release),
         "osrelease": given.get("osrelease") or release,
@@ -324,11 +336,12 @@ def update(state: State, prison: Prison, wanted: Mapping[str, Any]) -> None:
 
 def remove(state: State, prison: Prison) -> list[int]:
     """jail_remove(2): the jail and those inside it are dead. Gives the jids, inner ones first."""
-    doomed = [*descendants(state, prison["jid"])][::-1] + [prison]
+    doomed = [prison, *descendants(state, prison["jid"])][::-1]
     hold = float(state.get("dying") or 0)
     for jail in doomed:
         if hold and "dying" not in jail:
             jail["dying"] = time.time() + hold
+            jail["set"].pop("persist", None)
     gone = {jail["jid"] for jail in doomed}
     if not hold:
         state["jails"] = [jail for jail in state["jails"] if jail["jid"] not in gone or "dying" in jail]
@@ -433,15 +446,13 @@ def _apply(state: State, prison: Prison, wanted: Mapping[str, Any], parent: Pris
     prison["set"] = given
 
 
-def _check_addresses(
-    state: State, prison: Prison, family: str, addresses: list[str], parent: Prison | None
-) -> None:
-    if parent and parent["set"].get(family, "disable") != "inherit":
-        if not set(addresses) <= set(parent["set"].get(f"{family}.addr", [])):
-            raise JailError("jail_set: Operation not permitted", "EPERM")
+def _check_addresses(state: State, prison: Prison, family: str, addresses: list[str], parent: Prison | None) -> None:
+    restricted = parent is not None and parent["set"].get(family, "disable") != "inherit"
+    if restricted and parent and not set(addresses) <= set(parent["set"].get(f"{family}.addr", [])):
+        raise JailError("jail_set: Operation not permitted", "EPERM")
     siblings = [p for p in state["jails"] if "dying" not in p and p["jid"] != prison["jid"]]
     for other in siblings:
-        if parent and other["jid"] == parent["jid"] or other["name"].startswith(prison["name"] + "."):
+        if (parent and other["jid"] == parent["jid"]) or other["name"].startswith(prison["name"] + "."):
             continue
         theirs = other["set"].get(f"{family}.addr", [])
         if not theirs or len(theirs) == len(addresses) == 1:

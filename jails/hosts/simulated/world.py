@@ -3,12 +3,13 @@ started as another user or inside a jail, and the end of jails."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import stat
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from . import daemons, network, prison
@@ -188,9 +189,8 @@ class World:
             return False
 
     def _run(self, argv: list[str], fds: Any, env: Any, cwd: str, root: str, jid: int | None, warn: Any) -> int:
-        more = {"jid": jid} if jid is not None else {}
         try:
-            status = self._process.run(argv, fds=fds, env=env, cwd=cwd, root=root, **more)
+            status = self._process.run(argv, fds=fds, env=env, cwd=cwd, root=root, jid=jid)
         except NotFound as problem:
             warn(f"exec {argv[0]}: {problem.words}")
             return 1
@@ -214,6 +214,7 @@ class World:
         pid = os.fork()
         if pid == 0:
             os.setpgid(0, 0)
+            _close_all_but(fds.values())
             status = 1
             try:
                 status = self._run(argv, fds, env, cwd, root, jid, warn)
@@ -234,6 +235,7 @@ class World:
         pid = os.fork()
         if pid == 0:
             os.setsid()
+            _close_all_but(fds.values())
             try:
                 self._run(argv, fds, env, cwd, root, jid, self._whisper)
             finally:
@@ -312,20 +314,28 @@ class World:
                 state, name, args, jid=self._process.jid, listens=self._sockets(state, listens) if listens else None
             )
 
-    def _sockets(self, state: dict[str, Any], listens: tuple[str, int]) -> list[dict[str, str]]:
+    def _sockets(self, state: dict[str, Any], listens: tuple[str, int]) -> list[tuple[str, str]]:
         """Where a daemon that binds to every address really listens: in a jail only on the jail's own."""
         proto, port = listens
         row = prison.by_jid(state, self._process.jid) if self._process.jid else None
         if row is None or row["set"].get("vnet") == "new" or row["set"].get("ip4") == "inherit":
-            return [{"proto": f"{proto}4", "local": f"*:{port}"}, {"proto": f"{proto}6", "local": f"*:{port}"}]
-        found = []
-        for family, number in (("ip4.addr", 4), ("ip6.addr", 6)):
-            for address in row["set"].get(family, []):
-                found.append({"proto": f"{proto}{number}", "local": f"{address}:{port}"})
-        return found
+            return [(f"{proto}6", f"*:{port}"), (f"{proto}4", f"*:{port}")]
+        families = (("ip4.addr", 4), ("ip6.addr", 6))
+        return [(f"{proto}{n}", f"{address}:{port}") for name, n in families for address in row["set"].get(name, [])]
 
     def stop_daemon(self, name: str) -> None:
         with self.host.changing() as state:
-            rows = [row for row in daemons.running(state, self._process.jid) if row["name"] == name]
-            daemons.end(state, rows)
+            daemons.stop(state, name, self._process.jid)
 
+
+def _close_all_but(kept: Iterable[int]) -> None:
+    """closefrom(2) for a forked child: it holds nobody's pipe but its own standard files."""
+    held = set(kept)
+    wanted = held | {0, 1, 2}
+    for name in os.listdir("/dev/fd"):
+        if int(name) not in wanted:
+            with contextlib.suppress(OSError):
+                os.close(int(name))
+    for number in (0, 1, 2):
+        if number not in held:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)

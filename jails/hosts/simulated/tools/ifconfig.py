@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 from typing import Any
 
 from jails.hosts.simulated import network, prison
@@ -25,7 +26,9 @@ def main(process: Any) -> int:
     words = list(process.argv[1:])
     options = ""
     group = None
-    while words and words[0].startswith("-") and len(words[0]) > 1 and words[0][1:2].islower() | words[0][1:2].isupper():
+    while (
+        words and words[0].startswith("-") and len(words[0]) > 1 and words[0][1:2].islower() | words[0][1:2].isupper()
+    ):
         word = words.pop(0)
         if word in ("-g", "-f", "-G", "-j"):
             value = words.pop(0) if words else ""
@@ -195,7 +198,7 @@ class _Change:
         if word == "-description":
             self.interface.pop("description", None)
             return True
-        handlers = {
+        handlers: dict[str, Callable[[str], Any]] = {
             "name": self._name,
             "mtu": lambda value: self.interface.update(mtu=int(value)),
             "description": lambda value: self.interface.update(description=value),
@@ -264,9 +267,7 @@ class _Change:
         inside = network.find(self.state, self.name, jail["jid"])
         if inside is None:
             raise _Failed(f"SIOCSIFRVNET({jail['jid']}, {self.name}): Device not configured")
-        self._try(
-            lambda: network.move(self.state, inside, self.vnet), f"SIOCSIFRVNET({jail['jid']}, {self.name}): %s"
-        )
+        self._try(lambda: network.move(self.state, inside, self.vnet), f"SIOCSIFRVNET({jail['jid']}, {self.name}): %s")
         self.interface = inside
 
     def _prefix(self, text: str) -> int:

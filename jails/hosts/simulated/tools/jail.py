@@ -129,7 +129,8 @@ class ConfJail:
         self.flags = 0
         self.jid = 0
         self.imported: dict[str, Any] = {}
-        self.commands: tuple[str, ...] | None = None
+        self.commands: tuple[str, ...] = ()
+        self.begun = False
         self.position = -1
         self.queue_of_command: list[str] | None = None
         self.at = 0
@@ -564,7 +565,7 @@ class _Run:
         while jail := self._next():
             if jail.flags & FAILED:
                 error = 1
-                if jail.commands is None:
+                if not jail.begun:
                     self._settled(jail)
                     continue
             if not jail.flags & PARAMS:
@@ -604,7 +605,7 @@ class _Run:
                 jail.flags ^= SET if self._fixed_differs(jail) else START | STOP
 
     def _start(self, jail: ConfJail, records: list[str]) -> None:
-        if jail.commands is None:
+        if not jail.begun:
             if jail.jid > 0 and not jail.flags & (DEPEND | WILD):
                 self._quoted(jail, "already exists")
                 self._failed(jail)
@@ -613,7 +614,7 @@ class _Run:
                 return
             if jail.jid <= 0:
                 self._begin(jail, START_COMMANDS)
-        if jail.commands is not None and self._next_command(jail):
+        if jail.begun and self._next_command(jail):
             return
         self._clear_persist(jail)
         if not jail.flags & FAILED:
@@ -635,7 +636,7 @@ class _Run:
         self._settled(jail)
 
     def _stop(self, jail: ConfJail, error: int) -> int:
-        if jail.commands is None:
+        if not jail.begun:
             if self._must_wait(jail):
                 return error
             if jail.jid < 0:
@@ -656,7 +657,7 @@ class _Run:
     def _stopped(self, jail: ConfJail) -> None:
         self._settled(jail)
         if jail.flags & (START | FAILED) == START:
-            jail.commands = None
+            jail.begun = False
             jail.flags &= ~STOP
             self._count(jail)
             self._queue(jail, self.depend if jail.waiting_for else self.ready)
@@ -783,7 +784,7 @@ class _Run:
             except prison.JailError as problem:
                 failure = problem.message
                 jail.jid = -1
-        names = [("persist", [])] if borrowed else []
+        names: list[tuple[str, list[str]]] = [("persist", [])] if borrowed else []
         names += [row for row in jail.params if not (borrowed and _same_option(row[0], "persist"))]
         self._note_set(jail, "JAIL_CREATE", names, failure)
         if failure:
@@ -857,7 +858,7 @@ class _Run:
     def _begin(self, jail: ConfJail, commands: tuple[str, ...]) -> None:
         modern = prison.version(self.release)[0] >= 13
         jail.commands = tuple(name for name in commands if modern or name not in SINCE_13)
-        jail.position, jail.queue_of_command = -1, None
+        jail.begun, jail.position, jail.queue_of_command = True, -1, None
 
     def _next_command(self, jail: ConfJail) -> bool:
         """Run commands up to the next process. False when there are none left."""
@@ -865,7 +866,7 @@ class _Run:
         while True:
             if jail.queue_of_command is None:
                 jail.position += -1 if undoing else 1
-                if not 0 <= jail.position < len(jail.commands or ()):
+                if not 0 <= jail.position < len(jail.commands):
                     return False
                 values = self._strings(jail)
                 if values is None:
@@ -891,7 +892,7 @@ class _Run:
                 return True
 
     def _strings(self, jail: ConfJail) -> list[str] | None:
-        name = (jail.commands or ())[jail.position]
+        name = jail.commands[jail.position]
         if name in ("_op", "stop.timeout"):
             return ["."]
         if name in ("mount.devfs", "mount.fdescfs", "mount.procfs"):

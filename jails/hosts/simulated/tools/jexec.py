@@ -9,9 +9,7 @@ from jails.hosts.simulated.process import NotFound
 from jails.hosts.simulated.world import World
 
 USAGE_12 = "usage: jexec [-l] [-u username | -U username] jail [command ...]\n"
-USAGE_14 = (
-    "usage: jexec [-l] [-d working-directory] [-e name=value] [-u username | -U username] jail [command ...]\n"
-)
+USAGE_14 = "usage: jexec [-l] [-d working-directory] [-e name=value] [-u username | -U username] jail [command ...]\n"
 KEPT = ("TERM",)
 
 
@@ -60,10 +58,9 @@ def _enter(
     entry = None
     if name:
         entry = process.user(name, None if "u" in options else jail["jid"])
-        if entry is None and (options or process.stat("/etc/passwd")):
-            if not (clean and not options):
-                process.err(f"jexec: {name}: no such user\n")
-                return 1
+        if entry is None and options:
+            process.err(f"jexec: {name}: no such user\n")
+            return 1
         entry = entry or ["root", "*", "0", "0", "", "/root", "/bin/sh"]
     if clean and entry:
         env = _clean_environment(process.env, entry)
@@ -75,7 +72,7 @@ def _enter(
     cwd = options.get("d", cwd)
     argv = command or [entry[6] if entry and entry[6] else "/bin/sh"]
     try:
-        status = process.run(argv, env=env, cwd=cwd, root=jail["path"], jid=jail["jid"])
+        status = process.run(argv, env=env, cwd=cwd, root=jail["path"], jid=jail["jid"], replaces=True)
     except NotFound as problem:
         process.err(f"jexec: execvp: {argv[0]}: {problem.words}\n")
         return 1

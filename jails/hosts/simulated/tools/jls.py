@@ -32,7 +32,8 @@ def main(process: Any) -> int:
             jails = _chosen(process, state, options)
         except prison.JailError as problem:
             failure = problem.message
-        rows = [prison.values(state, jail, release, within=process.jid) for jail in jails]
+        kids = prison.children(state)
+        rows = [prison.values(state, jail, release, within=process.jid, kids=kids) for jail in jails]
     if options["check"]:
         return 1 if failure else 0
     printer = _Printer(options, columns, prison.version(release)[0])

@@ -14,7 +14,8 @@ RESOURCES = (
     "swapuse nthr msgqqueued msgqsize nmsgq nsem nsemop nshm shmsize wallclock pcpu readbps writebps readiops writeiops"
 ).split()
 ACTIONS = {"deny", "log", "devctl", "throttle"} | {
-    f"sig{name}" for name in "hup int quit ill trap abrt emt fpe kill bus segv sys pipe alrm term urg stop tstp "
+    f"sig{name}"
+    for name in "hup int quit ill trap abrt emt fpe kill bus segv sys pipe alrm term urg stop tstp "
     "cont chld ttin ttou io xcpu xfsz vtalrm prof winch info usr1 usr2 thr".split()
 }
 SUBJECTS = {"process", "user", "loginclass", "jail"}
@@ -169,7 +170,7 @@ def _humanize(number: int) -> str:
     """humanize_number(3) as rctl -h uses it: at most five columns, no fraction."""
     units = ["", "K", "M", "G", "T", "P", "E"]
     step = 0
-    while step + 1 < len(units) and len(f"{round(number)}") > 4:
+    while step + 1 < len(units) and len(str(number)) > 4:
         number, step = round(number / 1024), step + 1
     return f"{number}{units[step]}"
 

@@ -117,7 +117,8 @@ def script(process: Any, name: str, action: str, words: list[str]) -> int:
     variables = rcconf.load(_read(process), service=name)
     if verb in ("start", "stop", "restart", "status", "reload") and not prefix and not enabled(variables, name):
         process.out(
-            f"Cannot '{verb}' {name}. Set {name}_enable to YES in /etc/rc.conf or use 'one{verb}' instead of '{verb}'.\n"
+            f"Cannot '{verb}' {name}. Set {name}_enable to YES in /etc/rc.conf "
+            f"or use 'one{verb}' instead of '{verb}'.\n"
         )
         return 0
     if verb in ("enable", "disable", "enabled", "rcvar", "describe", "delete"):
