@@ -347,3 +347,16 @@ def test_history_has_what_was_done_and_nothing_else(m: Machine) -> None:
     m.zfs("list")
     lines = m.run("zpool", "history", "tank").out.splitlines()
     assert [line.partition(" ")[2] for line in lines[1:] if line] == ["zpool create tank da0", "zfs create tank/a"]
+
+
+def test_version_came_with_openzfs(m: Machine, old: Machine) -> None:
+    assert m.zfs("version").startswith("zfs-2.2.")
+    assert old.run("zfs", "version").err.startswith("unrecognized command 'version'\nusage: zfs command args ...\n")
+
+
+def test_a_wrong_call_shows_the_usage_of_its_command(m: Machine, old: Machine) -> None:
+    assert m.run("zfs", "create", "-z", "tank/a").err.startswith(
+        "invalid option 'z'\nusage:\n\tcreate [-Pnpuv] [-o property=value] ... <filesystem>\n"
+    )
+    assert old.run("zfs", "create").err.startswith("missing filesystem argument\nusage:\n\tcreate [-pu] ")
+    assert old.run("zfs", "create").rc == 2

@@ -123,20 +123,29 @@ SAME = {"snap": "snapshot", "umount": "unmount", "recv": "receive"}
 
 def zfs(process: Any) -> int:
     """zfs(8)."""
-    return _run(process, ZFS, ZFS_USAGE)
+    return _run(process, ZFS, ZFS_USAGE, ZFS_USAGE_OPENZFS)
 
 
 def zpool(process: Any) -> int:
     """zpool(8)."""
-    return _run(process, ZPOOL, ZPOOL_USAGE)
+    return _run(process, ZPOOL, ZPOOL_USAGE, ZPOOL_USAGE_OPENZFS)
 
 
-def _run(process: Any, commands: dict[str, str], usage: dict[str, list[str]]) -> int:
+def _run(process: Any, commands: dict[str, str], legacy: dict[str, list[str]], openzfs: dict[str, list[str]]) -> int:
     env = Env(process)
     try:
-        return _dispatch(env, commands, usage)
+        if env.openzfs and env.argv[1:] == ["version"]:
+            return _version(env)
+        return _dispatch(env, commands, openzfs if env.openzfs else legacy)
     finally:
         env.flush()
+
+
+def _version(env: Env) -> int:
+    with env.reading() as zfs:
+        number = VERSIONS.get(zfs.release[0], "2.2.6")
+    env.out(f"zfs-{number}-FreeBSD\nzfs-kmod-{number}-FreeBSD\n")
+    return 0
 
 
 def _dispatch(env: Env, commands: dict[str, str], usage: dict[str, list[str]]) -> int:
