@@ -2,7 +2,12 @@ import os
 import shutil
 from collections.abc import Callable
 
+import hypothesis
 import pytest
+
+# A busy machine is slow; that is no fault of what is tested.
+hypothesis.settings.register_profile("cellblock", deadline=None)
+hypothesis.settings.load_profile("cellblock")
 
 
 def _missing_variable(name: str) -> Callable[[], str]:
