@@ -112,6 +112,42 @@ ZPOOL_USAGE = {
     "export": ["export [-f] <pool> ..."],
     "scrub": ["scrub [-s | -p] <pool> ..."],
 }
+ZFS_USAGE_OPENZFS = {
+    **ZFS_USAGE,
+    "create": [
+        "create [-Pnpuv] [-o property=value] ... <filesystem>",
+        "create [-Pnpsv] [-b blocksize] [-o property=value] ... -V <size> <volume>",
+    ],
+    "snapshot": ["snapshot [-r] [-o property=value] ... <filesystem|volume>@<snap> ..."],
+    "bookmark": ["bookmark <snapshot|bookmark> <newbookmark>"],
+    "set": ["set [-u] <property=value> ... <filesystem|volume|snapshot> ..."],
+    "mount": ["mount", "mount [-flvO] [-o opts] <-a|-R filesystem|filesystem>"],
+    "unmount": ["unmount [-fu] <-a | filesystem|mountpoint>"],
+    "send": ["send [-DLPbcehnpsVvw] [-i|-I snapshot]", "     [-R [-X dataset[,dataset]...]]     <snapshot>"],
+    "receive": [
+        "receive [-vMnsFhu] [-o <property>=<value>] ... [-x <property>] ...",
+        "    <filesystem|volume|snapshot>",
+    ],
+    "holds": ["holds [-rHp] <snapshot> ..."],
+    "diff": ["diff [-FHth] <snapshot> [snapshot|filesystem]"],
+    "version": ["version"],
+}
+ZPOOL_USAGE_OPENZFS = {
+    **ZPOOL_USAGE,
+    "create": [
+        "create [-fnd] [-o property=value] ... ",
+        "    [-O file-system-property=value] ... ",
+        "    [-m mountpoint] [-R root] <pool> <vdev> ...",
+    ],
+    "add": ["add [-afgLnP] [-o property=value] <pool> <vdev> ..."],
+    "list": ["list [-gHLpPv] [-o property[,...]] [-T d|u] [pool] ... ", "    [interval [count]]"],
+    "set": ["set <property=value> <pool>", "set <vdev_property=value> <pool> <vdev>"],
+    "export": ["export [-af] <pool> ..."],
+    "scrub": ["scrub [-s | -p] [-w] [-e] <pool> ..."],
+    "version": ["version"],
+}
+# What FreeBSD 13.x, 14.x and 15.x carry.
+VERSIONS = {13: "2.1.15", 14: "2.2.6", 15: "2.4.0"}
 ZFS_TRAILER = "\nFor the property list, run: zfs set|get\n\nFor the delegated permission list, run: zfs allow|unallow\n"
 QUIET = {"list", "get", "holds", "diff", "send", "status", "iostat", "history", "userspace", "groupspace", "mount"} | {
     "unmount",
