@@ -11,7 +11,7 @@ from .machine import Machine
 def machine(tmp_path: Path) -> Machine:
     machine = Machine(tmp_path / "host", directories=["/jail", "/jail/www1", "/jail/db"])
     for name in ("www1", "db"):
-        for part in ("bin", "sbin", "usr", "etc", "root", "libexec"):
+        for part in ("bin", "sbin", "usr", "etc", "root", "libexec", "var"):
             machine.host.copy_tree(machine.host.path(f"/{part}"), machine.host.path(f"/jail/{name}/{part}"))
         machine.host.path(f"/jail/{name}/dev").mkdir()
     return machine
@@ -182,3 +182,32 @@ def test_a_thousand_jails_are_listed_in_one_look(machine: Machine) -> None:
         for number in range(1000):
             prison.create(state, {"name": f"j{number}", "persist": True}, "14.2-RELEASE")
     assert len(machine.run("jls", "-n").out.splitlines()) == 1000
+
+
+RC = 'exec.start = "/bin/sh /etc/rc"; exec.stop = "/bin/sh /etc/rc.shutdown"; exec.clean; exec.consolelog = /var/log/c;'
+
+
+def test_rc_inside_starts_what_the_tree_enables_and_keeps_the_jail(machine: Machine) -> None:
+    configure(machine, f"www1 {{ path = /jail/www1; ip4.addr = 192.0.2.10; interface = em0; {RC} }}")
+    machine.host.path("/jail/www1/etc/rc.conf").write_text('sshd_enable="YES"\ncron_enable="NO"\n')
+    machine.run("jail", "-c", "www1")
+    assert names(machine) == ["www1"]
+    assert machine.run("jexec", "www1", "service", "sshd", "status").out.startswith("sshd is running as pid")
+    assert machine.run("jexec", "www1", "service", "cron", "onestatus").rc == 1
+    assert "Starting sshd." in machine.host.path("/var/log/c").read_text()
+
+
+def test_a_jail_in_which_rc_starts_nothing_is_gone(machine: Machine) -> None:
+    configure(machine, f"www1 {{ path = /jail/www1; {RC} }}")
+    machine.host.path("/jail/www1/etc/rc.conf").write_text('syslogd_enable="NO"\ncron_enable="NO"\n')
+    assert machine.run("jail", "-c", "www1").rc == 0
+    assert names(machine) == []
+
+
+def test_a_daemon_listens_on_the_jails_addresses_alone(machine: Machine) -> None:
+    configure(machine, f"www1 {{ path = /jail/www1; ip4.addr = 192.0.2.10; interface = em0; {RC} }}")
+    machine.host.path("/jail/www1/etc/rc.conf").write_text('sshd_enable="YES"\n')
+    machine.run("jail", "-c", "www1")
+    with machine.host.reading() as state:
+        mine = {row["local"] for row in state["sockets"] if row.get("jid")}
+    assert {"192.0.2.10:22"} <= mine and "*:22" not in mine

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any
 
@@ -217,7 +218,8 @@ def _start(process: Any, name: str, variables: dict[str, str], pid: int | None) 
     if name == "syslogd" and "-ss" in flags:
         listens = None
     pid = process.start_daemon(name, " ".join(filter(None, [command, flags])), listens)
-    process.write_text(_pid_file(name), f"{pid}\n")
+    with contextlib.suppress(OSError):  # a tree without /var/run: the daemon runs all the same
+        process.write_text(_pid_file(name), f"{pid}\n")
     return 0
 
 
@@ -359,6 +361,11 @@ class _Jail:
 
 
 # -- /etc/rc inside a jail ---------------------------------------------------------------------------------------
+
+
+def etc_rc(process: Any) -> int:
+    """What /etc/rc and /etc/rc.shutdown of a simulated tree call."""
+    return rc_shutdown(process) if process.argv[1:] == ["stop"] else rc_start(process)
 
 
 def rc_start(caller: Any) -> int:
