@@ -116,7 +116,12 @@ def userland(release: str) -> Iterator[Entry]:
     for name in ("cron", "sshd", "syslogd", "sendmail", "ntpd"):
         yield Entry(f"usr/sbin/{name}", "f", 0o555, b"\x7fELF " + name.encode() + b"\n")
     for name in _SERVICES:
-        yield Entry(f"etc/rc.d/{name}", "f", 0o555, f"#!/bin/sh\n# PROVIDE: {name}\n".encode())
+        yield Entry(
+            f"etc/rc.d/{name}",
+            "f",
+            0o555,
+            f'#!/bin/sh\n# PROVIDE: {name}\nexec /usr/sbin/service {name} "$@"\n'.encode(),
+        )
     for path, mode, data in _configuration(release):
         yield Entry(path, "f", mode, data)
 
@@ -128,8 +133,8 @@ def _configuration(release: str) -> Iterator[tuple[str, int, bytes]]:
     yield "etc/master.passwd", 0o600, _USERS.encode()
     yield "etc/pwd.db", 0o644, b"pwd.db of the users in master.passwd\n"
     yield "etc/spwd.db", 0o600, b"spwd.db of the users in master.passwd\n"
-    yield "etc/rc", 0o644, b"#!/bin/sh\n# rc(8): starts what rc.conf(5) enables.\n"
-    yield "etc/rc.shutdown", 0o644, b"#!/bin/sh\n# rc(8): stops what was started.\n"
+    yield "etc/rc", 0o644, b"#!/bin/sh\n# rc(8): starts what rc.conf(5) enables.\nexec /libexec/simulated-rc start\n"
+    yield "etc/rc.shutdown", 0o644, b"#!/bin/sh\n# rc(8): stops what was started.\nexec /libexec/simulated-rc stop\n"
     yield "etc/rc.subr", 0o644, b"# rc.subr(8)\n"
     yield "etc/syslog.conf", 0o644, b"*.notice;authpriv.none\t/var/log/messages\nauth.info\t/var/log/auth.log\n"
     yield "etc/hosts", 0o644, b"::1\t\t\tlocalhost\n127.0.0.1\t\tlocalhost\n"

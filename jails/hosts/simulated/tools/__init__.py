@@ -39,6 +39,7 @@ _OTHERS = {
     "/sbin/mount_nullfs": "tools.mount:mount_nullfs",
     "/usr/sbin/service": "tools.rc:service",
     "/usr/sbin/sysrc": "tools.rc:sysrc",
+    "/libexec/simulated-rc": "tools.service:etc_rc",
     "/usr/bin/rctl": "tools.rctl:main",
     "/sbin/devfs": "tools.devfs:main",
     "/usr/bin/cpuset": "tools.cpuset:main",
