@@ -360,3 +360,11 @@ def test_a_wrong_call_shows_the_usage_of_its_command(m: Machine, old: Machine) -
     )
     assert old.run("zfs", "create").err.startswith("missing filesystem argument\nusage:\n\tcreate [-pu] ")
     assert old.run("zfs", "create").rc == 2
+
+
+def test_the_directory_one_stands_in_is_busy(m: Machine) -> None:
+    m.zfs("create tank/a")
+    process = Process(m.host, ["zfs", "destroy", "tank/a"], fds={}, env={"PATH": PATH}, cwd="/tank/a")
+    assert main(process) == 1
+    process = Process(m.host, ["zfs", "destroy", "-f", "tank/a"], fds={}, env={"PATH": PATH}, cwd="/tank/a")
+    assert main(process) == 0

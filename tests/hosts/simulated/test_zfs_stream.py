@@ -130,3 +130,16 @@ def test_an_unknown_base_is_refused(m: Machine) -> None:
     assert m.refused("send -i @none tank/a@1") == (
         "WARNING: could not send tank/a@1:\nincremental source (tank/a@none) does not exist\n"
     )
+
+
+def test_a_refused_stream_ends_its_sender(m: Machine) -> None:
+    m.write("/tank/a/big", 1_000_000)
+    m.zfs("snapshot tank/a@2")
+    m.zfs("create tank/b")
+    outcome = m.run("sh", "-c", "zfs send tank/a@2 | zfs receive tank/b")
+    assert outcome.rc == 1
+    assert sorted(outcome.err.splitlines()) == [
+        "cannot receive new filesystem stream: destination 'tank/b' exists",
+        "must specify -F to overwrite it",
+        "warning: cannot send 'tank/a@2': signal received",
+    ]

@@ -231,8 +231,20 @@ class Env:
         mount = self._mount_at(state, target)
         if mount is None:
             return False
+        if self._works_in(state, mount):
+            return not force
         reason = self.host.busy(state, mount)
         return reason is not None and not (force and not reason.endswith("is mounted on it"))
+
+    def _works_in(self, state: Record, mount: Record) -> bool:
+        """Whether this command was called from a directory of the mounted file system, as then a shell is in it."""
+        if self.process is None or self.process.cwd == "/":
+            return False
+        try:
+            place = self.host.locate(state, self.process.cwd, root=self.process.root)
+        except OSError:
+            return False
+        return bool(place.mount["id"] == mount["id"])
 
     def unmount(self, state: Record, target: str) -> None:
         mount = self._mount_at(state, target)

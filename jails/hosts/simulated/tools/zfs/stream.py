@@ -56,8 +56,11 @@ def records_of(part: Part) -> Iterator[bytes]:
     yield record(END, hashlib.sha256(about + part.tree).digest())
 
 
-def read_stream(read: Callable[[int], bytes]) -> Stream:
-    """Read a whole stream, `read` giving so many bytes; ZfsError when it does not even begin like one."""
+def read_stream(read: Callable[[int], bytes], began: Callable[[Part], None]) -> Stream:
+    """Read a whole stream, `read` giving so many bytes; ZfsError when it does not even begin like one.
+
+    `began` is called with each snapshot as soon as its beginning is known, and may refuse it.
+    """
     stream = Stream()
     first = True
     while True:
@@ -86,6 +89,7 @@ def read_stream(read: Callable[[int], bytes]) -> Stream:
             stream.recursive = True
         elif kind == BEGIN:
             stream.parts.append(Part(json.loads(payload)))
+            began(stream.parts[-1])
         elif stream.parts and kind == TREE:
             stream.parts[-1].tree = payload
         elif stream.parts and kind == END and not _sound(stream.parts[-1], payload):
@@ -109,6 +113,9 @@ def send(env: Env, argv: Sequence[str]) -> int:
             (env.out if "n" in flags else env.note)(text + "\n")
         if "n" in flags:
             return 0
+        if "v" in flags and not zfs.openzfs:
+            # 12.1 names each snapshot a second time when it sends it.
+            env.note("".join(f"{text}\n" for text in list(_estimates(zfs, plan, flags))[:-1]))
         if env.stdout_is_terminal():
             raise ZfsError("Error: Stream can not be written to a terminal.\nYou must redirect standard output.")
         parts = [_part(zfs, env, snapshot, base, flags) for snapshot, base in plan]
@@ -229,10 +236,17 @@ def receive(env: Env, argv: Sequence[str]) -> int:
         raise UsageError("invalid option 'o'")
     excluded = {value for letter, value in found if letter == "x"}
     expect_operands(operands, "snapshot")
-    stream = read_stream(env.read_exactly)
+    tops: list[str] = []
+
+    def refuse_early(part: Part) -> None:
+        tops.append(filesystem_of(part.about["name"]))
+        with env.reading() as zfs:
+            _check_beginning(zfs, part, _target(zfs, env, operands[0], part, flags, tops[0]), flags, len(tops) == 1)
+
+    stream = read_stream(env.read_exactly, refuse_early)
     if not stream.parts:
         raise ZfsError("cannot receive: invalid backup stream")
-    top = filesystem_of(stream.parts[0].about["name"])
+    top = tops[0]
     for at, part in enumerate(stream.parts):
         broken = stream.broken if at == len(stream.parts) - 1 else ""
         started = time.monotonic()
@@ -252,6 +266,16 @@ def receive(env: Env, argv: Sequence[str]) -> int:
             text, rate = numbers.nice(size, "0B"), numbers.nice(size // seconds, "0B")
             env.out(f"received {text} stream in {seconds} seconds ({rate}/sec)\n")
     return 0
+
+
+def _check_beginning(zfs: Zfs, part: Part, target: str, flags: set[str], first: bool) -> None:
+    """What libzfs refuses by the beginning of a stream alone, so that the sender meets a closed pipe."""
+    filesystem = filesystem_of(target)
+    if part.about["from"] and not part.about["clone"]:
+        if first and filesystem not in zfs.datasets:
+            raise ZfsError(f"cannot receive incremental stream: destination '{filesystem}' does not exist")
+    elif filesystem in zfs.datasets:
+        _check_overwrite(zfs, filesystem, flags, "cannot receive new filesystem stream")
 
 
 def _target(zfs: Zfs, env: Env, operand: str, part: Part, flags: set[str], top: str) -> str:
@@ -310,6 +334,11 @@ def _incomplete(zfs: Zfs, broken: str) -> str:
 
 
 def _overwrite(zfs: Zfs, env: Env, filesystem: str, flags: set[str], complaint: str) -> None:
+    _check_overwrite(zfs, filesystem, flags, complaint)
+    mounting.unmount_one(zfs, env, filesystem)
+
+
+def _check_overwrite(zfs: Zfs, filesystem: str, flags: set[str], complaint: str) -> None:
     dataset = zfs.datasets[filesystem]
     if "F" not in flags:
         raise ZfsError(f"{complaint}: destination '{filesystem}' exists\nmust specify -F to overwrite it")
@@ -318,7 +347,6 @@ def _overwrite(zfs: Zfs, env: Env, filesystem: str, flags: set[str], complaint: 
         raise ZfsError(f"{complaint}: destination has snapshots (eg. {first})\nmust destroy them to overwrite it")
     if dataset.get("origin"):
         raise ZfsError(f"{complaint}: destination '{filesystem}' is a clone\nmust destroy it to overwrite it")
-    mounting.unmount_one(zfs, env, filesystem)
 
 
 def _origin_of(zfs: Zfs, env: Env, part: Part, target: str, origin: str | None) -> Record | None:
