@@ -267,7 +267,7 @@ class Host:
 
     def child(self, state: State, parent: Location, name: str) -> Location:
         """What is called `name` in a located directory, a link not followed. For walks through a tree."""
-        path, backing, mount = _Walk(self.directory, self._mount_index(state), parent).covered(name)
+        path, backing, mount = _Walk(self.directory, self._mount_index(state), state, parent).covered(name)
         return Location(path, Path(backing), mount)
 
     def path(self, path: str, jail_root: str | None = None, *, follow: bool = True) -> Path:
@@ -286,7 +286,7 @@ class Host:
             raise os_error(errno.EINVAL, path)
         if len(os.fsencode(path)) >= 1024:
             raise os_error(errno.ENAMETOOLONG, path)
-        walk = _Walk(self.directory, self._mounts_by_directory(state), state)
+        walk = _Walk(self.directory, self._mount_index(state), state)
         walk.go(root, follow=True)
         walk.floor = len(walk.stack)
         if not path.startswith("/"):
@@ -383,12 +383,18 @@ class Host:
 class _Walk:
     """namei(9): from component to component, through mounts and links, never above `floor`."""
 
-    def __init__(self, directory: Path, mounts: dict[str, list[Mount]], state: State) -> None:
+    def __init__(
+        self, directory: Path, mounts: dict[str, list[Mount]], state: State, start: Location | None = None
+    ) -> None:
         self.directory = os.fspath(directory)
         self.state = state
         self.mounts = mounts
         self.links = 0
         self.floor = 1
+        self.stack: list[tuple[str, str, Mount]] = []
+        if start is not None:
+            self.stack.append((start.path, os.fspath(start.backing), start.mount))
+            return
         root = mounts["/"][0]
         self.stack = [self._covered("/", self._backing(root), root)]
 

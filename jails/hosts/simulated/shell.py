@@ -246,7 +246,7 @@ class Shell:
         return status
 
     def _pipeline(self, parts: list[Any]) -> int:
-        statuses = [0] * len(parts)
+        statuses = [1] * len(parts)
         threads = []
         source = self.fds.get(0)
         for number, part in enumerate(parts):

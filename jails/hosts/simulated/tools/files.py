@@ -1,4 +1,4 @@
-"""cat, cp, mv, ln, rm, mkdir and the others that make, move and remove files, as FreeBSD's bin/ and usr.bin/ have them."""
+"""cat, cp, mv, ln, rm, mkdir, ls, stat and the others that make, show, move and remove files (bin/, usr.bin/)."""
 
 from __future__ import annotations
 
