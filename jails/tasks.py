@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from celery import shared_task
@@ -59,8 +59,7 @@ def sweep() -> int:
     seen(worker_name())
     now = timezone.now()
     free = Q(lease_expires_at__isnull=True) | Q(lease_expires_at__lt=now)
-    forgotten = Q(sent_at__isnull=True) | Q(sent_at__lt=now - FORGOTTEN)
-    waiting = Operation.objects.filter(free & forgotten, status__in=Operation.OPEN).select_related("host")
+    waiting = Operation.objects.filter(free, status__in=Operation.OPEN).select_related("host")
     due = [operation for operation in waiting.order_by("confirmed_at") if _is_due(operation, now)]
     for operation in due:
         queue.send(operation)
@@ -69,11 +68,15 @@ def sweep() -> int:
     return len(due)
 
 
-def _is_due(operation: Operation, now: Any) -> bool:
-    """The longer a host has not answered, the rarer it is asked: up to every two minutes."""
-    if operation.unreachable_since is None or operation.sent_at is None:
+def _is_due(operation: Operation, now: datetime) -> bool:
+    """The longer it waits, for a host that does not answer or for a free worker, the rarer a message is sent.
+
+    Otherwise the messages of a busy hour would pile up.
+    """
+    if operation.sent_at is None:
         return True
-    pause = min(timedelta(minutes=2), (now - operation.unreachable_since) / 4)
+    since = operation.unreachable_since or operation.lease_expires_at or operation.confirmed_at or operation.sent_at
+    pause = max(FORGOTTEN, min(timedelta(minutes=2), (now - since) / 4))
     return bool(now - operation.sent_at >= pause)
 
 

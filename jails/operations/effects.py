@@ -21,6 +21,8 @@ from jails.operations.step import Action, BootList, RemoveFile, Run, Undo, Write
 LOCK_DIRECTORY = "/var/run/cellblock"
 HELD = 75
 """lockf(1), EX_TEMPFAIL: somebody has the lock."""
+NO_FOLDER = 73
+"""lockf(1), EX_CANTCREAT: its file cannot be opened; the host was restarted, or somebody emptied /var/run."""
 OVERTAKEN = 76
 """The lock file does not name this worker's token."""
 TIMED_OUT = 124
@@ -51,10 +53,12 @@ read -r t <"$1"
 _IN_FOLDER = 'install -d -m 0700 "$1" && shift && exec "$@"'
 
 # Input that is cut off by a lost connection must not become real, so the content is compared before the last step.
+# ln(1) never replaces anything, but would put the file into a directory of its name.
 _WRITE_NEW = """\
 umask 077
 rm -f "$1" || exit
-cat >"$1" && [ "$(sha256 -q "$1")" = "$4" ] && chmod "$3" "$1" && link "$1" "$2"
+cat >"$1" && [ "$(sha256 -q "$1")" = "$4" ] && chmod "$3" "$1" &&
+if [ -d "$2" ]; then echo "$2: is a directory" >&2; false; else ln "$1" "$2"; fi
 r=$?
 rm -f "$1"
 exit "$r\""""

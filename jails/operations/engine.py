@@ -536,9 +536,17 @@ class _Run:
                 transcript.finish()
                 raise
         transcript.finish()
-        if result.rc in (effects.HELD, effects.OVERTAKEN) and not result.stdout and not result.stderr:
+        if self._was_kept_out(result):
             raise _Interrupted
         return result
+
+    def _was_kept_out(self, result: Result) -> bool:
+        """Whether the lock refused the command before it began. A command's own status may be the same number."""
+        if result.rc in (effects.HELD, effects.OVERTAKEN):
+            return not result.stdout and not result.stderr
+        if result.rc == effects.NO_FOLDER:
+            return not checks.all_hold(self.connection, [checks.directory_exists(effects.LOCK_DIRECTORY)])
+        return False
 
     def _first_line(self, result: Result) -> str:
         """The first thing a failed command said, or its status, without the full stop."""

@@ -27,7 +27,7 @@ from jails.operations.step import Plan, RemoveFile, Run, Step, Undo, WriteFile
 
 SHIMS = {
     # lockf -k -s -t 0 FILE COMMAND...
-    "lockf": 'shift 4; exec flock -n -E 75 -o "$@"',
+    "lockf": 'shift 4; [ -d "${1%/*}" ] || { echo "lockf: cannot open $1" >&2; exit 73; }; exec flock -n -E 75 -o "$@"',
     "sha256": 's=$(sha256sum "$2") || exit 1; echo "${s%% *}"',
     "stat": 'case $2 in %z) f=%s;; %i) f=%i;; %Mp%Lp) f=0%a;; %Su:%Sg) f=%U:%G;; esac; exec /usr/bin/stat -c "$f" "$3"',
 }

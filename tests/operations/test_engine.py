@@ -1,5 +1,7 @@
 """The engine on a host of real processes: forward, back, waiting, and what it refuses."""
 
+import shutil
+import subprocess
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -77,7 +79,7 @@ def test_what_somebody_else_made_under_the_name_is_left_alone(confirmed, run, ro
 
 def test_what_somebody_else_made_between_two_steps_is_left_alone(confirmed, run, root, shell):
     def intrude(pipeline):
-        if any("/box/one" in word for word in pipeline.argvs[0]) and "link" in str(pipeline.argvs):
+        if any("/box/one" in word for word in pipeline.argvs[0]) and 'ln "$1"' in pipeline.argvs[0][-6]:
             (root / "box" / "one").write_text("theirs\n")
 
     shell.before = intrude
@@ -374,6 +376,36 @@ def test_a_command_sent_by_an_overtaken_worker_does_nothing(confirmed, run, shel
     shell.after = start_late
     assert run(operation).state == Status.DONE
     assert seen[1] == effects.OVERTAKEN
+    assert (root / "journal").read_text() == "mkdir\ntwo\n"
+
+
+def test_a_command_kept_out_for_a_moment_runs_afterwards(confirmed, run, shell, root):
+    """A command of an older worker, come late, has the lock just now."""
+    operation = confirmed()
+    holders = []
+
+    def hold(pipeline):
+        if fakes.is_changing(pipeline) and "mkdir" in str(pipeline.argvs) and not holders:
+            holders.append(subprocess.Popen(["flock", "-o", effects.lock_file(operation.pk), "sleep", "0.3"]))
+            time.sleep(0.1)
+
+    shell.before = hold
+    assert run(operation, timing={"patience": 2}).state == Status.DONE
+    holders[0].wait()
+    assert (root / "journal").read_text() == "mkdir\ntwo\n"
+
+
+def test_locks_that_a_restart_of_the_host_removed_are_made_again(confirmed, run, shell, tmp_path, root):
+    operation = confirmed()
+    removed = []
+
+    def remove(pipeline):
+        if fakes.is_changing(pipeline) and "mkdir" in str(pipeline.argvs) and not removed:
+            removed.append(True)
+            shutil.rmtree(tmp_path / "locks")
+
+    shell.before = remove
+    assert run(operation).state == Status.DONE
     assert (root / "journal").read_text() == "mkdir\ntwo\n"
 
 

@@ -209,6 +209,17 @@ def test_a_host_that_does_not_answer_is_asked_more_and_more_rarely(confirmed):
     assert tasks._is_due(operation, now + timedelta(seconds=60))
 
 
+def test_messages_of_what_waits_for_a_free_worker_do_not_pile_up(confirmed, messages):
+    operation = confirmed()
+    start, sent = timezone.now(), 0
+    operation.confirmed_at = operation.sent_at = start
+    for seconds in range(0, 3600, 10):
+        now = start + timedelta(seconds=seconds)
+        if tasks._is_due(operation, now):
+            sent, operation.sent_at = sent + 1, now
+    assert 10 < sent < 50
+
+
 def test_old_drafts_are_put_away(draft):
     old, new = draft(), draft()
     Operation.objects.filter(pk=old.pk).update(created_at=timezone.now() - timedelta(hours=25))
