@@ -172,9 +172,6 @@ def _address(name: str, text: str, family: str) -> str:
     return str(address)
 
 
-# -- Finding -----------------------------------------------------------------------------------------------------
-
-
 def reap(state: State) -> None:
     """Forget dying jails whose time has come. Needs a changing transaction to last; harmless in a reading one."""
     jails = state.setdefault("jails", [])
@@ -275,9 +272,6 @@ def osreldate(state: State, release: str) -> int:
         return int(stated)
     major, minor = version(release)
     return 1201517 if (major, minor) == (12, 1) else major * 100000 + minor * 1000
-
-
-# -- Changing ----------------------------------------------------------------------------------------------------
 
 
 def create(state: State, wanted: Mapping[str, Any], release: str, *, within: int = 0, attach: bool = False) -> Prison:

@@ -29,8 +29,6 @@ class World:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._process, name)
 
-    # -- Files
-
     def _root_of(self, jid: int | None) -> str:
         if jid is None or jid == self._process.jid:
             return self._process.root
@@ -104,8 +102,6 @@ class World:
         except OSError:
             return None
         return str(place.mount["type"]) if place.is_mountpoint else None
-
-    # -- Commands
 
     def run_quietly(self, argv: list[str]) -> int:
         return int(self._process.capture(argv)[0])
@@ -259,8 +255,6 @@ class World:
             if len(fields) == 7 and fields[0] == name:
                 return fields
         return None
-
-    # -- Jails and daemons
 
     def remove_jail(self, jid: int) -> None:
         """jail_remove(2) with all that goes with a jail: its processes, its interfaces, its datasets' delegation."""

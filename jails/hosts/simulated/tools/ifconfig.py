@@ -322,8 +322,6 @@ def _classful(address: str) -> int:
     return 8 if first < 128 else 16 if first < 192 else 24
 
 
-# -- Showing -----------------------------------------------------------------------------------------------------
-
 _BITS = [
     (0x1, "UP"),
     (0x2, "BROADCAST"),

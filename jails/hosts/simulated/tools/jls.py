@@ -128,7 +128,6 @@ class _Printer:
         self.empty = '/""}""' if major < 13 else '""'
         self.empty_json = '/""}' if major < 13 else ""
 
-    # -- text
     def text(self, rows: list[dict[str, Any]]) -> str:
         if self.columns:
             head = " ".join(row.name for row, _ in self.columns) + "\n" if "h" in self.flags else ""
@@ -166,7 +165,6 @@ class _Printer:
             return prefix + self.empty
         return prefix + (_quote(text) if "q" in self.flags else text)
 
-    # -- JSON
     def json(self, rows: list[dict[str, Any]]) -> str:
         items = [self._members(values) for values in rows]
         if self.pretty:
@@ -207,7 +205,6 @@ class _Printer:
             return row.name, value
         return row.name, _export(row, typed, value) or self.empty_json
 
-    # -- XML
     def xml(self, rows: list[dict[str, Any]]) -> str:
         indent, newline = ("  ", "\n") if self.pretty else ("", "")
         text = f'<jail-information version="2">{newline}'

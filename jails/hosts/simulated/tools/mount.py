@@ -42,9 +42,6 @@ class _Refused(Exception):
         self.status = status
 
 
-# -- Listing -----------------------------------------------------------------------------------------------------
-
-
 def _seen(process: World, state: dict[str, Any]) -> list[dict[str, Any]]:
     """Mounts as the process sees them: a jail by its enforce_statfs, paths from its own root."""
     mounts = [dict(mount) for mount in state["mounts"]]
@@ -112,9 +109,6 @@ def _list_plain(mounts: list[dict[str, Any]]) -> str:
         words += [word for key, word in _WORDS.items() if key in mount["options"] and key != "noatime"]
         text += f"{mount['source']} on {mount['dir']} ({', '.join(words)})\n"
     return text
-
-
-# -- mount -------------------------------------------------------------------------------------------------------
 
 
 def main(caller: Any) -> int:
@@ -338,9 +332,6 @@ def _exists(process: World, source: str) -> Any:
         return place
     except OSError as problem:
         raise _Refused(f"mount_nullfs: {source}: {strerror(problem)}", 64) from None
-
-
-# -- umount ------------------------------------------------------------------------------------------------------
 
 
 def umount(caller: Any) -> int:

@@ -173,9 +173,6 @@ def _once(process: Any, name: str, verb: str, path: str) -> int:
     return 0
 
 
-# -- Daemons -----------------------------------------------------------------------------------------------------
-
-
 def _pid_file(name: str) -> str:
     return DAEMONS[name][2] if name in DAEMONS else f"/var/run/{name}.pid"
 
@@ -234,9 +231,6 @@ def _stop(process: Any, name: str, pid: int | None) -> int:
     return 0
 
 
-# -- rc.d/jail ---------------------------------------------------------------------------------------------------
-
-
 class _Jail:
     def __init__(self, process: Any, variables: dict[str, str]) -> None:
         self.process = process
@@ -292,7 +286,8 @@ class _Jail:
         out = self.process.out
         out("Starting jails:")
         if names[0] == "_ALL":
-            status, text = self.process.captured(["jail", *self._flags(""), "-f", self.conf, "-c"])
+            serial = [] if rcconf.yes(self.variables.get("jail_parallel_start", "NO")) else ["-p1"]
+            status, text = self.process.captured(["jail", *self._flags(""), "-f", self.conf, "-c", *serial])
             if status == 0:
                 with self.process.host.reading() as state:
                     running = [(row["name"], row["jid"]) for row in prison.all_prisons(state)]
@@ -358,9 +353,6 @@ class _Jail:
             if conf is not None:
                 self.process.out(f"{conf}\n")
         return 0
-
-
-# -- /etc/rc inside a jail ---------------------------------------------------------------------------------------
 
 
 def etc_rc(process: Any) -> int:
