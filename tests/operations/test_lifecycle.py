@@ -188,7 +188,7 @@ def test_all_messages_lost_the_sweeper_sends_again(confirmed, messages):
 
 def test_a_dead_workers_operation_is_sent_again(confirmed, messages, abandon):
     operation = confirmed()
-    Operation.objects.update(status=Status.RUNNING, sent_at=timezone.now() - timedelta(minutes=1))
+    Operation.objects.update(status=Status.RUNNING, sent_at=timezone.now() - timedelta(minutes=9))
     abandon(operation)
     messages.clear()
     assert tasks.sweep() == 1
