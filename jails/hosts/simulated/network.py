@@ -3,7 +3,7 @@
 ``state["interfaces"]`` is a list in the order the kernel holds them; each has ``name``, ``driver`` (``epair``),
 ``born`` (``epair0a``, the name it was made with), ``index``, ``vnet`` (jid of the jail that has it, 0 the host),
 ``home`` (where it was made), ``up``, ``mtu``, ``ether``, ``inet``/``inet6`` (lists of ``address/prefix``),
-``groups`` and, by kind, ``members``, ``vlan``, ``parent``, ``peer``, ``description``.
+``groups`` and, by kind, ``added`` (when an IPv6 address came), ``members``, ``vlan``, ``parent``, ``peer``, ``description``.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
+import time
 from typing import Any
 
 State = dict[str, Any]
 Interface = dict[str, Any]
 
 IFNAMSIZ = 16
+DETECTION = 1.0
+"""Seconds of duplicate address detection: one probe, one second apart (net.inet6.ip6.dad_count=1)."""
 CLONERS = ("bridge", "epair", "gif", "lo", "tap", "tun", "vlan")
 
 
@@ -152,10 +155,17 @@ def set_address(state: State, interface: Interface, family: str, address: str, *
             break
     else:
         held.append(address)
+    if family == "inet6" and interface["driver"] != "lo":
+        interface["added"] = {**interface.get("added", {}), plain: time.time()}
     came_up = not interface["up"]
     interface["up"] = True
     if family == "inet6" or (came_up and interface["driver"] != "bridge"):
         add_link_local(interface)
+
+
+def is_tentative(interface: Interface, plain: str) -> bool:
+    """Whether duplicate address detection of an IPv6 address still goes on: then it cannot be bound to."""
+    return bool(time.time() - interface.get("added", {}).get(plain, 0) < DETECTION)
 
 
 def add_link_local(interface: Interface) -> None:

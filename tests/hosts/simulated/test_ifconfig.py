@@ -97,3 +97,10 @@ def test_lower_up_is_shown_since_14(tmp_path: Path) -> None:
 
 def test_link_local_addresses_come_from_the_mac() -> None:
     assert network.link_local("52:54:00:12:34:56") == "fe80::5054:ff:fe12:3456"
+
+
+def test_a_new_ipv6_address_is_tentative_for_a_while(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.run("ifconfig", "em0", "inet6", "2001:db8::10", "prefixlen", "64", "alias")
+    assert "inet6 2001:db8::10 prefixlen 64 tentative" in machine.run("ifconfig", "em0").out
+    monkeypatch.setattr(network, "DETECTION", 0)
+    assert "tentative" not in machine.run("ifconfig", "em0").out

@@ -66,6 +66,8 @@ def _list(process: Any, options: str) -> int:
 def _show_group(process: Any, group: str) -> int:
     with process.host.reading() as state:
         rows = [row for row in network.interfaces(state, _vnet(process, state)) if group in row["groups"]]
+    if group == "epair":  # the kernel makes the b end first
+        rows.sort(key=lambda row: (row.get("unit", 0), not row["born"].endswith("b")))
     process.out("".join(row["name"] + "\n" for row in rows))
     return 0
 
@@ -413,9 +415,10 @@ def _inet(row: dict[str, Any], text: str) -> str:
 
 def _inet6(row: dict[str, Any], text: str) -> str:
     address, _, width = text.partition("/")
+    tentative = " tentative" if network.is_tentative(row, address) else ""
     if address.startswith("fe80:"):
-        return f"\tinet6 {address}%{row['name']} prefixlen {width} scopeid 0x{row['index']:x}"
-    return f"\tinet6 {address} prefixlen {width}"
+        return f"\tinet6 {address}%{row['name']} prefixlen {width}{tentative} scopeid 0x{row['index']:x}"
+    return f"\tinet6 {address} prefixlen {width}{tentative}"
 
 
 def _details(state: dict[str, Any], row: dict[str, Any]) -> list[str]:

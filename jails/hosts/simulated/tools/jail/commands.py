@@ -130,6 +130,7 @@ class Commands(Parameters):
         if not down:
             if not self._create(jail):
                 return "failed"
+            self.process.middle()
             if self.print_jid:
                 self.process.out(f"{jail.jid}\n")
             if self.verbose >= 0 and (jail.name or self.verbose > 0):
