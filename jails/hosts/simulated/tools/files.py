@@ -538,8 +538,8 @@ def touch_main(process: Process) -> int:
         elif place.read_only:
             raise os_error(errno.EROFS)
         access.changed(process, place)
-        stamps = None if when is None else (when, when)
-        os.utime(place.backing, ns=stamps, follow_symlinks="h" not in options)
+        now = time.time_ns() if when is None else when
+        os.utime(place.backing, ns=(now, now), follow_symlinks="h" not in options)
         return 0
 
     return each(process, options.operands, one)
