@@ -344,6 +344,7 @@ class _Run:
         if self.operation.host is None:
             raise _Stuck(f"{self.operation.host_name} is no longer a host of this panel.")
         self._load()
+        self._let_go_of_ended_steps()
         try:
             self._prepare()
         except _Failed as failed:
@@ -356,6 +357,14 @@ class _Run:
         words = f"Its record was changed by somebody who is not a worker: {why}. Nothing more was run."
         # Not given back either way: what `release` frees may be in use on the host.
         self._end(Status.STUCK if begun else Status.REFUSED, words, release=False)
+
+    def _let_go_of_ended_steps(self) -> None:
+        """A worker may have died between the end of a step and giving back what was taken for it."""
+        under_way = (StepStatus.RUNNING, StepStatus.UNDOING)
+        with self.lease.writing():
+            for item in self.steps:
+                if item.row.status not in under_way:
+                    locks.release(self.operation, step=item.row.index)
 
     def _load(self) -> None:
         rows = self.operation.steps.order_by("index")

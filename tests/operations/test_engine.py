@@ -409,14 +409,62 @@ def test_locks_that_a_restart_of_the_host_removed_are_made_again(confirmed, run,
     assert (root / "journal").read_text() == "mkdir\ntwo\n"
 
 
+class Dead(BaseException):
+    """What a killed worker does: nothing more."""
+
+
+@pytest.fixture
+def locking(box):
+    """The first step takes a lock for itself."""
+    resource = "host:1/rc.conf"
+
+    def change(plan):
+        return replace(plan, steps=(replace(plan.steps[0], resources=(resource,)), *plan.steps[1:]))
+
+    box.change = change
+    return resource
+
+
+def test_a_steps_lock_is_held_for_that_step_alone(confirmed, run, shell, locking):
+    operation = confirmed()
+    held = []
+    shell.before = lambda pipeline: held.append(ResourceLock.objects.filter(resource=locking).exists())
+    assert run(operation).state == Status.DONE
+    assert True in held and held[-1] is False
+
+
+def test_it_waits_for_a_steps_lock_and_goes_on(confirmed, run, locking):
+    first, second = confirmed(resources=["a"]), confirmed(resources=["b"])
+    locks.take(first, [locking], step=0)
+    assert run(second).state == "waiting" and second.status == Status.RUNNING
+    assert "to finish (rc.conf)" in second.waiting_for
+    locks.release(first)
+    assert run(second).state == Status.DONE and second.waiting_for == ""
+
+
+def test_a_steps_lock_does_not_outlive_it_when_the_worker_dies_in_between(
+    confirmed, run, shell, locking, abandon, monkeypatch
+):
+    operation = confirmed()
+
+    def die(self, item):
+        raise Dead
+
+    with monkeypatch.context() as patch, pytest.raises(Dead):
+        patch.setattr(engine._Run, "_let_go", die)
+        run(operation)
+    assert ResourceLock.objects.filter(resource=locking).exists()
+    abandon(operation)
+    held = []
+    shell.before = lambda pipeline: held.append(ResourceLock.objects.filter(resource=locking).exists())
+    assert run(operation).state == Status.DONE and not any(held)
+
+
 # Cancelling
 
 
 def interrupt_at_step(shell, run, operation, abandon, word):
     """The worker dies, so to say, when it sends the command that has the word."""
-
-    class Dead(BaseException):
-        pass
 
     def die(pipeline):
         if fakes.is_changing(pipeline) and word in pipeline.argvs[0][-4]:
