@@ -91,9 +91,17 @@ def end(state: State, rows: list[dict[str, Any]], number: int = signal.SIGTERM) 
     for row in rows:
         if row["real"] and alive(row):
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(row["real"][0], number)
+                _kill(row["real"][0], number)
     state["processes"] = [row for row in state.get("processes", []) if row["pid"] not in gone and alive(row)]
     state["sockets"] = [row for row in state.get("sockets", []) if row["pid"] not in gone]
+
+
+def _kill(pid: int, number: int) -> None:
+    """The process, and those it started where it leads a group of its own."""
+    if os.getpgid(pid) == pid:
+        os.killpg(pid, number)
+    else:
+        os.kill(pid, number)
 
 
 def _birth(pid: int | None) -> str | None:

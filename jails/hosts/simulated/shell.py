@@ -304,6 +304,8 @@ class Shell:
         if child:
             self.background = child
             self.children.append(child)
+            if self.process.jid:
+                self._keep_jail_alive(child)
             return 0
         status = 1
         try:
@@ -316,6 +318,12 @@ class Shell:
             status = shell.guarded(lambda: shell.and_or(tree))
         finally:
             os._exit(status)
+
+    def _keep_jail_alive(self, child: int) -> None:
+        from . import daemons
+
+        with self.process.host.changing() as state:
+            daemons.start(state, "sh", "sh", jid=self.process.jid, real=child)
 
     # Commands
 

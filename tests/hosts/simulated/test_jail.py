@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from jails.hosts.simulated import daemons, prison
+
 from .machine import Machine
 
 
@@ -176,8 +178,6 @@ def test_exec_clean_hides_the_callers_environment(machine: Machine) -> None:
 
 
 def test_a_thousand_jails_are_listed_in_one_look(machine: Machine) -> None:
-    from jails.hosts.simulated import prison
-
     with machine.host.changing() as state:
         for number in range(1000):
             prison.create(state, {"name": f"j{number}", "persist": True}, "14.2-RELEASE")
@@ -211,3 +211,14 @@ def test_a_daemon_listens_on_the_jails_addresses_alone(machine: Machine) -> None
     with machine.host.reading() as state:
         mine = {row["local"] for row in state["sockets"] if row.get("jid")}
     assert {"192.0.2.10:22"} <= mine and "*:22" not in mine
+
+
+def test_what_a_shell_leaves_running_keeps_the_jail_and_ends_with_it(machine: Machine) -> None:
+    log = "exec.consolelog = /var/log/c;"
+    configure(machine, f"www1 {{ path = /jail/www1; {log} exec.start = \"/bin/sh -c 'sleep 30 & true'\"; }}")
+    machine.run("jail", "-c", "www1")
+    assert names(machine) == ["www1"]
+    with machine.host.reading() as state:
+        (process,) = daemons.running(state, 1)
+    machine.run("jail", "-r", "www1")
+    assert names(machine) == [] and not daemons.alive(process)
