@@ -16,6 +16,7 @@ from collections.abc import Mapping
 
 from jails.freebsd import sh
 from jails.freebsd.command import Argv, Pipeline
+from jails.hosts.facts import HostFacts
 from jails.operations.step import Action, BootList, RemoveFile, Run, Undo, WriteFile, digest
 
 LOCK_DIRECTORY = "/var/run/cellblock"
@@ -124,6 +125,14 @@ def pipeline(action: Action, operation_id: object, captured: Mapping[str, str] |
     if isinstance(action, RemoveFile):
         return Pipeline.of(("sh", "-c", _REMOVE, "sh", action.path, digest(action.before)))
     raise TypeError(f"{type(action).__name__} has no commands of its own")
+
+
+def boot_commands(action: BootList, facts: HostFacts) -> tuple[Argv, ...]:
+    """What changes the boot list of a host as it is now, and no other jail's boot; none where it is so already."""
+    from jails.freebsd import boot
+
+    commands: tuple[Argv, ...] = boot.boot_change(facts.boot_state(), add=action.add, remove=action.remove).commands
+    return tuple(commands)
 
 
 def temporary(path: str, operation_id: object) -> str:

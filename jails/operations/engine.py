@@ -470,6 +470,8 @@ class _Run:
             result = self._act(item, step.action)
         except KeyError as error:
             raise _Failed(f"{item.name} failed: it needs {error}, which no step has found out.") from error
+        except Missing as missing:
+            raise _Failed(f"{item.name} failed: {str(missing).rstrip('.')}.") from missing
         row.rc = result.rc
         if not result.ok:
             raise _Failed(f"{item.name} failed: {self._why(result, step)}.")
@@ -520,14 +522,12 @@ class _Run:
 
     def _boot_commands(self, item: _Step, action: BootList) -> list[Pipeline]:
         """Made from the host's rc.conf as it is now, which nobody else writes while this step holds its lock."""
-        from jails.freebsd import boot
-
         facts = self._gather(self.connection, self._host)
-        change = boot.boot_change(facts.boot_state(), add=action.add, remove=action.remove)
-        shown = Run(tuple(change.commands)).shown().replace(" | ", "\n") if change.commands else ""
+        commands = effects.boot_commands(action, facts)
+        shown = "\n".join(Run((argv,)).shown() for argv in commands)
         with self.lease.writing():
             OperationStep.objects.filter(pk=item.row.pk).update(command=shown)
-        return [Pipeline.of(argv) for argv in change.commands]
+        return [Pipeline.of(argv) for argv in commands]
 
     def _command(self, item: _Step, pipeline: Pipeline) -> Result:
         seconds = item.step.seconds
@@ -646,7 +646,7 @@ class _Run:
             except _Interrupted:
                 self._prepare()
                 continue
-            except (checks.Unanswered, CommandTimeout, _Failed) as error:
+            except (checks.Unanswered, CommandTimeout, Missing, _Failed) as error:
                 problem = str(error).rstrip(".")
                 continue
             if result.ok:

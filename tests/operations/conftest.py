@@ -108,7 +108,11 @@ def run(shell):
     def go(operation, worker="w1", **options):
         timing = {"heartbeat": 3600, "progress": 3600, "patience": 0.2, "poll": 0.02, "backoff": 0, "output": 0}
         timing |= options.pop("timing", {})
-        arguments = {"connect": lambda host: shell, "gather": shell.gather, "timing": engine.Timing(**timing)}
+        arguments = {
+            "connect": lambda host: shell,
+            "gather": lambda connection, host: shell.gather(connection, host),
+            "timing": engine.Timing(**timing),
+        }
         outcome = engine.run(operation.pk, worker=worker, **(arguments | options))
         operation.refresh_from_db()
         return outcome

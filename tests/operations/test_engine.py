@@ -2,17 +2,19 @@
 
 import shutil
 import subprocess
+import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import connection
 
 from jails.hosts.connection import HostUnavailable, Unavailable
 from jails.models import AuditEntry, OperationStep, ResourceLock, User
 from jails.operations import effects, engine, lifecycle, locks
 from jails.operations.kind import Refused
-from jails.operations.step import Run, Step, Undo
+from jails.operations.step import BootList, Run, Step, Undo
 from tests.operations import fakes
 
 Status = engine.Status
@@ -458,6 +460,67 @@ def test_a_steps_lock_does_not_outlive_it_when_the_worker_dies_in_between(
     held = []
     shell.before = lambda pipeline: held.append(ResourceLock.objects.filter(resource=locking).exists())
     assert run(operation).state == Status.DONE and not any(held)
+
+
+# The boot list
+
+
+@pytest.fixture
+def rc_conf(box, shell, root, monkeypatch):
+    """A list in a file that is read when a step runs and written as a whole, as rc.conf is."""
+    path = root / "rc.conf"
+    path.write_text("byhand\n")
+
+    def commands(action, facts):
+        names = [name for name in facts.split() if name not in action.remove]
+        names += [name for name in action.add if name not in names]
+        if names == facts.split():
+            return ()
+        return (("sh", "-c", 'sleep 0.1; echo "$*" >"$0"', str(path), *names),)
+
+    monkeypatch.setattr(effects, "boot_commands", commands)
+    monkeypatch.setattr(shell, "gather", lambda connection, host: path.read_text())
+    step = Step(key="boot", purpose="Start it at boot", action=BootList(), resources=())
+
+    def change(plan):
+        name = plan.resources[0].rpartition(":")[2]
+        action = BootList(add=(name,))
+        mine = replace(step, action=action, undo=effects.undo_of(action))
+        return replace(plan, steps=(mine, *(s for s in plan.steps if s.key == "fail")))
+
+    box.change = change
+    return path
+
+
+def test_the_boot_list_is_changed_as_it_is_when_the_step_runs(confirmed, run, rc_conf):
+    operation = confirmed(resources=["jail:www1"])
+    rc_conf.write_text("byhand meanwhile\n")
+    assert run(operation).state == Status.DONE
+    assert rc_conf.read_text() == "byhand meanwhile www1\n"
+    assert "byhand meanwhile www1" in operation.steps.get(index=0).command
+
+
+def test_rolling_back_takes_only_its_own_name_from_the_boot_list(confirmed, run, rc_conf):
+    operation = confirmed(resources=["jail:www1"], fail=True)
+    assert run(operation).state == Status.FAILED
+    assert rc_conf.read_text() == "byhand\n"
+
+
+def test_many_at_once_all_get_into_the_boot_list(committed, confirmed, run, rc_conf):
+    operations = [confirmed(resources=[f"jail:www{number}"]) for number in range(6)]
+    outcomes = []
+
+    def work(operation):
+        outcomes.append(run(operation, timing={"patience": 30}).state)
+        connection.close()
+
+    threads = [threading.Thread(target=work, args=(operation,)) for operation in operations]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes == [Status.DONE] * 6
+    assert sorted(rc_conf.read_text().split()) == ["byhand", *(f"www{number}" for number in range(6))]
 
 
 # Cancelling
