@@ -470,8 +470,8 @@ class _Run:
             result = self._act(item, step.action)
         except KeyError as error:
             raise _Failed(f"{item.name} failed: it needs {error}, which no step has found out.") from error
-        except Missing as missing:
-            raise _Failed(f"{item.name} failed: {str(missing).rstrip('.')}.") from missing
+        except Missing as unknown:
+            raise _Failed(f"{item.name} failed: {str(unknown).rstrip('.')}.") from unknown
         row.rc = result.rc
         if not result.ok:
             raise _Failed(f"{item.name} failed: {self._why(result, step)}.")
