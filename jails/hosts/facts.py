@@ -209,32 +209,36 @@ class HostFacts:
         """The jails of /etc/jail.conf.d/*.conf and /etc/jail.conf, each with the file that rc.d/jail takes for it."""
         self.require("files")
         found: dict[str, ConfiguredJail] = {}
-        whole = {jail.name: jail for jail in self._read_with_includes()}
         for path, text in self.files.items():
             if not _is_jail_file(path):
                 continue
             own = path.removeprefix(f"{JAIL_CONF_D}/").removesuffix(".conf")
             for jail in _configured(path, jailconf.read(text, filename=path)):
                 # A file that is called after a jail counts for it before any other file that mentions it.
-                if jail.name != own and jail.name in found:
-                    continue
-                included = whole.get(jail.name)
-                inherits = not jail.path and included is not None
-                found[jail.name] = replace(included, file=path) if inherits and included else jail
-        for name, jail in whole.items():
-            found.setdefault(name, jail)
+                if jail.name == own or jail.name not in found:
+                    found[jail.name] = jail
+        for jail in self._read_jail_conf(included=False):
+            found.setdefault(jail.name, jail)
+        if self.includes and not all(jail.path for jail in found.values()):
+            # Such a file relies on what stands in /etc/jail.conf before it is included.
+            for jail in self._read_jail_conf(included=True):
+                alone = found.get(jail.name)
+                if alone is not None and not alone.path:
+                    found[jail.name] = replace(jail, file=alone.file)
         return tuple(found.values())
 
-    def _read_with_includes(self) -> Iterable[ConfiguredJail]:
-        """The jails of /etc/jail.conf, with those of the files it includes."""
+    def _read_jail_conf(self, *, included: bool) -> Iterable[ConfiguredJail]:
+        """The jails of /etc/jail.conf, with or without those of the files it includes."""
 
         def include(pattern: str) -> list[tuple[str, str]]:
-            return [(path, text) for path, text in self.files.items() if fnmatch.fnmatchcase(path, pattern)]
+            return [
+                (path, text) for path, text in self.files.items() if included and fnmatch.fnmatchcase(path, pattern)
+            ]
 
-        text = self.files.get(JAIL_CONF, "")
-        return _configured(
-            JAIL_CONF, jailconf.read(text, filename=JAIL_CONF, include=include if self.includes else None)
+        conf = jailconf.read(
+            self.files.get(JAIL_CONF, ""), filename=JAIL_CONF, include=include if self.includes else None
         )
+        return _configured(JAIL_CONF, conf)
 
     def configured_jail(self, name: str) -> ConfiguredJail | None:
         return self._configured.get(name)

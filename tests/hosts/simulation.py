@@ -1,0 +1,79 @@
+"""A simulated host for tests of what reaches one."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jails
+
+SOURCE = str(Path(jails.__file__).parent.parent)
+
+
+class Simulation:
+    def __init__(self, directory: Path, *options: str) -> None:
+        self.directory = directory
+        self.command("--new", *options)
+
+    def command(self, *words: str) -> str:
+        """What `python -m jails.hosts.simulated DIR WORDS` prints."""
+        argv = [sys.executable, "-S", "-m", "jails.hosts.simulated", str(self.directory), *words]
+        done = subprocess.run(argv, env={**os.environ, "PYTHONPATH": SOURCE}, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(words)}: {done.stderr}")
+        return done.stdout
+
+    def run(self, *argv: str) -> str:
+        return self.command("--", *argv)
+
+    def fault(self, **values: object) -> None:
+        self.command("--fault", json.dumps(values) if values else "none")
+
+    def log(self) -> list[dict]:
+        return [json.loads(line) for line in self.command("--log").splitlines()]
+
+    def forget_log(self) -> None:
+        self.command("--log-clear")
+
+    @property
+    def login(self) -> str:
+        """The forced command of an sshd that leads here."""
+        return f"env PYTHONPATH={SOURCE} {sys.executable} -S -m jails.hosts.simulated {self.directory} --ssh"
+
+    def multiply(self, name: str, count: int, hostile: tuple[str, ...] = ()) -> None:
+        """Copy a jail of this name, with its dataset, mount, address and file, to NAME-1 … NAME-N in one stroke.
+
+        The first copies get the hostile names as names of jails.
+        """
+        path = self.directory / "state.json"
+        state = json.loads(path.read_text())
+        serial, dataset = state["zfs"]["serial"], f"zroot/cellblock/host/{name}"
+        last_mount = max(mount["id"] for mount in state["mounts"])
+        jail = next(jail for jail in state["jails"] if jail["name"] == name)
+        mount = next(mount for mount in state["mounts"] if mount["source"] == dataset)
+        conf = self.directory / "root/etc/jail.conf.d"
+        conf.mkdir(parents=True, exist_ok=True)
+        for number in range(1, count + 1):
+            copy = f"{name}-{number}"
+            shown = hostile[number - 1] if number <= len(hostile) else copy
+            address = f"10.0.{number // 200}.{number % 200 + 1}"
+            tree, jid = f"/jail/{copy}", jail["jid"] + number
+            properties = {**jail["set"], "host.hostname": copy, "ip4.addr": [address]}
+            state["jails"].append({**jail, "name": shown, "path": tree, "jid": jid, "set": properties})
+            made = json.loads(json.dumps(state["zfs"]["datasets"][dataset]))
+            made["id"] = f"d{serial + 2 * number}"
+            made["props"] |= {"mountpoint": tree, "cellblock:operation": f"op{number}"}
+            for snapshot in made["snapshots"]:
+                snapshot["id"] = f"s{serial + 2 * number + 1}"
+            state["zfs"]["datasets"][f"{dataset}-{number}"] = made
+            backing = f"datasets/{made['id']}"
+            (self.directory / backing).mkdir()
+            state["mounts"].append(
+                {**mount, "id": last_mount + number, "dir": tree, "source": f"{dataset}-{number}", "backing": backing}
+            )
+            (conf / f"{copy}.conf").write_text(f'{copy} {{ path = "{tree}"; ip4.addr = "em0|{address}/32"; }}\n')
+        state["zfs"]["serial"] = serial + 2 * count + 2
+        state["lastjid"] = jail["jid"] + count
+        state["lastmount"] = last_mount + count
+        path.write_text(json.dumps(state))

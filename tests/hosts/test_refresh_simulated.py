@@ -1,0 +1,91 @@
+"""What a refresh costs a host, and what it learns: on a simulated one, for 1, 100 and 1,000 jails."""
+
+import pytest
+
+from jails.hosts.facts import gather
+from jails.hosts.refresh import refresh
+from jails.hosts.simulated_connection import SimulatedConnection
+from jails.models import Host, Jail, ObservedAddress, Pool
+
+from .simulation import Simulation
+
+HOSTILE = ("a 'b' \"c\"", "$(reboot)", "x;y&z", "caf\u00e9", "-rf", "a\tb", "a\nb", "<script>")
+
+
+@pytest.fixture
+def simulation(tmp_path):
+    simulation = Simulation(tmp_path / "warden1", "--pool", "zroot=100G", "--hostname", "warden1")
+    simulation.run(
+        "sh",
+        "-c",
+        "zfs create zroot/cellblock; zfs create zroot/cellblock/host; "
+        "zfs create -o mountpoint=/jail/www -o cellblock:operation=op zroot/cellblock/host/www; "
+        "zfs snapshot zroot/cellblock/host/www@first; zfs snapshot zroot@others; "
+        "jail -c name=www path=/jail/www host.hostname=www persist",
+    )
+    return simulation
+
+
+class Counting(SimulatedConnection):
+    requests = 0
+
+    def run(self, *args, **options):
+        self.requests += 1
+        return super().run(*args, **options)
+
+
+@pytest.mark.parametrize("count", [1, 100, 1000])
+def test_six_requests_and_twelve_processes(simulation, count):
+    simulation.multiply("www", count - 1, HOSTILE[: count - 1])
+    simulation.forget_log()
+    connection = Counting(simulation.directory)
+    facts = gather(connection)
+    log = simulation.log()
+    assert connection.requests == len({entry["exec"] for entry in log}) <= 6
+    assert len([entry for entry in log if not entry.get("replaces")]) <= 12
+    assert facts.errors == ()
+    assert len(facts.jails) == count
+    assert {jail.name for jail in facts.jails} >= set(HOSTILE[: count - 1])
+    assert len(facts.children("zroot/cellblock/host")) == count
+    assert len(facts.snapshots) == count
+
+
+def test_identity(simulation):
+    facts = gather(SimulatedConnection(simulation.directory))
+    assert (facts.hostname, facts.release, facts.architecture) == ("warden1", "14.2-RELEASE", "amd64")
+    assert facts.includes and facts.zfs
+    assert facts.pool("zroot").available > 50 * 2**30
+    assert facts.free_bytes("/jail/www") == facts.dataset("zroot/cellblock/host/www").available
+    assert facts.dataset_at("/jail/www").operation == "op"
+    assert facts.file("/etc/rc.conf") is not None
+    assert facts.file("/etc/jail.conf.d/none.conf") is None
+
+
+def test_a_host_of_ufs_only(tmp_path):
+    simulation = Simulation(tmp_path / "warden2", "--ufs-size", "20G")
+    simulation.forget_log()
+    facts = gather(SimulatedConnection(simulation.directory))
+    assert facts.errors == ()
+    assert not facts.zfs and facts.pools == ()
+    assert facts.free_bytes("/jail/www") > 10 * 2**30
+    assert not any(entry["argv"][0] in ("zfs", "zpool") for entry in simulation.log())
+
+
+def test_an_old_release(tmp_path):
+    simulation = Simulation(tmp_path / "old", "--release", "12.1-STABLE", "--pool", "tank=10G")
+    facts = gather(SimulatedConnection(simulation.directory))
+    assert facts.errors == ()
+    assert facts.pool("tank").health == "ONLINE"
+    assert not facts.includes
+
+
+@pytest.mark.django_db
+def test_a_thousand_jails_with_hostile_names_are_stored(simulation):
+    simulation.multiply("www", 999, HOSTILE)
+    host = Host.objects.create(name="warden1", kind="simulated", directory=str(simulation.directory))
+    refresh(host)
+    refresh(host)
+    assert Jail.objects.filter(state="running").count() == 1000
+    assert Jail.objects.filter(state="stopped").count() == len(HOSTILE)
+    assert ObservedAddress.objects.exclude(jail_name="").count() == 999
+    assert Pool.objects.get().name == "zroot"
