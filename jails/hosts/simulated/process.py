@@ -69,6 +69,7 @@ class Process:
         self.exec_id = exec_id or os.urandom(8).hex()
         self.moment: faults.Moment | None = None
         self.dirty: list[Mount] = []
+        self.granted: dict[int, int] = {}
         self._buffer = bytearray()
 
     # Output and input

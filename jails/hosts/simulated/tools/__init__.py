@@ -8,25 +8,28 @@ A tool is a function `main(process: Process) -> int` (process.py): it gets its w
 from __future__ import annotations
 
 _FILES = {
-    "/bin": "[ cat chmod cp dd echo expr ln ls mkdir mv pwd realpath rm rmdir test",
-    "/sbin": "md5 sha256",
-    "/sbin ": "sha512",
-    "/usr/bin": "awk basename cmp cut diff dirname du find grep head install mktemp printf readlink sed sort stat tail "
-    "tar tee touch tr truncate uniq wc xargs chflags",
+    "/bin": "[ cat chflags chmod cp dd echo ln ls mkdir mv pwd realpath rm rmdir test",
+    "/sbin": "md5 sha256 sha512",
+    "/usr/bin": "basename dirname du find install mktemp printf readlink stat tar tee touch truncate",
     "/usr/sbin": "chown",
 }
+_TEXT = {
+    "/bin": "expr",
+    "/usr/bin": "awk cmp cut diff grep head sed sort tail tr uniq wc xargs",
+}
 _SYSTEM = {
-    "/bin": "date freebsd-version hostname kenv kill ps sleep sync",
-    "/sbin": "dmesg kldload kldstat kldunload nologin shutdown swapinfo sysctl",
-    "/usr/bin": "env false fetch id killall lockf logger netstat nohup ssh-keygen sockstat timeout true tty uname "
-    "uuidgen whoami pkill which",
-    "/usr/sbin": "chroot hostid newsyslog pw pwd_mkdb pkg",
-    "/bin ": "df",
+    "/bin": "date df freebsd-version hostname kenv kill ps sleep sync",
+    "/sbin": "dmesg kldload kldstat kldunload shutdown swapinfo sysctl",
+    "/usr/bin": "env false id killall lockf logger netstat nohup pkill ssh-keygen sockstat timeout true tty uname "
+    "uuidgen which whoami",
+    "/usr/sbin": "chroot newsyslog nologin pkg pwd_mkdb",
 }
 _OTHERS = {
     "/bin/sh": "shell:main",
     "/sbin/zfs": "tools.zfs:main",
     "/sbin/zpool": "tools.zpool:main",
+    "/usr/bin/fetch": "tools.fetch:main",
+    "/usr/sbin/pw": "tools.pw:main",
     "/usr/sbin/jail": "tools.jail:main",
     "/usr/sbin/jls": "tools.jls:main",
     "/usr/sbin/jexec": "tools.jexec:main",
@@ -48,11 +51,11 @@ _OTHERS = {
 
 def _table() -> dict[str, tuple[str, str]]:
     table = {}
-    for module, places in (("tools.files", _FILES), ("tools.system", _SYSTEM)):
+    for module, places in (("tools.files", _FILES), ("tools.text", _TEXT), ("tools.system", _SYSTEM)):
         for place, names in places.items():
             for name in names.split():
                 function = "test" if name == "[" else name.replace("-", "_")
-                table[name] = (f"{place.strip()}/{name}", f"{module}:{function}_main")
+                table[name] = (f"{place}/{name}", f"{module}:{function}_main")
     for path, target in _OTHERS.items():
         table[path.rpartition("/")[2]] = (path, target)
     return table

@@ -1,0 +1,130 @@
+"""`--replay FILE`: a transcript of a real host, run again on a fresh simulated one, and what differs.
+
+A transcript is `{"host": {...}, "commands": [{"argv", "stdin", "rc", "stdout", "stderr"}, ...]}`. Commands marked
+`skip` are run and not compared; for those marked `sizes` runs of digits (with unit and blanks around) are masked, and
+only the first line of a usage text counts. MASKS names what differs from run to run everywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from . import new
+from .host import Host
+from .process import PATH, NotFound, Process
+
+MASKS: tuple[tuple[str, str], ...] = (
+    ("uuid", r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"),
+    ("time", r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) +(?:[A-Z][a-z]{2}) +\d+ +\d+:\d\d(?::\d\d)?(?: [A-Z]{3,4})? +\d{4}\b"),
+    ("minute", r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) +(?:[A-Z][a-z]{2}) +\d+ +\d+:\d\d\b(?: +\d{4})?"),
+    ("date", r"\b\d{4}-\d\d-\d\d[.T ]\d\d:\d\d:\d\d\b"),
+    ("ether", r"\b[0-9a-f]{2}(?::[0-9a-f]{2}){5}\b"),
+    ("link local", r"\bfe80::[0-9a-f:]+"),
+    ("guid", r"\b\d{17,20}\b"),
+    ("epoch", r"\b1[678]\d{8}\b"),
+)
+"""Name and regular expression of what is replaced by `<name>` on both sides before they are compared."""
+
+_SIZES = re.compile(r" *-?\d+(?:\.\d+)?[BKMGTPE%x]?(?:iB)?(?: |\t|(?=\n)|$)*")
+
+
+def command(words: list[str]) -> int:
+    as_json = "--json" in words
+    files = [word for word in words if word != "--json"]
+    if len(files) != 1:
+        sys.stderr.write("usage: python -m jails.hosts.simulated --replay FILE [--json]\n")
+        return 2
+    transcript = json.loads(Path(files[0]).read_text())
+    ran = replay(transcript)
+    if as_json:
+        print(json.dumps({"commands": ran}))
+        return 0
+    found = differences(transcript, ran)
+    for one in found:
+        print(one)
+    print(f"{len(found)} of {len(ran)} commands differ")
+    return int(bool(found))
+
+
+def replay(transcript: dict[str, Any], directory: str | Path | None = None) -> list[dict[str, Any]]:
+    """Make the host the transcript starts with, run its commands; each one's argv, rc, stdout and stderr."""
+    place = Path(directory) if directory else Path(tempfile.mkdtemp(prefix="replay-"))
+    try:
+        host = make_host(transcript["host"], place / "host")
+        return [run(host, one["argv"], one.get("stdin") or "") for one in transcript["commands"]]
+    finally:
+        if directory is None:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def make_host(given: dict[str, Any], directory: Path) -> Host:
+    """The host as the `host` part of a transcript describes it."""
+    pools = {name: one["size"] for name, one in given.get("pools", {}).items()}
+    return new.make(
+        directory,
+        release=given["release"],
+        hostname=given["hostname"],
+        pools=pools,
+        devices={name: one["device"] for name, one in given.get("pools", {}).items() if one.get("device")},
+        interfaces=given["interfaces"],
+        directories=given.get("directories", []),
+        arch=given["arch"],
+        ncpu=given["ncpu"],
+        memory=given["memory"],
+        racct=given.get("features", {}).get("racct", False),
+        minimal=True,
+    )
+
+
+def run(host: Host, argv: list[str], stdin: str) -> dict[str, Any]:
+    caller = Process(host, ["sh"], fds={}, env={"PATH": PATH, "HOME": "/root", "USER": "root"}, cwd="/")
+    try:
+        rc, stdout, stderr = caller.capture(argv, stdin.encode())
+    except NotFound as problem:
+        rc, stdout, stderr = 127, b"", f"{argv[0]}: {problem.words}\n".encode()
+    return {
+        "argv": argv,
+        "rc": rc,
+        "stdout": stdout.decode(errors="replace"),
+        "stderr": stderr.decode(errors="replace"),
+    }
+
+
+def differences(transcript: dict[str, Any], ran: list[dict[str, Any]]) -> list[str]:
+    """One text for each command whose masked result is not the recorded one."""
+    found = []
+    for number, (expected, got) in enumerate(zip(transcript["commands"], ran, strict=True)):
+        if expected.get("skip"):
+            continue
+        pairs = [("rc", expected["rc"], got["rc"])]
+        for stream in ("stdout", "stderr"):
+            pairs.append((stream, *(masked(one[stream], bool(expected.get("sizes"))) for one in (expected, got))))
+        lines = [
+            f"  {name}: expected {one!r}\n  {' ' * len(name)}       got {other!r}"
+            for name, one, other in pairs
+            if one != other
+        ]
+        if lines:
+            found.append(f"{number}: {' '.join(expected['argv'])}\n" + "\n".join(lines))
+    return found
+
+
+def masked(text: str, sizes: bool = False) -> str:
+    """The text with everything that differs from run to run replaced by its name."""
+    text = _without_usage(text)
+    for name, pattern in MASKS:
+        text = re.sub(pattern, f"<{name}>", text)
+    return _SIZES.sub(" # ", text) if sizes else text
+
+
+def _without_usage(text: str) -> str:
+    """Only the first line of a usage text."""
+    lines = text.splitlines(keepends=True)
+    at = next((number for number, line in enumerate(lines) if line.lower().startswith(("usage:", "jls: usage:"))), None)
+    return text if at is None else "".join(lines[: at + 1])
