@@ -275,6 +275,16 @@ def user_name_error(value: str) -> str | None:
     )
 
 
+def text_error(value: str, longest: int = 4096) -> str | None:
+    """Any text that is one line: at most `longest` bytes, no control characters. It may be empty."""
+    if not value:
+        return None
+    problem = _text_error(value, longest, ascii_only=False)
+    if problem is None and len(value.encode()) > longest:
+        return f"has {len(value.encode())} bytes; at most {longest} are allowed."
+    return problem
+
+
 def word_error(value: str) -> str | None:
     """Any text that may be one argument and is printed on one line: no control characters, no leading `-`."""
     return _text_error(value, 4096, ascii_only=False) or ("must not begin with “-”." if value.startswith("-") else None)
