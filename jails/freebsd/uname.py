@@ -133,3 +133,11 @@ BRANCH_END_OF_LIFE = {
 def end_of_life(release: Release) -> date | None:
     """The last day of support of a release, or of its branch where the release is not in the table; None if unknown."""
     return END_OF_LIFE.get(release.name) or BRANCH_END_OF_LIFE.get(release.major)
+
+
+def eol_of(text: str) -> date | None:
+    """`end_of_life` of a release as text; None also where it is no release."""
+    try:
+        return end_of_life(Release.parse(text))
+    except ValueError:
+        return None
