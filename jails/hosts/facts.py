@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from jails.freebsd import ifconfig, jailconf, jls, mount, sh, sysctl, uname
+from jails.freebsd import boot, ifconfig, jailconf, jls, mount, rcconf, sh, sysctl, uname
 from jails.freebsd.command import Argv, Pipeline, argv
 from jails.hosts import zfs_reader
 from jails.hosts.connection import Connection, HostUnavailable, Unavailable
@@ -229,16 +229,40 @@ class HostFacts:
 
     def _read_jail_conf(self, *, included: bool) -> Iterable[ConfiguredJail]:
         """The jails of /etc/jail.conf, with or without those of the files it includes."""
+        return _configured(JAIL_CONF, self._jail_conf(self._matching if included else _nothing))
+
+    def _jail_conf(self, include: jailconf.Include) -> jailconf.JailConf:
+        text = self.files.get(JAIL_CONF, "")
+        return jailconf.read(text, filename=JAIL_CONF, include=include if self.includes else None)
+
+    def _matching(self, pattern: str) -> list[tuple[str, str]]:
+        return [(path, text) for path, text in self.files.items() if fnmatch.fnmatchcase(path, pattern)]
+
+    def boot_state(self) -> boot.BootState:
+        """Which jails this host starts at boot. Raises Missing; ValueError where only running rc.conf would tell."""
+        rc_conf, _ = self.rc_conf, self.file(JAIL_CONF)
+        for path in RC_CONF[2:]:
+            values = rcconf.parse(self.file(path) or "").values
+            if "jail_list" in values or "jail_enable" in values:
+                raise ValueError(f"{path}: sets jail_list or jail_enable over /etc/rc.conf; move them there by hand")
+        patterns: list[str] = []
 
         def include(pattern: str) -> list[tuple[str, str]]:
-            return [
-                (path, text) for path, text in self.files.items() if included and fnmatch.fnmatchcase(path, pattern)
-            ]
+            patterns.append(pattern)
+            return self._matching(pattern)
 
-        conf = jailconf.read(
-            self.files.get(JAIL_CONF, ""), filename=JAIL_CONF, include=include if self.includes else None
-        )
-        return _configured(JAIL_CONF, conf)
+        everything = [jail.name for jail in self._jail_conf(include).jails]
+        new = f"{JAIL_CONF_D}/new.conf"
+        includes_folder = self.includes and any(fnmatch.fnmatchcase(new, pattern) for pattern in patterns)
+        return boot.boot_state(rc_conf, everything, self.own_files, includes_folder=includes_folder)
+
+    @property
+    def own_files(self) -> frozenset[str]:
+        """Jails that have a file called after them: /etc/jail.conf.d/NAME.conf, or before that /etc/jail.NAME.conf."""
+        self.require("names")
+        folder = {name for name in self.names.get(JAIL_CONF_D, ()) if name.endswith(".conf")}
+        older = {name.removeprefix("jail.") for name in self.names.get("/etc", ())}
+        return frozenset(name.removesuffix(".conf") for name in folder | older)
 
     def configured_jail(self, name: str) -> ConfiguredJail | None:
         return self._configured.get(name)
@@ -418,7 +442,7 @@ def _listing(files: Sequence[str], directories: Sequence[str]) -> str:
 
     It needs no process, and a file's name can hold anything.
     """
-    patterns = [sh.quote(path) for path in (*files, *directories)]
+    patterns = [sh.quote(path) for path in (*files, *directories)] + ["/etc/jail.*.conf"]
     for directory in map(sh.quote, directories):
         patterns += [f"{directory}/*", f"{directory}/.[!.]*"]
     looked_at = " ".join(patterns)
@@ -461,7 +485,9 @@ def _names(answers: _Answers) -> dict[str, Any]:
             prefix = f"{directory.rstrip('/')}/"
             inside = (path.removeprefix(prefix) for path in paths if path.startswith(prefix))
             names[directory] = tuple(sorted({name for name in inside if name and "/" not in name}))
-    return {"names": names}
+    # Of /etc nothing but the files that rc.d/jail prefers to those in jail.conf.d.
+    older = sorted({path.removeprefix("/etc/") for path in paths if re.fullmatch(r"/etc/jail\.[^/]+\.conf", path)})
+    return {"names": names | ({"/etc": tuple(older)} if older else {})}
 
 
 def _files(answers: _Answers) -> dict[str, Any]:
@@ -504,6 +530,10 @@ _SECTIONS: dict[str, Callable[[_Answers], dict[str, Any]]] = {
     "names": _names,
     "files": _files,
 }
+
+
+def _nothing(pattern: str) -> list[tuple[str, str]]:
+    return []
 
 
 def _is_jail_file(path: str) -> bool:

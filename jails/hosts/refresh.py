@@ -239,7 +239,8 @@ def _boots(facts: HostFacts) -> frozenset[str]:
         return frozenset()
     try:
         return frozenset(facts.boot_state().boots_today)
-    except Exception:
+    except ValueError:
+        # Only running rc.conf would tell.
         return frozenset()
 
 

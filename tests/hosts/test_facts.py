@@ -231,3 +231,39 @@ def test_free_bytes_of_ufs(tmp_path):
 def test_what_is_mounted_below_deepest_first(stub):
     stub.tool("mount", "a\t/jail/w\tzfs\trw\t0 0\nb\t/jail/w/dev/x\tdevfs\trw\t0 0\nc\t/jail/w/dev\tdevfs\trw\t0 0\n")
     assert [row.path for row in gather(stub).mounted_below("/jail/w")] == ["/jail/w/dev/x", "/jail/w/dev", "/jail/w"]
+
+
+def booting(rc_conf, **files):
+    texts = {"/etc/rc.conf": rc_conf, **files}
+    folder = {path.rpartition("/")[2] for path in texts if path.startswith("/etc/jail.conf.d/")}
+    return HostFacts(userland="14.2-RELEASE", files=texts, names={"/etc/jail.conf.d": tuple(sorted(folder))})
+
+
+WWW1 = {"/etc/jail.conf.d/www1.conf": 'www1 { path = "/jail/www1"; }\n'}
+
+
+def test_boot_by_a_list():
+    state = booting('jail_enable="YES"\njail_list="www1"\n', **WWW1).boot_state()
+    assert (state.mode, state.boots_today) == ("list", ("www1",))
+    assert state.own_files == {"www1"}
+
+
+def test_boot_of_everything_that_is_included():
+    conf = {"/etc/jail.conf": 'old { path = "/old"; }\n.include "/etc/jail.conf.d/*.conf";\n'}
+    state = booting('jail_enable="YES"\n', **WWW1, **conf).boot_state()
+    assert (state.mode, state.boots_today, state.includes_folder) == ("all", ("old", "www1"), True)
+
+
+def test_boot_of_everything_without_the_folder():
+    state = booting('jail_enable="YES"\n', **WWW1, **{"/etc/jail.conf": 'old { path = "/old"; }\n'}).boot_state()
+    assert (state.boots_today, state.includes_folder) == (("old",), False)
+
+
+def test_a_list_that_stands_over_rc_conf_is_left_to_people():
+    with pytest.raises(ValueError, match=r"rc\.conf\.d"):
+        booting("", **{"/etc/rc.conf.d/jail": 'jail_list="www1"\n'}).boot_state()
+
+
+def test_boot_is_not_guessed_where_files_are_missing():
+    with pytest.raises(Missing):
+        HostFacts(missing={"files": "tar: status 1"}).boot_state()

@@ -92,6 +92,11 @@ def test_a_configured_jail_is_found(ask):
     assert (row.state, row.config_path, row.path) == ("stopped", "/etc/jail.conf.d/www1.conf", "/jail/www1")
 
 
+def test_whether_a_found_jail_boots(ask):
+    ask(files={"/etc/rc.conf": 'jail_enable="YES"\njail_list="www1"\n', **conf("www1"), **conf("www2")})
+    assert dict(Jail.objects.values_list("name", "boot")) == {"www1": True, "www2": False}
+
+
 def test_a_found_jail_that_vanished_is_forgotten(ask):
     ask(running("www1"))
     ask()

@@ -61,6 +61,13 @@ def test_identity(simulation):
     assert facts.file("/etc/jail.conf.d/none.conf") is None
 
 
+def test_files_that_go_before_those_of_the_folder(simulation):
+    simulation.run("sh", "-c", "echo 'old { persist; }' > /etc/jail.old.conf")
+    facts = gather(SimulatedConnection(simulation.directory))
+    assert "old" in facts.own_files
+    assert facts.boot_state().boots_today == ()
+
+
 def test_a_host_of_ufs_only(tmp_path):
     simulation = Simulation(tmp_path / "warden2", "--ufs-size", "20G")
     simulation.forget_log()
