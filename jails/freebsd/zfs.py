@@ -28,7 +28,15 @@ def list_datasets(
 ) -> Argv:
     """One row a dataset, tabs between exact numbers; of all pools, or of `roots` and what is below them."""
     return argv(
-        "zfs", "list", "-Hp", *_depth(depth, roots), "-t", _types(types), "-o", _columns(properties), *_any(roots)
+        "zfs",
+        "list",
+        "-Hp",
+        *_depth(depth, roots),
+        "-t",
+        _types(types),
+        "-o",
+        _columns(properties),
+        *_any("roots", roots),
     )
 
 
@@ -43,7 +51,7 @@ def list_free(*roots: str, properties: Sequence[str] = ("mountpoint", "cellblock
         "filesystem,volume",
         "-o",
         _columns(("name", *properties)),
-        *_any(roots),
+        *_any("roots", roots),
     )
 
 
@@ -88,7 +96,9 @@ def number(value: str) -> int | None:
 
 def get(properties: Sequence[str], *targets: str) -> Argv:
     """dataset, property, value and source, one row each."""
-    return argv("zfs", "get", "-Hp", "-o", "name,property,value,source", _columns(properties), *_any(targets))
+    return argv(
+        "zfs", "get", "-Hp", "-o", "name,property,value,source", _columns(properties), *_any("targets", targets)
+    )
 
 
 def parse_get(output: bytes) -> tuple[tuple[str, str, str, str], ...]:
@@ -234,8 +244,8 @@ def _depth(depth: int | None, roots: Sequence[str]) -> list[str]:
     return ["-r"] if roots else []
 
 
-def _any(targets: Sequence[str]) -> list[str]:
-    return [_target(target, "targets") for target in targets]
+def _any(argument: str, targets: Sequence[str]) -> list[str]:
+    return [_target(target, argument) for target in targets]
 
 
 def _target(target: str, argument: str = "target") -> str:
