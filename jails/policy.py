@@ -197,7 +197,9 @@ def why_not_operation(user: User | None, operation: Operation) -> str:
     if action is None or operation.host is None:
         return f"Nobody may run an operation of the kind {operation.kind!r}."
     try:
-        things: list[Any] = list(kinds.get(operation.kind).jails(operation.host, operation.parameters))
+        kind = kinds.get(operation.kind)
+        things: list[Any] = list(kind.jails(operation.host, operation.parameters))
+        widened = kind.widens(operation.host, operation.parameters)
     except LookupError as error:
         return f"What it is about is gone: {error}."
     if not things or action == "jail.create":
@@ -207,6 +209,8 @@ def why_not_operation(user: User | None, operation: Operation) -> str:
             return f"{thing} is not on {operation.host_name}."
         if not allowed(user, action, thing):
             return f"{user} may not do this to {thing} ({action})."
+    if widened and not is_administrator(user):
+        return f"Only an administrator may set {', '.join(widened)}: it widens what the jail may do."
     return ""
 
 
@@ -220,8 +224,10 @@ def visible(user: Any, model: type[Model] | QuerySet[Any]) -> QuerySet[Any]:
         return rows.none()
     if user.is_administrator or user.is_auditor:
         return rows
-    return rows.filter(_scope(user, rows.model)).distinct() if rows.model is Operation else rows.filter(
-        _scope(user, rows.model)
+    return (
+        rows.filter(_scope(user, rows.model)).distinct()
+        if rows.model is Operation
+        else rows.filter(_scope(user, rows.model))
     )
 
 

@@ -66,6 +66,14 @@ def refresh(host: Host, *, connection: Callable[[Host], Connection] = connect.co
         _store_addresses(current, facts)
 
 
+def store_facts(host: Host, facts: HostFacts, at: datetime) -> None:
+    """Keep what was learned at that moment for the next plan, unless something newer is known. Rows are left alone."""
+    values = {"data": facts.to_data(), "gathered_at": at}
+    record, made = HostFactsRecord.objects.select_for_update().get_or_create(host=host, defaults=values)
+    if not made and record.gathered_at < at:
+        HostFactsRecord.objects.filter(host=host).update(**values)
+
+
 def _store_unavailable(host: Host, why: str, at: datetime) -> None:
     Host.objects.filter(pk=host.pk).update(
         unavailable_since=Coalesce("unavailable_since", at),

@@ -661,8 +661,10 @@ class _Run:
     def _finish(self) -> NoReturn:
         plan = plan_from_data(self.operation.plan)
         self._remove_lock()
+        facts = self._facts_afterwards()
         try:
             with self.lease.writing(status=Status.DONE, finished_at=self.clock.now(), error="", **self._idle):
+                self._store_facts(facts)
                 self.operation.refresh_from_db()
                 self._kind.finish(self.operation, plan)
                 locks.release(self.operation)
@@ -676,13 +678,36 @@ class _Run:
             ) from error
         self._after(Status.DONE)
 
+    def _facts_afterwards(self) -> Any:
+        """So that the next plan is made from the host as this operation leaves it; None where it does not answer."""
+        if self.operation.host is None:
+            return None
+        begun = self.clock.now()
+        try:
+            return begun, self._gather(self.connection, self.operation.host)
+        except (HostUnavailable, CommandTimeout):
+            return None
+        except Exception:
+            # The operation has ended either way, and the next refresh tells.
+            log.exception("operation %s: facts afterwards", self.operation.pk)
+            return None
+
+    def _store_facts(self, gathered: Any) -> None:
+        from jails.hosts.refresh import store_facts
+
+        if gathered is not None:
+            store_facts(self._host, gathered[1], gathered[0])
+
     def _end(self, status: str, words: str, *, release: bool | None = None) -> NoReturn:
         """Any end but a good one. What was reserved is given back unless something is, or may be, left on the host."""
         if release is None:
             release = status != Status.STUCK
+        facts = None
         if self.steps:
             self._remove_lock()
+            facts = self._facts_afterwards()
         with self.lease.writing(status=status, finished_at=self.clock.now(), error=words, **self._idle):
+            self._store_facts(facts)
             if release:
                 self._release()
             locks.release(self.operation)

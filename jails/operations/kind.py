@@ -70,6 +70,10 @@ class Kind:
         """Raises Refused when it cannot be done on this host as it is now. May read the database; changes nothing."""
         raise NotImplementedError
 
+    def widens(self, host: Host, parameters: Mapping[str, Any]) -> list[str]:
+        """Parameters of jail(8) that the wish sets to what only an administrator may set; policy.py asks."""
+        return []
+
     def reserve(self, operation: Operation) -> None:
         """In the transaction that confirms it. Raises Refused or IntegrityError when somebody else was first."""
 

@@ -25,7 +25,13 @@ Status = Operation.Status
 
 
 def draft(
-    kind_name: str, parameters: Mapping[str, Any], *, host: Host, user: User, retry_of: Operation | None = None
+    kind_name: str,
+    parameters: Mapping[str, Any],
+    *,
+    host: Host,
+    user: User,
+    source: str = "",
+    retry_of: Operation | None = None,
 ) -> Operation:
     """A plan for somebody to confirm. Raises Refused, PermissionDenied, or LookupError for an unknown kind."""
     wanted = kind.get(kind_name)
@@ -40,7 +46,7 @@ def draft(
         requested_by=user,
         retry_of=retry_of,
     )
-    _require(user, operation)
+    _require(user, operation, "operation.plan", source)
     plan = _plan(operation, wanted)
     jails = wanted.jails(host, cleaned)
     operation.plan, operation.digest = to_data(plan), plan.digest()
@@ -110,9 +116,9 @@ def cancel(operation: Operation, *, user: User, source: str = "") -> Operation:
 
     Raises Refused when it has ended, PermissionDenied for who may not run such an operation.
     """
+    _require(user, operation, "operation.cancel", source)
     with transaction.atomic():
         row = _locked(operation)
-        _require(user, row)
         if row.status not in (Status.QUEUED, Status.RUNNING):
             raise Refused(f"It cannot be cancelled: {row.get_status_display().lower()}.")
         if row.cancel_requested_at:
@@ -132,10 +138,10 @@ def cancel(operation: Operation, *, user: User, source: str = "") -> Operation:
 
 def discard(operation: Operation, *, user: User, source: str = "") -> Operation:
     """Put away a plan that nobody will confirm: a draft, or one whose host has changed."""
+    if operation.requested_by_id != user.pk:
+        _require(user, operation, "operation.discard", source)
     with transaction.atomic():
         row = _locked(operation)
-        if row.requested_by_id != user.pk:
-            _require(user, row)
         if row.status not in (Status.DRAFT, Status.STALE):
             raise Refused(f"Only a plan that is not confirmed can be discarded; it is {row.get_status_display()}.")
         was_confirmed = row.status == Status.STALE
@@ -146,13 +152,15 @@ def discard(operation: Operation, *, user: User, source: str = "") -> Operation:
     return row
 
 
-def retry(operation: Operation, *, user: User) -> Operation:
+def retry(operation: Operation, *, user: User, source: str = "") -> Operation:
     """The same wish planned anew, as a draft. Raises as `draft` does."""
     if not operation.has_ended or operation.status == Status.DONE:
         raise Refused("Only what has failed or was stopped can be tried again.")
     if operation.host is None:
         raise Refused(f"{operation.host_name} is no longer a host of this panel.")
-    return draft(operation.kind, operation.parameters, host=operation.host, user=user, retry_of=operation)
+    return draft(
+        operation.kind, operation.parameters, host=operation.host, user=user, source=source, retry_of=operation
+    )
 
 
 def _plan(operation: Operation, wanted: Kind) -> Plan:
@@ -186,7 +194,20 @@ def _why_not(user: User, operation: Operation) -> str:
     return policy.why_not_operation(user, operation)
 
 
-def _require(user: User, operation: Operation) -> None:
+def _require(user: User, operation: Operation, action: str, source: str) -> None:
+    """Raises PermissionDenied, once the refusal is in the log: call it outside of what would be rolled back."""
     why = _why_not(user, operation)
-    if why:
-        raise PermissionDenied(why)
+    if not why:
+        return
+    with transaction.atomic():
+        audit.record(
+            action,
+            actor=user,
+            outcome="refused",
+            obj=operation.host,
+            tenant=operation.tenant,
+            after={"kind": operation.kind, "parameters": operation.parameters},
+            detail=why,
+            source=source,
+        )
+    raise PermissionDenied(why)

@@ -12,8 +12,9 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from jails import audit, policy, tasks
+from jails import audit, policy
 from jails.models import Host, Jail, ObservedAddress, Operation, Release, Worker
+from jails.operations import queue
 from panel.forms.hosts import ForgetForm, HostForm
 from panel.views.access import find, require, source
 from panel.views.planning import plan_from_button
@@ -80,7 +81,7 @@ def want_refresh(host: Host) -> None:
     """Ask the host's worker for a refresh, as soon as what is being saved is saved."""
     host.refresh_wanted_at = timezone.now()
     host.save(update_fields=["refresh_wanted_at"])
-    transaction.on_commit(lambda: tasks.ask_for_refresh(host))
+    transaction.on_commit(lambda: queue.send_refresh(host))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -34,8 +34,6 @@ def conflicts(request: HttpRequest) -> list[dict[str, object]]:
     return [{"ip": ip, "places": places} for ip, places in seen.items() if len(places) > 1]
 
 
-
-
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def add(request: HttpRequest) -> HttpResponse:

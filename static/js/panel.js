@@ -89,6 +89,23 @@
   setInterval(refreshTimes, 15000);
   document.addEventListener("htmx:afterSettle", (e) => refreshTimes(e.target));
 
+  // The tray keeps open, or closed, across its refreshes
+  let trayOpen = false;
+  document.addEventListener("htmx:beforeSwap", (e) => {
+    if (e.target.id === "tray") trayOpen = e.target.querySelector("details")?.open ?? false;
+  });
+  document.addEventListener("htmx:afterSwap", (e) => {
+    const details = e.target.id === "tray" && e.target.querySelector("details");
+    if (details) details.open = trayOpen;
+  });
+
+  // A step's details stay as the reader left them
+  const left = new Map();
+  document.addEventListener("toggle", (e) => {
+    const step = e.target.closest?.("[data-operation] li.step");
+    if (step && e.isTrusted) left.set(step.id + [...step.querySelectorAll("details")].indexOf(e.target), e.target.open);
+  }, true);
+
   // An operation's output follows the running step until the reader scrolls away
   let following = true;
   addEventListener("wheel", () => (following = false), { passive: true });

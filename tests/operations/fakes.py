@@ -39,6 +39,9 @@ class FakeFacts:
 
     release: str = "14.2-RELEASE"
 
+    def to_data(self) -> dict[str, str]:
+        return {"release": self.release}
+
 
 class ShellHost:
     """A Connection. `before` is called with each pipeline and may raise; `log` has what was asked for."""

@@ -1,0 +1,70 @@
+"""Make the simulated fleet that `make run` shows, where there is none yet."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+
+from jails import audit
+from jails.models import Host, Network
+
+RELEASE = "14.2-RELEASE"
+FLEET: dict[str, dict[str, Any]] = {
+    "warden1": {
+        "options": ["--pool", "zroot=40G", "--pool", "tank=20G", "--interface", "em0=192.0.2.2/24"],
+        "fields": {"pool": "zroot", "interface": "em0"},
+    },
+    "warden2": {
+        "options": ["--interface", "em0=198.51.100.2/24"],
+        "fields": {"interface": "em0"},
+    },
+}
+NETWORKS = {"office": "192.0.2.0/24", "branch": "198.51.100.0/24"}
+
+
+class Command(BaseCommand):
+    help = "Make two simulated FreeBSD hosts, a small mirror and two networks. Only in the demo; keeps what is there."
+
+    def handle(self, **options: Any) -> None:
+        if not settings.DEMO:
+            raise CommandError("the simulated fleet is for CELLBLOCK_DEMO=1 only")
+        make_mirror()
+        for name, wanted in FLEET.items():
+            make_host(name, wanted["options"])
+        with transaction.atomic():
+            if not Host.objects.exists():
+                self.add_rows()
+
+    def add_rows(self) -> None:
+        for name, wanted in FLEET.items():
+            directory = str(settings.STATE_DIR / "fleet" / name)
+            host = Host.objects.create(name=name, kind=Host.Kind.SIMULATED, directory=directory, **wanted["fields"])
+            audit.record("host.add", actor="demo", obj=host, source="command line")
+        for name, cidr in NETWORKS.items():
+            network = Network.objects.create(name=name, cidr=cidr)
+            audit.record("network.add", actor="demo", obj=network, source="command line")
+
+
+def mirror_directory() -> Path:
+    return Path(settings.STATE_DIR) / "mirror"
+
+
+def make_mirror() -> None:
+    from jails.hosts.simulated import mirror
+
+    directory = mirror_directory()
+    if not directory.exists():
+        mirror.make_mirror(directory, RELEASE, "amd64")
+
+
+def make_host(name: str, options: list[str]) -> None:
+    directory = Path(settings.STATE_DIR) / "fleet" / name
+    if directory.exists():
+        return
+    directory.parent.mkdir(mode=0o700, exist_ok=True)
+    simulated = [sys.executable, "-m", "jails.hosts.simulated", str(directory)]
+    subprocess.run([*simulated, "--new", "--release", RELEASE, "--hostname", name, *options], check=True)

@@ -1,0 +1,103 @@
+"""The /etc/jail.conf.d/NAME.conf that the panel writes: ordinary jail.conf(5), complete in one file.
+
+rc.d/jail reads it alone, without the globals of /etc/jail.conf, so all that matters stands in it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from jails.freebsd import jailconf, names, parameters
+from jails.freebsd.parameters import Setter
+from jails.operations import layout
+
+HEADER = "{name}: managed by Cellblock. What is changed here by hand is shown as drift and kept.\nuuid: {uuid}"
+LIMITS: Mapping[str, str] = {
+    "children_max": "children.max",
+    "securelevel": "securelevel",
+    "enforce_statfs": "enforce_statfs",
+}
+"""Names of Jail.limits that are parameters of jail(8); `quota` is a property of the dataset."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """One address of a jail, as its file has it: on an interface, which jail(8) gives it to at start."""
+
+    ip: str
+    interface: str
+    prefix: int
+
+    def __str__(self) -> str:
+        return f"{self.interface}|{self.ip}/{self.prefix}"
+
+    @property
+    def version(self) -> int:
+        return ipaddress.ip_address(self.ip).version
+
+
+@dataclass(frozen=True)
+class JailFile:
+    """What decides the text of the file. `limits` are those of Jail.limits without the quota."""
+
+    name: str
+    uuid: str
+    path: str
+    hostname: str
+    addresses: tuple[Address, ...] = ()
+    limits: Mapping[str, int] = field(default_factory=dict, hash=False)
+
+    def parameters(self) -> dict[str, parameters.Value]:
+        """jail.conf(5) parameters in the order people read them. ValueError names the one that is not right."""
+        names.require("name", self.name, names.jail_name_error)
+        values: dict[str, parameters.Value] = {
+            "path": names.require("path", self.path, names.path_error),
+            "host.hostname": names.require("hostname", self.hostname, names.hostname_error),
+        }
+        for version in (4, 6):
+            mine = tuple(str(address) for address in self.addresses if address.version == version)
+            values |= {f"ip{version}.addr": mine} if mine else {f"ip{version}": "disable"}
+        values |= {
+            "exec.clean": True,
+            "exec.start": "/bin/sh /etc/rc",
+            "exec.stop": "/bin/sh /etc/rc.shutdown",
+            "exec.consolelog": layout.console_log(self.name),
+            "exec.timeout": 120,
+            "stop.timeout": 30,
+            "mount.devfs": True,
+            "devfs_ruleset": 4,
+        }
+        limits = {"enforce_statfs": 2, "children_max": 0, "securelevel": -1, **self.limits}
+        values |= {LIMITS[name]: limits[name] for name in LIMITS if not _is_default(name, limits[name])}
+        for name, value in values.items():
+            if problem := parameters.validate(name, value):
+                raise ValueError(problem)
+        return values
+
+    def text(self) -> str:
+        header = HEADER.format(name=self.name, uuid=self.uuid)
+        return jailconf.render_jail(self.name, self.parameters(), header=header)
+
+
+def _is_default(name: str, value: int) -> bool:
+    return {"children_max": 0, "securelevel": -1}.get(name) == value
+
+
+def widened(limits: Mapping[str, int | None]) -> list[str]:
+    """Which parameters of these limits only an administrator may set so: they give the jail more than it has."""
+    safe = {"children_max": 0, "enforce_statfs": 2}
+    return [
+        parameter
+        for name, parameter in LIMITS.items()
+        if limits.get(name) is not None
+        and limits[name] != safe.get(name)
+        and name in safe
+        and parameters.setter(parameter) >= Setter.ADMINISTRATOR
+    ]
+
+
+def addresses_in(parameters_of: Iterable[tuple[str, tuple[str, ...]]]) -> tuple[str, ...]:
+    """ip4.addr and ip6.addr of a parsed file, as written."""
+    return tuple(value for name, values in parameters_of if name in ("ip4.addr", "ip6.addr") for value in values)

@@ -1,0 +1,132 @@
+"""Where the panel keeps things on a host: datasets, trees, files and the names of locks.
+
+POOL/cellblock                      not mounted; carries nothing
+POOL/cellblock/reserve              not mounted, holds back a fifth of the pool
+POOL/cellblock/releases/NAME-ARCH   mounted below /var/db/cellblock/releases; @cellblock makes it real
+POOL/cellblock/templates/NAME       mounted below /var/db/cellblock/templates; @cellblock makes it real
+POOL/cellblock/TENANT/NAME          a jail's tree, mounted at JAIL_ROOT/NAME; TENANT is `host` for none
+JAIL_ROOT/NAME                      a jail's tree on UFS
+/var/db/cellblock/releases/NAME-ARCH/    on UFS: base.txz and MANIFEST
+/var/db/cellblock/templates/NAME/        on UFS: tree.tar
+/etc/jail.conf.d/NAME.conf          a jail's configuration
+/var/log/cellblock/NAME.log         a jail's console, turned over by newsyslog(8)
+"""
+
+from __future__ import annotations
+
+from jails.freebsd import names
+from jails.hosts.facts import JAIL_CONF_D, RELEASES, TEMPLATES, HostFacts
+from jails.models import Host, Tenant
+
+ROOT = "cellblock"
+NO_TENANT = "host"
+SNAPSHOT = "cellblock"
+"""Of a release or template: it is real when this snapshot of it is there."""
+RESERVE = "reserve"
+RESERVE_SHARE = 0.2
+CONSOLE_LOGS = "/var/log/cellblock"
+NEWSYSLOG = "/etc/newsyslog.conf.d/cellblock.conf"
+OPERATION = "cellblock:operation"
+"""The property that says which operation made a dataset, in the command that makes it."""
+JAIL = "cellblock:jail"
+"""The property of a jail's dataset that holds the jail's uuid, so that a lost database can be rebuilt."""
+
+
+def pool_of(host: Host, facts: HostFacts) -> str:
+    """The pool for jails: the one the host's page names, else its first; "" for a host without ZFS."""
+    if host.pool:
+        return host.pool
+    facts.require("zfs")
+    return facts.pools[0].name if facts.pools else ""
+
+
+def root(pool: str) -> str:
+    return f"{pool}/{ROOT}"
+
+
+def reserve_dataset(pool: str) -> str:
+    return f"{root(pool)}/{RESERVE}"
+
+
+def releases_dataset(pool: str) -> str:
+    return f"{root(pool)}/releases"
+
+
+def templates_dataset(pool: str) -> str:
+    return f"{root(pool)}/templates"
+
+
+def release_dataset(pool: str, name: str, architecture: str) -> str:
+    return f"{releases_dataset(pool)}/{name}-{architecture}"
+
+
+def template_dataset(pool: str, name: str) -> str:
+    return f"{templates_dataset(pool)}/{name}"
+
+
+def tenant_dataset(pool: str, tenant: Tenant | None) -> str:
+    return f"{root(pool)}/{tenant.slug if tenant else NO_TENANT}"
+
+
+def jail_dataset(pool: str, tenant: Tenant | None, name: str) -> str:
+    return f"{tenant_dataset(pool, tenant)}/{name}"
+
+
+def snapshot_of(dataset: str) -> str:
+    return f"{dataset}@{SNAPSHOT}"
+
+
+def release_path(name: str, architecture: str) -> str:
+    return f"{RELEASES}/{name}-{architecture}"
+
+
+def template_path(name: str) -> str:
+    return f"{TEMPLATES}/{name}"
+
+
+def jail_path(host: Host, name: str) -> str:
+    return names.require("path", f"{host.jail_root.rstrip('/')}/{name}", names.path_error)
+
+
+def draft_path(path: str, operation_id: str) -> str:
+    """Beside `path`, under a name that holds the operation's id: where a tree is made before it becomes real."""
+    folder, _, name = path.rpartition("/")
+    return f"{folder}/.{name}.{operation_id}"
+
+
+def config_path(name: str) -> str:
+    return f"{JAIL_CONF_D}/{name}.conf"
+
+
+def console_log(name: str) -> str:
+    return f"{CONSOLE_LOGS}/{name}.log"
+
+
+def lock(host: Host, resource: str) -> str:
+    """The name of a lock on something of a host: `host:3/jail:www1`."""
+    return f"host:{host.pk}/{resource}"
+
+
+def jail_lock(host: Host, name: str) -> str:
+    return lock(host, f"jail:{name}")
+
+
+def dataset_lock(host: Host, dataset: str) -> str:
+    return lock(host, f"dataset:{dataset}")
+
+
+def address_lock(ip: str) -> str:
+    """Of the whole fleet: a network may be shared."""
+    return f"address:{ip}"
+
+
+def rc_conf_lock(host: Host) -> str:
+    return lock(host, "file:/etc/rc.conf")
+
+
+def release_lock(host: Host, name: str, architecture: str) -> str:
+    return lock(host, f"release:{name}-{architecture}")
+
+
+def template_lock(host: Host, name: str) -> str:
+    return lock(host, f"template:{name}")
