@@ -38,9 +38,10 @@ class FakeFacts:
     """What the kinds of these tests plan from."""
 
     release: str = "14.2-RELEASE"
+    rc_conf: str = ""
 
     def to_data(self) -> dict[str, str]:
-        return {"release": self.release}
+        return {"release": self.release, "rc_conf": self.rc_conf}
 
 
 class ShellHost:

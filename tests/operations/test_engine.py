@@ -472,14 +472,15 @@ def rc_conf(box, shell, root, monkeypatch):
     path.write_text("byhand\n")
 
     def commands(action, facts):
-        names = [name for name in facts.split() if name not in action.remove]
+        before = facts.rc_conf.split()
+        names = [name for name in before if name not in action.remove]
         names += [name for name in action.add if name not in names]
-        if names == facts.split():
+        if names == before:
             return ()
         return (("sh", "-c", 'sleep 0.1; echo "$*" >"$0"', str(path), *names),)
 
     monkeypatch.setattr(effects, "boot_commands", commands)
-    monkeypatch.setattr(shell, "gather", lambda connection, host: path.read_text())
+    monkeypatch.setattr(shell, "gather", lambda connection, host: fakes.FakeFacts(rc_conf=path.read_text()))
     step = Step(key="boot", purpose="Start it at boot", action=BootList(), resources=())
 
     def change(plan):
@@ -638,3 +639,12 @@ def test_every_changing_command_is_under_the_lock_and_its_token(confirmed, run, 
     changing = [p.argvs[0] for p in shell.log if fakes.is_changing(p)]
     lock = effects.lock_file(operation.pk)
     assert len(changing) == 5 and all(argv[:6] == ("lockf", "-k", "-s", "-t", "0", lock) for argv in changing)
+
+
+def test_the_facts_it_leaves_are_kept_for_the_next_plan(confirmed, run, host):
+    from jails.models import HostFactsRecord
+
+    operation = confirmed()
+    assert run(operation).state == Status.DONE
+    record = HostFactsRecord.objects.get(host=host)
+    assert record.data["release"] == "14.2-RELEASE" and record.gathered_at <= operation.finished_at
