@@ -3,7 +3,8 @@
 ``state["interfaces"]`` is a list in the order the kernel holds them; each has ``name``, ``driver`` (``epair``),
 ``born`` (``epair0a``, the name it was made with), ``index``, ``vnet`` (jid of the jail that has it, 0 the host),
 ``home`` (where it was made), ``up``, ``mtu``, ``ether``, ``inet``/``inet6`` (lists of ``address/prefix``),
-``groups`` and, by kind, ``added`` (when an IPv6 address came), ``members``, ``vlan``, ``parent``, ``peer``, ``description``.
+``groups`` and, by kind, ``added`` (when an IPv6 address came), ``members``, ``vlan``, ``parent``, ``peer``,
+``description``.
 """
 
 from __future__ import annotations

@@ -102,9 +102,10 @@ def differences(transcript: dict[str, Any], ran: list[dict[str, Any]]) -> list[s
     for number, (expected, got) in enumerate(zip(transcript["commands"], ran, strict=True)):
         if expected.get("skip"):
             continue
-        pairs = [("rc", expected["rc"], got["rc"])]
+        pairs: list[tuple[str, Any, Any]] = [("rc", expected["rc"], got["rc"])]
         for stream in ("stdout", "stderr"):
-            pairs.append((stream, *(masked(one[stream], bool(expected.get("sizes"))) for one in (expected, got))))
+            wanted, said = (masked(one[stream], bool(expected.get("sizes"))) for one in (expected, got))
+            pairs.append((stream, wanted, said))
         lines = [
             f"  {name}: expected {one!r}\n  {' ' * len(name)}       got {other!r}"
             for name, one, other in pairs

@@ -345,7 +345,8 @@ class Shell:
         if isinstance(tree, Function):
             self.functions[tree.name] = tree.body
             return 0
-        before, opened = self.fds, []
+        before = self.fds
+        opened: list[int] = []
         self.fds = dict(before)
         try:
             for one in tree.redirections:
@@ -438,7 +439,8 @@ class Shell:
         self.substituted = 0
         words = self.expand_all(tree.words)
         name = words[0] if words else ""
-        before, opened = self.fds, []
+        before = self.fds
+        opened: list[int] = []
         self.fds = dict(before)
         kept = False
         try:

@@ -357,7 +357,7 @@ def each(process: Process, operands: list[str], work: Callable[[str], int | None
 
 def account_names(process: Process, file: str) -> dict[str, int]:
     """Names and numbers of /etc/passwd or /etc/group for this process."""
-    found = {}
+    found: dict[str, int] = {}
     try:
         text = process.path(file).read_text(errors="replace")
     except OSError:

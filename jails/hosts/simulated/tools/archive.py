@@ -267,6 +267,11 @@ def _attributes(process: Process, place: Location, member: tarfile.TarInfo) -> N
         process.host.set_metadata(place.backing, uid=member.uid or None, gid=member.gid or None, flags=flags or None)
 
 
+def _stream_writer(target: Any, kind: str) -> tarfile.TarFile:
+    mode: Any = f"w|{kind}"
+    return tarfile.open(fileobj=target, mode=mode, format=tarfile.PAX_FORMAT)
+
+
 def _create(process: Process, words: _Words) -> int:
     if not words.operands:
         process.exit(1, "no files or directories specified")
@@ -278,7 +283,7 @@ def _create(process: Process, words: _Words) -> int:
     failed = 0
     base = words.directory.rstrip("/")
     try:
-        with target, tarfile.open(fileobj=target, mode=f"w|{kind}", format=tarfile.PAX_FORMAT) as archive:
+        with target, _stream_writer(target, kind) as archive:
             for operand in words.operands:
                 failed |= _add_tree(
                     process, words, archive, operand, operand if operand.startswith("/") else f"{base}/{operand}"

@@ -519,7 +519,10 @@ def _make_with_parents(process: Process, path: str, mode: int) -> int:
 
 
 def touch_main(process: Process) -> int:
-    usage = "usage: touch [-A [-][[hh]mm]SS] [-achm] [-r file] [-t [[CC]YY]MMDDhhmm[.SS]]\n       [-d YYYY-MM-DDThh:mm:SS[.frac][tz]] file ..."
+    usage = (
+        "usage: touch [-A [-][[hh]mm]SS] [-achm] [-r file] [-t [[CC]YY]MMDDhhmm[.SS]]\n"
+        "       [-d YYYY-MM-DDThh:mm:SS[.frac][tz]] file ..."
+    )
     options = Options(process, "A:acd:fhmr:t:", usage, 1)
     if not options.operands:
         access.wrong_usage(process, "", usage, 1)
@@ -560,7 +563,7 @@ def mktemp_main(process: Process) -> int:
     options = Options(process, "dp:qt:u", usage, 1)
     templates = options.operands
     if "t" in options or not templates:
-        base = options.get("p") or process.env.get("TMPDIR", "/tmp")
+        base = options.get("p") or process.env.get("TMPDIR", "/tmp")  # noqa: S108 (a path of the simulated host)
         templates = [f"{base}/{options.get('t') or 'tmp'}.XXXXXXXX", *templates]
     for template in templates:
         stem = template.rstrip("X")
@@ -586,7 +589,10 @@ def mktemp_main(process: Process) -> int:
 
 
 def install_main(process: Process) -> int:
-    usage = "usage: install [-bCcpSsUv] [-f flags] [-g group] [-m mode] [-o owner] file1 file2\n       install -d [-v] [-g group] [-m mode] [-o owner] directory ..."
+    usage = (
+        "usage: install [-bCcpSsUv] [-f flags] [-g group] [-m mode] [-o owner] file1 file2\n"
+        "       install -d [-v] [-g group] [-m mode] [-o owner] directory ..."
+    )
     options = Options(process, "bCcdf:g:lMm:o:pSsUv", usage)
     mode = int(options.get("m") or "755", 8)
     owner = _owner(process, options.get("o"), options.get("g"))
@@ -793,7 +799,8 @@ def chflags_main(process: Process) -> int:
 def _flag_changes(process: Process, text: str) -> tuple[bool, set[str], set[str]]:
     if text in ("0", "none"):
         return True, set(), set()
-    add, drop = set(), set()
+    add: set[str] = set()
+    drop: set[str] = set()
     for word in text.split(","):
         name = "nodump" if word in ("dump", "nodump") else word.removeprefix("no")
         if name not in _FLAG_NAMES:
@@ -808,7 +815,8 @@ def _flag_changes(process: Process, text: str) -> tuple[bool, set[str], set[str]
 def file_test(process: Process, letter: str, path: str, *, cwd: str | None = None) -> bool:
     """The questions of test(1) about files; for `nt`, `ot` and `ef` both paths, NUL between them."""
     if letter in ("nt", "ot", "ef"):
-        return _compared(process, letter, *path.split("\0"), cwd=cwd)
+        left, right = path.split("\0")
+        return _compared(process, letter, left, right, cwd=cwd)
     try:
         place = locate(process, path, cwd, follow=letter not in "hL")
         given = access.status(process, place)
@@ -1001,7 +1009,18 @@ def _status_text(process: Process, form: str, name: str, place: Location, given:
     return re.sub(r"%([-#+ 0]*)(\d*)(?:\.\d+)?([DOUXFS]?)([HML]?)([a-zA-Z%])", lambda found: field(found), form)
 
 
-_FLAG_BITS = {"nodump": 1, "uchg": 2, "uappnd": 4, "opaque": 8, "uunlnk": 16, "uarch": 2048, "arch": 65536, "schg": 131072, "sappnd": 262144, "sunlnk": 1048576}  # fmt: skip
+_FLAG_BITS = {
+    "nodump": 1,
+    "uchg": 2,
+    "uappnd": 4,
+    "opaque": 8,
+    "uunlnk": 16,
+    "uarch": 2048,
+    "arch": 65536,
+    "schg": 131072,
+    "sappnd": 262144,
+    "sunlnk": 1048576,
+}
 
 
 def _long_status(process: Process, name: str, given: access.Status) -> str:
@@ -1013,10 +1032,11 @@ def _long_status(process: Process, name: str, given: access.Status) -> str:
         for one in (given.real.st_atime, given.real.st_mtime, given.real.st_ctime)
     ]
     text = modes.filemode(given.mode)
+    user, group = access.name_of(users, given.uid), access.name_of(groups, given.gid)
     return (
         f'  File: "{name}"\n  Size: {given.size:<12} FileType: {kind.get(text[0], "Regular File")}\n'
-        f"  Mode: ({modes.S_IMODE(given.mode):04o}/{text})         Uid: ({given.uid:5d}/{access.name_of(users, given.uid):>8})"
-        f"  Gid: ({given.gid:5d}/{access.name_of(groups, given.gid):>8})\n"
+        f"  Mode: ({modes.S_IMODE(given.mode):04o}/{text})         Uid: ({given.uid:5d}/{user:>8})"
+        f"  Gid: ({given.gid:5d}/{group:>8})\n"
         f"Device: 0,{given.real.st_dev & 255}   Inode: {given.real.st_ino}    Links: {given.real.st_nlink}\n"
         f"Access: {stamps[0]}\nModify: {stamps[1]}\nChange: {stamps[2]}\n"
     )
@@ -1030,7 +1050,9 @@ def ls_main(process: Process) -> int:
         1,
     )
     operands = sorted(options.operands) or ["."]
-    files, directories, failed = [], [], 0
+    files: list[tuple[str, Location]] = []
+    directories: list[tuple[str, Location]] = []
+    failed = 0
     for operand in operands:
         try:
             place = existing(process, operand, follow="l" not in options and "d" not in options)
@@ -1076,7 +1098,7 @@ def _list(process: Process, found: list[tuple[str, Location]], options: Options)
     if "r" in options:
         rows.reverse()
     if not any(letter in options for letter in "lno"):
-        for name, place, given in rows:
+        for name, _, given in rows:
             number = f"{given.real.st_ino} " if "i" in options else ""
             mark = "/" if given.is_directory and ("F" in options or "p" in options) else ""
             process.out(f"{number}{name}{mark}\n")
@@ -1107,9 +1129,8 @@ def _list(process: Process, found: list[tuple[str, Location]], options: Options)
     widths = [max((len(row[column]) for row in table), default=0) for column in range(6)]
     for row in table:
         flags = f"{row[4]:<{widths[4]}} " if "o" in options else ""
-        process.out(
-            f"{row[0]}  {row[1]:>{widths[1]}} {row[2]:<{widths[2]}}  {row[3]:<{widths[3]}}  {flags}{row[5]:>{widths[5]}} {row[6]} {row[7]}\n"
-        )
+        owners = f"{row[2]:<{widths[2]}}  {row[3]:<{widths[3]}}"
+        process.out(f"{row[0]}  {row[1]:>{widths[1]}} {owners}  {flags}{row[5]:>{widths[5]}} {row[6]} {row[7]}\n")
 
 
 def find_main(process: Process) -> int:

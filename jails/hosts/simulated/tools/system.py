@@ -350,9 +350,9 @@ def kldstat_main(process: Process) -> int:
         number = loaded.index(name)
         size = 0xF5B000 if name == "kernel" else 0x6BE0 + 0x100 * number
         file = "kernel" if name == "kernel" else f"{name}.ko"
-        process.out(
-            f"{number + 1:2d} {len(loaded) * 2 if not number else 1:4d} 0x{0xFFFFFFFF80200000 + number * 0x1119000:016x} {size:8x} {file}\n"
-        )
+        references = 1 if number else len(loaded) * 2
+        address = 0xFFFFFFFF80200000 + number * 0x1119000
+        process.out(f"{number + 1:2d} {references:4d} 0x{address:016x} {size:8x} {file}\n")
     return 0
 
 
@@ -572,10 +572,24 @@ def _comm(command: str) -> str:
     return command.strip("[]").split(" ")[0].rpartition("/")[2] if not command.startswith("[") else command.strip("[]")
 
 
-_HEADS = {"pid": "PID", "ppid": "PPID", "jid": "JID", "user": "USER", "command": "COMMAND", "comm": "COMMAND", "args": "COMMAND",
-          "ucomm": "UCOMM", "tt": "TT", "tty": "TT", "stat": "STAT", "state": "STAT", "time": "TIME", "rss": "RSS", "vsz": "VSZ",
-          "pcpu": "%CPU", "%cpu": "%CPU", "pmem": "%MEM", "%mem": "%MEM", "uid": "UID", "jail": "JAIL", "lstart": "STARTED",
-          "etime": "ELAPSED", "start": "STARTED"}  # fmt: skip
+_HEADS = {
+    name: name.upper() for name in ("pid", "ppid", "jid", "user", "ucomm", "time", "rss", "vsz", "uid", "jail")
+} | {
+    "command": "COMMAND",
+    "comm": "COMMAND",
+    "args": "COMMAND",
+    "tt": "TT",
+    "tty": "TT",
+    "stat": "STAT",
+    "state": "STAT",
+    "pcpu": "%CPU",
+    "%cpu": "%CPU",
+    "pmem": "%MEM",
+    "%mem": "%MEM",
+    "lstart": "STARTED",
+    "start": "STARTED",
+    "etime": "ELAPSED",
+}
 _LEFT = frozenset({"user", "command", "comm", "args", "ucomm", "stat", "state", "tt", "tty", "jail", "lstart"})
 
 
@@ -631,8 +645,8 @@ def _cell(row: dict[str, Any], column: str, names: dict[int, str]) -> str:
         return _comm(row["command"])
     if column == "jail":
         return names.get(row["jid"], "-")
-    fixed = {
-        "args": row["command"],
+    fixed: dict[str, str] = {
+        "args": str(row["command"]),
         "tt": "-",
         "tty": "-",
         "stat": "Is",
@@ -886,7 +900,10 @@ def _take(lock: int, seconds: int | None) -> bool:
 
 
 def timeout_main(process: Process) -> int:
-    usage = "usage: timeout [-f | --foreground] [-k time | --kill-after time] [-p | --preserve-status] [-s signal | --signal signal] <duration> <command> <arg ...>"
+    usage = (
+        "usage: timeout [-f | --foreground] [-k time | --kill-after time] [-p | --preserve-status] "
+        "[-s signal | --signal signal] <duration> <command> <arg ...>"
+    )
     words = process.argv[1:]
     long = {"--foreground": "-f", "--preserve-status": "-p", "--kill-after": "-k", "--signal": "-s"}
     process.argv[1:] = [
@@ -910,15 +927,15 @@ def timeout_main(process: Process) -> int:
         finally:
             os._exit(status)
     try:
-        status = _wait(child, seconds)
-        if status is not None:
-            return status
+        ended = _wait(child, seconds)
+        if ended is not None:
+            return ended
         os.killpg(child, number)
-        status = _wait(child, _duration(process, options.get("k") or "0") if "k" in options else 0)
-        if status is None:
+        ended = _wait(child, _duration(process, options.get("k") or "0") if "k" in options else 0)
+        if ended is None:
             os.killpg(child, signal.SIGKILL)
-            status = _wait(child, 0) or 137
-        return status if "p" in options else 124
+            ended = _wait(child, 0) or 137
+        return ended if "p" in options else 124
     except ProcessLookupError:
         return 124
 
@@ -1231,7 +1248,8 @@ def ssh_keygen_main(process: Process) -> int:
     _make_pair(process, path, kind, options.get("C") or "root")
     if "q" not in options:
         process.out(
-            f"Generating public/private {kind} key pair.\nYour identification has been saved in {path}\nYour public key has been saved in {path}.pub\n"
+            f"Generating public/private {kind} key pair.\nYour identification has been saved in {path}\n"
+            f"Your public key has been saved in {path}.pub\n"
         )
     return 0
 

@@ -148,7 +148,7 @@ def sort_main(process: Process) -> int:
             return (float(number[1]) if number else 0.0, line)
         return text.lower() if "f" in options else text
 
-    lines.sort(key=key, reverse="r" in options)  # type: ignore[arg-type]
+    lines.sort(key=key, reverse="r" in options)
     if "u" in options:
         lines = list(dict.fromkeys(lines))
     data = os.fsencode("".join(line + "\n" for line in lines))
@@ -239,7 +239,8 @@ def _tr_set(text: str) -> list[int]:
     for name, letters in classes.items():
         text = text.replace(name, letters)
     data, _ = unescape(os.fsencode(text))
-    found, at = [], 0
+    found: list[int] = []
+    at = 0
     while at < len(data):
         if data[at + 1 : at + 2] == b"-" and at + 2 < len(data):
             found.extend(range(data[at], data[at + 2] + 1))
@@ -292,7 +293,8 @@ def grep_main(process: Process) -> int:
     options = Options(
         process,
         "EFGHLRZabcd:e:f:hilm:noqrsvwxA:B:C:",
-        "usage: grep [-abcDEFGHhIiLlmnOopqRSsUVvwxz] [-A num] [-B num] [-C[num]]\n\t[-e pattern] [-f file] [--binary-files=value] [--color=when]\n\t[pattern] [file ...]",
+        "usage: grep [-abcDEFGHhIiLlmnOopqRSsUVvwxz] [-A num] [-B num] [-C[num]]\n"
+        "\t[-e pattern] [-f file] [--binary-files=value] [--color=when]\n\t[pattern] [file ...]",
         2,
     )
     operands = list(options.operands)
@@ -416,7 +418,8 @@ def diff_main(process: Process) -> int:
     if "q" in options:
         process.out(f"Files {options.operands[0]} and {options.operands[1]} differ\n")
         return 1
-    for line in difflib.unified_diff(texts[0], texts[1], *options.operands, n=int(options.get("U") or 3)):
+    one, other = options.operands
+    for line in difflib.unified_diff(texts[0], texts[1], one, other, n=int(options.get("U") or 3)):
         process.out(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n")
     return 1
 
