@@ -10,6 +10,7 @@ from django.core.paginator import Paginator
 from django.db.models import Max, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.utils.cache import patch_cache_control
 from django.views.decorators.http import require_POST, require_safe
 
@@ -17,7 +18,7 @@ from jails import policy
 from jails.models import Host, Operation, OperationStep
 from jails.operations import lifecycle
 from jails.operations.kind import Refused
-from jails.operations.step import Action, Plan, RemoveFile, Run, Step, WriteFile, plan_from_data, step_from_data
+from jails.operations.step import Action, Plan, RemoveFile, Run, Step, WriteFile, digest, plan_from_data, step_from_data
 from panel.views.access import find, source
 
 Status = Operation.Status
@@ -88,7 +89,7 @@ def _page(request: HttpRequest, operation: Operation, error: str = "", status: i
 def progress(request: HttpRequest, pk: str) -> HttpResponse:
     """The part of the page that moves. 304 while nothing has changed; the whole page anew when it has ended."""
     operation = find(request, _whole(), "operation.view", pk=pk)
-    mark = f'"{operation.changed_at.timestamp()}-{_steps_mark(operation)}-{operation.status}"'
+    mark = progress_mark(operation)
     if request.headers.get("If-None-Match") == mark:
         return HttpResponseNotModified()
     if operation.status in BEFORE_CONFIRMATION:
@@ -101,10 +102,13 @@ def progress(request: HttpRequest, pk: str) -> HttpResponse:
     return response
 
 
-def _steps_mark(operation: Operation) -> str:
-    return "-".join(
-        f"{step.status}{len(step.output)}.{step.progress or 0}.{len(step.error)}" for step in operation.steps.all()
-    )
+def progress_mark(operation: Operation) -> str:
+    """An ETag of all that the moving part of the page shows."""
+    parts = [operation.status, operation.waiting_for, operation.error, str(operation.cancel_requested_at)]
+    for step in operation.steps.all():
+        parts += [step.status, step.output, step.error, step.command, str(step.progress)]
+    shown = digest("\0".join(parts))
+    return f'"{shown[:32]}"'
 
 
 @require_POST
@@ -187,6 +191,7 @@ def progress_context(request: HttpRequest, operation: Operation) -> dict[str, An
     failed = next((row.index for row in rows if row.status == "failed" or (row.error and row.rc)), None)
     return {
         "operation": operation,
+        "mark": progress_mark(operation),
         "steps": steps,
         "subjects": subjects(rows),
         "current": current,
@@ -238,7 +243,7 @@ def running_step(row: OperationStep) -> dict[str, Any]:
     took = row.finished_at - row.started_at if row.started_at and row.finished_at else None
     rate = None
     if row.progress and row.started_at and row.status == "running":
-        age = (row.operation.changed_at - row.started_at).total_seconds()
+        age = (timezone.now() - row.started_at).total_seconds()
         rate = int(row.progress / age) if age > 1 else None
     return shown | {
         "index": row.index,

@@ -89,6 +89,16 @@
   setInterval(refreshTimes, 15000);
   document.addEventListener("htmx:afterSettle", (e) => refreshTimes(e.target));
 
+  // Parts that are asked for again and again say what they have; 304 means it is so still
+  document.addEventListener("htmx:configRequest", (e) => {
+    const mark = e.detail.elt.dataset.etag;
+    if (mark) e.detail.headers["If-None-Match"] = mark;
+  });
+  document.addEventListener("htmx:beforeSwap", (e) => {
+    if (e.detail.xhr.status === 304) e.detail.shouldSwap = false;
+    else if (e.target.id === "tray") e.target.dataset.etag = e.detail.xhr.getResponseHeader("ETag") ?? "";
+  });
+
   // The tray keeps open, or closed, across its refreshes
   let trayOpen = false;
   document.addEventListener("htmx:beforeSwap", (e) => {
