@@ -6,8 +6,8 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.db import transaction
-from django.db.models import Count, Q
-from django.http import HttpRequest, HttpResponse
+from django.db.models import Count, Max, Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -17,6 +17,7 @@ from jails.models import Host, Jail, ObservedAddress, Operation, Release, Worker
 from jails.operations import queue
 from panel.forms.hosts import ForgetForm, HostForm
 from panel.views.access import find, require, source
+from panel.views.operations import shown_operations
 from panel.views.planning import plan_from_button
 
 JAILS_A_PAGE = 100
@@ -42,7 +43,14 @@ def page(request: HttpRequest, name: str) -> HttpResponse:
     request.tree_host = host.name
     context = state_of(host)
     if request.htmx and request.htmx.target == "host-state":
-        return render(request, "panel/_host_state.html", context)
+        response = render(request, "panel/_host_state.html", context)
+        if not context["refreshing"]:
+            response["HX-Trigger"] = "host-refreshed"
+        return response
+    operations = shown_operations(request).filter(host=host)
+    mark = page_mark(host, operations)
+    if request.htmx and request.headers.get("If-None-Match") == mark:
+        return HttpResponseNotModified()
     jails = policy.visible(request.user, Jail).filter(host=host).select_related("tenant").prefetch_related("addresses")
     context |= {
         "pools": host.pools.all(),
@@ -50,12 +58,16 @@ def page(request: HttpRequest, name: str) -> HttpResponse:
         "counts": host.jails.aggregate(all=Count("pk"), running=Count("pk", filter=Q(state=Jail.State.RUNNING))),
         "releases": policy.visible(request.user, Release).filter(host=host),
         "addresses": ObservedAddress.objects.filter(host=host)[:200],
-        "operations": policy.visible(request.user, Operation)
-        .filter(host=host)
-        .exclude(status__in=[Operation.Status.DRAFT, Operation.Status.DISCARDED])
-        .select_related("requested_by")[:6],
+        "operations": operations[:6],
+        "mark": mark,
     }
     return render(request, "panel/host.html", context)
+
+
+def page_mark(host: Host, operations: QuerySet[Operation]) -> str:
+    """An ETag of what moves on the page: a refresh and every operation on the host change it."""
+    latest = operations.order_by().aggregate(at=Max("changed_at"))["at"]
+    return f'"{host.changed_at.timestamp()}-{latest.timestamp() if latest else 0}"'
 
 
 def state_of(host: Host) -> dict[str, Any]:
