@@ -1,0 +1,213 @@
+"""The whole product as `make run` starts it, and a browser on it."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+SCREENSHOTS = Path(os.environ.get("CELLBLOCK_TEST_SCREENSHOTS", ROOT / "screenshots"))
+STARTED_WITHIN = 90
+
+
+class Panel:
+    """`python -m panel.supervise` with data, ports and services of its own."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.folder = folder
+        self.lines: list[str] = []
+        listen, live = (f"127.0.0.1:{port}" for port in free_ports(2))
+        self.url = f"http://{listen}"
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("CELLBLOCK_")}
+        self.environment |= {
+            "CELLBLOCK_ENV_FILE": os.devnull,
+            "CELLBLOCK_DEMO": "1",
+            "CELLBLOCK_STATE_DIR": str(folder),
+            "CELLBLOCK_LISTEN": listen,
+            "CELLBLOCK_LIVE_LISTEN": live,
+            **settings,
+        }
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "panel.supervise"],
+            env=self.environment,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
+        self.wait_for(r"Ctrl-C stops everything")
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        for line in process.stdout:
+            self.lines.append(line)
+
+    def wait_for(self, pattern: str, seconds: float = STARTED_WITHIN) -> re.Match[str]:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if found := re.search(pattern, "".join(self.lines)):
+                return found
+            assert self.process.poll() is None, "".join(self.lines)
+            time.sleep(0.1)
+        raise AssertionError(f"{pattern!r} was not printed:\n{''.join(self.lines)}")
+
+    def signin_link(self) -> str:
+        return self.wait_for(r"(http://\S+/enter/\S+)")[1]
+
+    def manage(self, *words: str) -> str:
+        command = [sys.executable, "manage.py", *words]
+        done = subprocess.run(command, env=self.environment, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def on_host(self, name: str, *argv: str, ok: bool = True) -> str:
+        command = [sys.executable, "-m", "jails.hosts.simulated", str(self.folder / "fleet" / name), "--", *argv]
+        done = subprocess.run(command, env=self.environment, cwd=ROOT, capture_output=True, text=True)
+        assert not ok or done.returncode == 0, done.stderr
+        return done.stdout
+
+    def worker_pids(self) -> list[int]:
+        """The processes that run operations."""
+        found = subprocess.run(
+            ["pgrep", "-f", "celery .*worker .*-Q operations"], capture_output=True, text=True
+        ).stdout.split()
+        mine = f"CELLBLOCK_STATE_DIR={self.folder}\0".encode()
+        return [int(pid) for pid in found if mine in Path(f"/proc/{pid}/environ").read_bytes()]
+
+    def stop(self) -> None:
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def new_database(url: str) -> str:
+    """A database of its own on that PostgreSQL."""
+    import psycopg
+
+    name = f"story_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+def services(kind: str) -> dict[str, str]:
+    if kind == "files":
+        return {}
+    return {
+        "CELLBLOCK_DATABASE_URL": new_database(os.environ["CELLBLOCK_TEST_POSTGRES_URL"]),
+        "CELLBLOCK_BROKER_URL": os.environ["CELLBLOCK_TEST_REDIS_URL"],
+    }
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param("files", id="SQLite and files"),
+        pytest.param("servers", id="PostgreSQL and Redis", marks=[pytest.mark.postgres, pytest.mark.redis]),
+    ],
+)
+def panel(request, tmp_path_factory):
+    panel = Panel(tmp_path_factory.mktemp("panel"), **services(request.param))
+    panel.kind = request.param
+    panel.start()
+    yield panel
+    panel.stop()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    arguments = [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    ]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=os.environ["CELLBLOCK_TEST_CHROMIUM"], args=arguments)
+        yield browser
+        browser.close()
+
+
+class Complaints(list):
+    """What the browser's console said that a strict page must not: errors, refused scripts and styles."""
+
+    def watch(self, page) -> None:
+        page.on("console", lambda message: self.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: self.append(str(error)))
+
+
+@pytest.fixture
+def complaints():
+    found = Complaints()
+    yield found
+    # A refused form is answered with 4xx, which the console notes down as an error to load.
+    assert [text for text in found if "the server responded with a status of 4" not in text] == []
+
+
+@pytest.fixture
+def visit(browser, panel, complaints):
+    """Opens a browser of its own for a person: `visit()` gives a page."""
+    contexts = []
+
+    def new(**options):
+        options = {"viewport": {"width": 1280, "height": 900}, "base_url": panel.url, **options}
+        contexts.append(browser.new_context(**options))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(20_000)
+        complaints.watch(page)
+        return page
+
+    yield new
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def picture(panel):
+    """Writes a screenshot: light, dark, and as narrow as a phone."""
+
+    def take(page, name: str, *, full: bool = True) -> None:
+        folder = SCREENSHOTS / panel.kind
+        folder.mkdir(parents=True, exist_ok=True)
+        before = page.viewport_size
+        page.emulate_media(color_scheme="light")
+        page.screenshot(path=folder / f"{name}.png", full_page=full)
+        page.emulate_media(color_scheme="dark")
+        page.screenshot(path=folder / f"{name}-dark.png", full_page=full)
+        page.emulate_media(color_scheme="light")
+        page.set_viewport_size({"width": 360, "height": 740})
+        page.screenshot(path=folder / f"{name}-360.png", full_page=full)
+        page.set_viewport_size(before)
+
+    return take
