@@ -458,7 +458,7 @@ class Migration(migrations.Migration):
                 (
                     "network",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="addresses", to="jails.network"
+                        on_delete=django.db.models.deletion.RESTRICT, related_name="addresses", to="jails.network"
                     ),
                 ),
                 (
@@ -584,7 +584,7 @@ class Migration(migrations.Migration):
             field=models.ForeignKey(
                 blank=True,
                 null=True,
-                on_delete=django.db.models.deletion.PROTECT,
+                on_delete=django.db.models.deletion.RESTRICT,
                 related_name="jails",
                 to="jails.release",
             ),
@@ -637,7 +637,7 @@ class Migration(migrations.Migration):
                     models.ForeignKey(
                         blank=True,
                         null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
+                        on_delete=django.db.models.deletion.RESTRICT,
                         related_name="templates",
                         to="jails.release",
                     ),
@@ -654,7 +654,7 @@ class Migration(migrations.Migration):
             field=models.ForeignKey(
                 blank=True,
                 null=True,
-                on_delete=django.db.models.deletion.PROTECT,
+                on_delete=django.db.models.deletion.RESTRICT,
                 related_name="jails",
                 to="jails.template",
             ),

@@ -27,7 +27,7 @@ class Network(models.Model):
 class Address(models.Model):
     """An address the panel has given to a jail: unique in its network, so that of two requests one wins."""
 
-    network = models.ForeignKey(Network, models.PROTECT, related_name="addresses")
+    network = models.ForeignKey(Network, models.RESTRICT, related_name="addresses")
     ip = models.GenericIPAddressField()
     jail = models.ForeignKey("jails.Jail", models.CASCADE, related_name="addresses")
     interface = models.CharField(max_length=15, blank=True)

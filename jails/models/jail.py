@@ -42,8 +42,8 @@ class Jail(models.Model):
     origin = models.CharField(max_length=511, blank=True)
     """The snapshot it is a clone of."""
     config_path = models.CharField(max_length=1023, blank=True)
-    release = models.ForeignKey("jails.Release", models.PROTECT, null=True, blank=True, related_name="jails")
-    template = models.ForeignKey("jails.Template", models.PROTECT, null=True, blank=True, related_name="jails")
+    release = models.ForeignKey("jails.Release", models.RESTRICT, null=True, blank=True, related_name="jails")
+    template = models.ForeignKey("jails.Template", models.RESTRICT, null=True, blank=True, related_name="jails")
     limits = models.JSONField(default=dict, blank=True)
     """What the form may limit: `quota` in bytes (ZFS), `children_max`, `securelevel`, `enforce_statfs`."""
 

@@ -49,7 +49,7 @@ class Release(Base):
 class Template(Base):
     """A jail's tree kept as a start for others. Made from a jail it counts as touched by that jail's tenant."""
 
-    release = models.ForeignKey(Release, models.PROTECT, null=True, blank=True, related_name="templates")
+    release = models.ForeignKey(Release, models.RESTRICT, null=True, blank=True, related_name="templates")
     tenant = models.ForeignKey("jails.Tenant", models.PROTECT, null=True, blank=True, related_name="templates")
     """Who may use it; None: everybody, after an administrator published it."""
     source_jail = models.CharField(max_length=63, blank=True)
