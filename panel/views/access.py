@@ -10,6 +10,7 @@ from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest
 
 from jails import audit, policy
+from jails.models import Host
 
 
 def find(request: HttpRequest, rows: type[Model] | QuerySet[Any], action: str, **lookup: Any) -> Any:
@@ -32,6 +33,14 @@ def require(request: HttpRequest, action: str) -> None:
     if not policy.allowed(request.user, "panel.overview"):
         raise Http404
     refuse(request, action)
+
+
+def require_on_a_host(request: HttpRequest, action: str) -> list[Host]:
+    """For what needs a host: those on which the person may do it. To tenants such pages do not exist."""
+    hosts = [host for host in policy.visible(request.user, Host) if policy.allowed(request.user, action, host)]
+    if not hosts and not policy.is_administrator(request.user):
+        require(request, action)
+    return hosts
 
 
 def refuse(request: HttpRequest, action: str, thing: Any = None) -> None:
