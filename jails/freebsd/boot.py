@@ -83,12 +83,14 @@ def boot_change(
     remove: Iterable[str] = (),
     rename: Mapping[str, str] | None = None,
     destroyed: Collection[str] = (),
+    order: Sequence[str] = (),
 ) -> BootChange:
     """Make `add` start at boot and `remove` not, in a list that keeps its order; all others stay as they are.
 
     `rename` maps old names to new ones. Names in `destroyed` lose their configuration as well, so that where
-    everything starts no list is needed to leave them out. A jail that is to be configured but not to start: write its
-    file first, then ask with it in `remove`. ValueError names a jail that no list could start.
+    everything starts no list is needed to leave them out. What is added goes to the end, or to the place that it has
+    in `order`, an earlier list. A jail that is to be configured but not to start: write its file first, then ask with
+    it in `remove`. ValueError names a jail that no list could start.
     """
     renamed = dict(rename or {})
     removed, added = frozenset(remove) | frozenset(destroyed), _unique(add)
@@ -99,7 +101,7 @@ def boot_change(
         raise ValueError(f"add: {', '.join(sorted(both))} cannot be both added and removed")
     before = state.boots_today
     kept = tuple(renamed.get(name, name) for name in before if name not in removed)
-    after = _unique((*kept, *added))
+    after = _placed(kept, added, order)
     plain = _without_a_list(state, added, renamed, destroyed)
     if set(after) == set(plain) and (state.mode != "list" or after == plain):
         return BootChange(before, after, None, False, (), ())
@@ -107,6 +109,16 @@ def boot_change(
         commands = (rcconf.set_value("jail_enable", "NO"), rcconf.set_value("jail_list", ""))
         return BootChange(before, after, (), False, (), commands)
     return _listed(state, before, after)
+
+
+def _placed(kept: Iterable[str], added: Iterable[str], order: Sequence[str]) -> tuple[str, ...]:
+    """Each of `added` behind what stands before it in `order`; at the end where `order` does not have it."""
+    after = list(_unique(kept))
+    for name in added:
+        if name not in after:
+            before = order[: order.index(name)] if name in order else after
+            after.insert(max((at for at, one in enumerate(after, 1) if one in before), default=0), name)
+    return tuple(after)
 
 
 def _without_a_list(

@@ -131,8 +131,15 @@ def boot_commands(action: BootList, facts: HostFacts) -> tuple[Argv, ...]:
     """What changes the boot list of a host as it is now, and no other jail's boot; none where it is so already."""
     from jails.freebsd import boot
 
-    commands: tuple[Argv, ...] = boot.boot_change(facts.boot_state(), add=action.add, remove=action.remove).commands
-    return tuple(commands)
+    change = boot.boot_change(
+        facts.boot_state(),
+        add=action.add,
+        remove=action.remove,
+        rename=dict(action.rename),
+        destroyed=action.destroyed,
+        order=action.order,
+    )
+    return change.commands
 
 
 def temporary(path: str, operation_id: object) -> str:
@@ -166,5 +173,11 @@ def undo_of(action: Action) -> tuple[Undo, ...]:
     if isinstance(action, RemoveFile):
         return (Undo(WriteFile(action.path, action.before), only_if=(file_absent(action.path),)),)
     if isinstance(action, BootList):
-        return (Undo(BootList(add=action.remove, remove=action.add)),)
+        back = BootList(
+            add=(*action.remove, *action.destroyed),
+            remove=action.add,
+            rename=tuple((new, old) for old, new in action.rename),
+            order=action.order,
+        )
+        return (Undo(back),)
     raise TypeError(f"{type(action).__name__} has no undo that could be guessed")

@@ -52,6 +52,12 @@ TRANSIENT = (OperationalError, InterfaceError)
 
 Status = Operation.Status
 StepStatus = OperationStep.Status
+KEPT = StepStatus.KEPT
+UNDOABLE = frozenset({StepStatus.RUNNING, StepStatus.DONE, StepStatus.FAILED, StepStatus.UNDOING})
+GIVEN_UP = frozenset({StepStatus.FAILED, StepStatus.UNDOING, StepStatus.UNDONE, KEPT})
+"""States of an independent step while its operation still goes forward: its subject has failed."""
+SIGNALLED = 128
+"""Statuses from here on tell of a command that was killed."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +179,7 @@ class _Run:
         self.steps: list[_Step] = []
         self.captured: dict[str, str] = {}
         self.secrets: tuple[str, ...] = ()
+        self.stuck: dict[int, str] = {}
 
     # The way through
 
@@ -219,8 +226,10 @@ class _Run:
     def _forward(self) -> None:
         try:
             for item in self.steps:
-                self._stop_if_cancelled()
-                self._perform(item)
+                if not self._is_given_up(item):
+                    self._stop_if_cancelled()
+                    self._perform_one(item)
+            self._finish_partly()
             self._finish()
         except _Failed as failed:
             self._turn(str(failed))
@@ -400,6 +409,61 @@ class _Run:
         limit = item.step.attempts * (item.step.seconds + effects.KILL_AFTER) + self.timing.unreachable
         if (self.clock.now() - item.row.started_at).total_seconds() > limit:
             raise _Stuck(f"{item.name} still runs on {self.operation.host_name}, long after its time limit.")
+
+    # Subjects of their own
+
+    def _perform_one(self, item: _Step) -> None:
+        try:
+            self._perform(item)
+        except _Failed:
+            if not item.step.independent:
+                raise
+            self._give_up(item.step.subject)
+
+    def _is_given_up(self, item: _Step) -> bool:
+        """Whether the subject of a step has failed; and then goes on with undoing what was done for it."""
+        if not item.step.independent:
+            return False
+        begun = any(other.row.status in GIVEN_UP for other in self._steps_of(item.step.subject))
+        if begun:
+            self._give_up(item.step.subject)
+        return begun
+
+    def _give_up(self, subject: str) -> None:
+        """Undo what was done for one subject. What cannot be undone stays UNDOING, and is told of at the end."""
+        items = self._steps_of(subject)
+        passed = self._point_of_no_return(items)
+        if passed is not None:
+            raise _Failed(next(item.row.error for item in items if item.row.error))
+        for item in reversed(items):
+            if item.row.index in self.stuck:
+                return
+            if item.row.status not in UNDOABLE:
+                continue
+            try:
+                with self._holding(item):
+                    self._undo_step(item)
+            except _Stuck as stuck:
+                self.stuck[item.row.index] = str(stuck)
+                return
+
+    def _steps_of(self, subject: str) -> list[_Step]:
+        return [item for item in self.steps if item.step.independent and item.step.subject == subject]
+
+    def _finish_partly(self) -> None:
+        """End an operation of which some subjects have failed."""
+        subjects = list(dict.fromkeys(item.step.subject for item in self.steps if item.step.independent))
+        failed = [one for one in subjects if any(item.row.status in GIVEN_UP for item in self._steps_of(one))]
+        if not failed:
+            return
+        errors = [item.row.error for one in failed for item in self._steps_of(one) if item.row.error]
+        kept = [item.step.purpose for one in failed for item in self._steps_of(one) if item.row.status == KEPT]
+        words = f"{len(failed)} of {len(subjects)} failed: {', '.join(failed)}. {' '.join(errors)}"
+        if kept:
+            words += f" Left as it is: {', '.join(kept)}."
+        if self.stuck:
+            raise _Stuck(f"{words} {' '.join(self.stuck.values())}")
+        self._end(Status.FAILED, words)
 
     # A step
 
@@ -597,8 +661,9 @@ class _Run:
         if wanted and not self._point_of_no_return():
             raise _Cancelled
 
-    def _point_of_no_return(self) -> _Step | None:
-        begun = [i for i in self.steps if i.row.status not in (StepStatus.PENDING, StepStatus.SKIPPED)]
+    def _point_of_no_return(self, items: Sequence[_Step] | None = None) -> _Step | None:
+        steps = self.steps if items is None else items
+        begun = [i for i in steps if i.row.status not in (StepStatus.PENDING, StepStatus.SKIPPED)]
         return next((item for item in begun if item.step.irreversible), None)
 
     def _turn(self, words: str) -> None:
@@ -613,11 +678,11 @@ class _Run:
 
     def _roll_back(self) -> NoReturn:
         for item in reversed(self.steps):
-            if item.row.status in (StepStatus.PENDING, StepStatus.SKIPPED, StepStatus.UNDONE, StepStatus.KEPT):
+            if item.row.status not in UNDOABLE:
                 continue
             with self._holding(item):
                 self._undo_step(item)
-        kept = [item.step.purpose for item in self.steps if item.row.status == StepStatus.KEPT and item.step.changes]
+        kept = [item.step.purpose for item in self.steps if item.row.status == KEPT and item.step.changes]
         undone = f"Left as it is: {', '.join(kept)}." if kept else "Everything it had made was removed."
         status = Status.FAILED if self.operation.error else Status.CANCELLED
         self._end(status, f"{self.operation.error} {undone}".strip() if self.operation.error else "")
@@ -626,9 +691,11 @@ class _Run:
         row, step = item.row, item.step
         half_done = row.rc != 0 or bool(row.error)
         self._mark(row, StepStatus.UNDOING)
-        kept = step.changes and not step.undo and row.rc in (None, 0, effects.TIMED_OUT)
+        failed_itself = row.rc is not None and 0 < row.rc < SIGNALLED and row.rc != effects.TIMED_OUT
+        kept = step.changes and not step.undo and not failed_itself
         for undo in (*(step.again if half_done else ()), *step.undo):
-            kept |= not self._undo(item, undo)
+            if undo.after_failure or not failed_itself:
+                kept |= not self._undo(item, undo)
         self._mark(row, StepStatus.KEPT if kept else StepStatus.UNDONE)
 
     def _undo(self, item: _Step, undo: Undo) -> bool:

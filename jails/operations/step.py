@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 from jails.freebsd import sh
 from jails.freebsd.command import Argv, Pipeline
 
-VERSION = 1
+VERSION = 2
 """Of the step format. Raise it when a stored step could no longer be read as it was meant."""
 
 CAPTURE = re.compile(r"\$\{([a-z][a-z0-9_]*)\}")
@@ -86,14 +86,19 @@ class BootList:
     """Change which jails start at boot, without changing any other jail's boot.
 
     Several operations change the one `jail_list` of a host, so the commands are made anew from /etc/rc.conf when the
-    step runs, under the host's rc.conf lock. What is confirmed is the change (`add`, `remove`); `now` shows the
-    commands and both lists as they were when the plan was made, and is left out of the digest.
+    step runs, under the host's rc.conf lock. What is confirmed is the change (`add`, `remove`, `rename` as pairs of old
+    and new name, `destroyed` for jails whose configuration goes as well); `now` shows the commands and both lists as
+    they were when the plan was made, and is left out of the digest. So is `order`, the list in which what is added
+    finds its old place again.
     """
 
     kind: ClassVar[str] = "boot"
     add: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
     now: tuple[str, ...] = field(default=(), metadata={"volatile": True})
+    rename: tuple[tuple[str, str], ...] = ()
+    destroyed: tuple[str, ...] = ()
+    order: tuple[str, ...] = field(default=(), metadata={"volatile": True})
 
     def shown(self) -> str:
         return "\n".join(self.now) or "nothing to change in /etc/rc.conf"
@@ -120,6 +125,9 @@ class Undo:
     only_if: tuple[Check, ...] = ()
     tolerant: bool = False
     """A failure leaves something harmless that others use by now (a shared parent dataset): not a failed rollback."""
+    after_failure: bool = True
+    """False: not where the command itself ended with an error, which proves that it has had no effect. For what no
+    check can tell from somebody else's (a running jail)."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +139,8 @@ class Step:
     again: how to clear a half-done attempt before the step is run once more, after a worker died in it.
     irreversible: why it cannot be undone; empty when it can be, or when there is nothing to undo.
     resources: locks taken for this step alone, on top of the operation's.
+    independent: a failure is the subject's own. What was done for it is undone and the rest of it left out; the steps
+    of other subjects go on, and the operation ends as failed once all have been tried.
     """
 
     key: str
@@ -150,6 +160,7 @@ class Step:
     progress_total: int = 0
     attempts: int = 1
     """How often to try, a few seconds apart, when the command fails (a dataset that stays busy for a moment)."""
+    independent: bool = False
 
 
 @dataclass(frozen=True)
@@ -205,7 +216,7 @@ def check_from_data(data: Mapping[str, Any]) -> Check:
 
 def undo_from_data(data: Mapping[str, Any]) -> Undo:
     only_if = tuple(check_from_data(check) for check in data["only_if"])
-    return Undo(action_from_data(data["action"]), only_if, data["tolerant"])
+    return Undo(action_from_data(data["action"]), only_if, data["tolerant"], data.get("after_failure", True))
 
 
 def step_from_data(data: Mapping[str, Any]) -> Step:

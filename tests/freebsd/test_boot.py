@@ -129,3 +129,17 @@ def test_adding_a_hostile_name_is_refused():
 def test_nothing_to_change_changes_nothing():
     state = boot.boot_state('jail_enable=YES\njail_list="b a"\n', ["a", "b"])
     assert boot.boot_change(state, add=["a"], remove=["c"]).commands == ()
+
+
+def listing(*listed):
+    return boot.boot_state(f'jail_enable="YES"\njail_list="{" ".join(listed)}"\n')
+
+
+@given(st.permutations(NAMES), st.lists(st.sampled_from(NAMES), unique=True, max_size=3))
+def test_what_is_taken_out_finds_its_place_again(listed, removed):
+    left = boot.boot_change(listing(*listed), remove=removed).after
+    assert boot.boot_change(listing(*left), add=removed, order=listed).after == tuple(listed)
+
+
+def test_what_no_order_knows_goes_to_the_end():
+    assert boot.boot_change(listing("a", "b"), add=["new"], order=["b", "a"]).after == ("a", "b", "new")

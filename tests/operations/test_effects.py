@@ -121,6 +121,12 @@ def test_a_boot_list_is_undone_by_the_inverse_change():
     assert undo.action == BootList(add=("b",), remove=("a",))
 
 
+def test_undoing_a_boot_list_renames_back_and_finds_the_old_place():
+    action = BootList(rename=(("a", "b"),), destroyed=("c",), order=("c", "a"))
+    (undo,) = effects.undo_of(action)
+    assert undo.action == BootList(add=("c",), rename=(("b", "a"),), order=("c", "a"))
+
+
 def test_a_run_has_no_undo_to_guess():
     with pytest.raises(TypeError):
         effects.undo_of(Run((("true",),)))

@@ -249,7 +249,7 @@ def test_a_removed_step_is_not_resumed(confirmed, run, abandon, shell):
 def test_running_rows_without_a_workers_seal_are_refused(draft, run, root, admin):
     operation = draft()
     type(operation).objects.filter(pk=operation.pk).update(status=Status.RUNNING, confirmed_by=admin)
-    data = {"version": 1, **operation.plan["steps"][0]}
+    data = {"version": 2, **operation.plan["steps"][0]}
     OperationStep.objects.create(operation=operation, index=0, data=data, seal="f" * 64, state_seal="f" * 64)
     assert run(operation).state == Status.REFUSED
     assert files(root) == ["old"]
