@@ -150,6 +150,7 @@ ACTIONS: dict[str, Any] = {
     "user.invite": is_administrator,
     "user.disable": is_administrator,
     "user.change": is_administrator,
+    "user.link": is_administrator,
     "audit.view": is_administrator | is_auditor,
     "audit.view_own": is_viewer,
 }

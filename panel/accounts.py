@@ -1,5 +1,23 @@
+"""How people come in: invitations by one-time links, sign-in links, and what allauth asks about accounts."""
+
+from __future__ import annotations
+
+from typing import Any
+
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.usersessions.models import UserSession
+from django.conf import settings
+from django.db import transaction
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+
+from jails import audit, policy
+from jails.models import Invitation, Membership, Tenant, User
+from jails.models.tenant import token_digest
+
+RESERVED_NAMES = frozenset({"anonymous", "cellblock", "command-line", "demo", "nobody", "panel", "system", "worker"})
+"""What the log calls those who are no person."""
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -7,3 +25,114 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
+
+    def get_client_ip(self, request: HttpRequest) -> str:
+        """As panel.middleware found it; `::` where a proxy on a socket named none."""
+        return request.META.get("REMOTE_ADDR") or "::"
+
+    def get_password_change_redirect_url(self, request: HttpRequest) -> str:
+        return reverse("account")
+
+
+class Closed(Exception):
+    """The link does not work, or no longer."""
+
+
+def link_to(token: str) -> str:
+    """The address that is shown once."""
+    return str(settings.URL) + reverse("enter", args=[token])
+
+
+def invitation_of(token: str) -> Invitation | None:
+    """The invitation a link stands for, if it still holds."""
+    rows = Invitation.objects.select_related("tenant", "user", "created_by")
+    found = rows.filter(token_digest=token_digest(token)).first()
+    return found if found and holds(found) else None
+
+
+def holds(invitation: Invitation) -> bool:
+    """Whether it may be used as of now: what its maker could give then and no longer can, it no longer gives."""
+    if not invitation.is_open or (invitation.tenant and invitation.tenant.archived_at):
+        return False
+    if invitation.user and not invitation.user.is_active:
+        return False
+    if invitation.by_command:
+        return True
+    needed = "user.invite" if invitation.tenant is None else "tenant.invite"
+    return policy.allowed(invitation.created_by, needed, invitation.tenant)
+
+
+def redeem(invitation: Invitation, username: str = "", person: User | None = None, source: str = "") -> User:
+    """Use an invitation up: for `person` who is signed in, or by making a person called `username`.
+
+    Raises Closed when it no longer holds, IntegrityError when the name has just been taken.
+    """
+    with transaction.atomic():
+        locked = Invitation.objects.select_for_update(of=("self",)).select_related("tenant", "user", "created_by")
+        invitation = locked.get(pk=invitation.pk)
+        if not holds(invitation):
+            raise Closed
+        invitation.used_at = timezone.now()
+        invitation.save(update_fields=["used_at"])
+        if invitation.user:
+            # Who asked for a link has lost the password, or somebody else has it. It ends all sessions, too.
+            person = invitation.user
+            person.set_unusable_password()
+            person.save(update_fields=["password"])
+            entry: dict[str, Any] = {"obj": person, "after": {"signs_in": "by this link, without a password"}}
+        else:
+            entry = {"after": {"link": invitation.label}}
+            if person is None:
+                person = add_person(invitation, username)
+                entry["after"] |= {"role": person.role, "hosts": hosts_of(person)}
+            if invitation.tenant:
+                Membership.objects.create(tenant=invitation.tenant, user=person, role=invitation.tenant_role)
+                entry["after"] |= {"tenant_role": invitation.tenant_role}
+            entry |= {"obj": person, "tenant": invitation.tenant}
+        invited_by = f"invited by {invitation.created_by or 'the command line'}"
+        audit.record("invitation.use", actor=person, detail=invited_by, source=source, **entry)
+    return person
+
+
+def add_person(invitation: Invitation, username: str) -> User:
+    person = User(username=username, role=invitation.role)
+    person.set_unusable_password()
+    person.save(force_insert=True)
+    person.operated_hosts.set(invitation.operated_hosts.all())
+    return person
+
+
+def hosts_of(person: User) -> list[str]:
+    return list(person.operated_hosts.values_list("name", flat=True))
+
+
+def end_sessions(person: User, but: str = "") -> int:
+    """Sign a person out wherever they are signed in, but in the session with this key. How many were ended."""
+    sessions = UserSession.objects.filter(user=person).exclude(session_key=but)
+    for session in sessions:
+        session.end()
+    return len(sessions)
+
+
+def open_invitations() -> Any:
+    return Invitation.objects.filter(used_at__isnull=True, expires_at__gt=timezone.now())
+
+
+def withdraw(invitation: Invitation, *, user: User, source: str) -> None:
+    """Make a link useless before its time."""
+    with transaction.atomic():
+        Invitation.objects.filter(pk=invitation.pk, used_at__isnull=True).update(expires_at=timezone.now())
+        audit.record("invitation.withdraw", actor=user, obj=invitation, tenant=invitation.tenant, source=source)
+
+
+def is_last_administrator(person: User) -> bool:
+    """Call it in the transaction of the change: it holds the administrators' rows until that ends."""
+    administrators = User.objects.select_for_update().filter(role=User.Role.ADMINISTRATOR, is_active=True)
+    return person.is_administrator and {row.pk for row in administrators} <= {person.pk}
+
+
+def is_last_owner(membership: Membership) -> bool:
+    """Call it in the transaction of the change: it holds the tenant's row until that ends."""
+    Tenant.objects.select_for_update().get(pk=membership.tenant_id)
+    owners = Membership.objects.filter(tenant=membership.tenant_id, role=Membership.Role.OWNER, user__is_active=True)
+    return membership.role == Membership.Role.OWNER and not owners.exclude(pk=membership.pk).exists()

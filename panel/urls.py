@@ -1,6 +1,7 @@
 """Every address of the panel. A new one needs a line in tests/panel/rights.py too."""
 
-from django.urls import include, path
+from allauth.account import views as allauth
+from django.urls import path
 
 from panel.views import (
     account,
@@ -72,12 +73,22 @@ urlpatterns = [
     path("people/<int:pk>/", people.page, name="person"),
     path("people/<int:pk>/change", people.change, name="person-change"),
     path("people/<int:pk>/disable", people.disable, name="person-disable"),
+    path("people/<int:pk>/enable", people.enable, name="person-enable"),
+    path("people/<int:pk>/link", people.link, name="person-link"),
+    path("people/invitations/<int:pk>/withdraw", people.withdraw, name="person-invitation-withdraw"),
     path("audit/", audit.index, name="audit"),
     path("audit/<int:sequence>/", audit.entry, name="audit-entry"),
     path("account/", account.page, name="account"),
     path("account/theme", account.theme, name="account-theme"),
+    path("account/sessions", account.sessions, name="account-sessions"),
     path("enter/<str:token>/", account.enter, name="enter"),
-    path("accounts/", include("allauth.account.urls")),
+    # Of allauth's pages those that the panel has a use for: nobody signs up, and there is no mail.
+    path("accounts/login/", allauth.login, name="account_login"),
+    path("accounts/logout/", allauth.logout, name="account_logout"),
+    path("accounts/inactive/", allauth.account_inactive, name="account_inactive"),
+    path("accounts/reauthenticate/", allauth.reauthenticate, name="account_reauthenticate"),
+    path("accounts/password/change/", account.change_password, name="account_change_password"),
+    path("accounts/password/set/", account.set_password, name="account_set_password"),
     path("health", health.health, name="health"),
 ]
 

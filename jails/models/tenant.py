@@ -1,6 +1,7 @@
 import hashlib
 import secrets
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import models
@@ -58,8 +59,11 @@ class Invitation(models.Model):
     tenant = models.ForeignKey(Tenant, models.CASCADE, null=True, blank=True, related_name="invitations")
     tenant_role = models.CharField(max_length=20, choices=Membership.Role.choices, blank=True)
     role = models.CharField(max_length=20, choices=User.Role.choices, blank=True, default="")
+    operated_hosts = models.ManyToManyField("jails.Host", blank=True, related_name="+")
     user = models.ForeignKey(User, models.CASCADE, null=True, blank=True, related_name="+")
     created_by = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+")
+    by_command = models.BooleanField(default=False)
+    """Made at the panel's command line, whoever sits there: it holds without anybody's right to invite."""
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True, blank=True)
@@ -67,8 +71,11 @@ class Invitation(models.Model):
     class Meta:
         ordering = ["-created_at"]
 
+    def __str__(self) -> str:
+        return self.label or f"link {self.pk}"
+
     @classmethod
-    def issue(cls, *, lifetime: timedelta | None = None, **fields) -> tuple["Invitation", str]:
+    def issue(cls, *, lifetime: timedelta | None = None, **fields: Any) -> tuple["Invitation", str]:
         """A new invitation and its token, which is shown once and kept nowhere."""
         token = secrets.token_urlsafe(32)
         expires_at = timezone.now() + (lifetime or cls.LIFETIME)

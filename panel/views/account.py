@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from allauth.account import views as allauth
+from allauth.account.utils import perform_login
+from allauth.usersessions.models import UserSession
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from jails import audit
+from jails.models import Invitation, Membership
+from panel.accounts import Closed, end_sessions, invitation_of, redeem
+from panel.forms.account import EnterForm
+from panel.views.access import source
 
 THEMES = ("light", "dark", "auto")
 THEME_AGE = 365 * 24 * 3600
@@ -15,7 +30,44 @@ THEME_AGE = 365 * 24 * 3600
 @require_safe
 @login_required
 def page(request: HttpRequest) -> HttpResponse:
-    return render(request, "panel/account.html", {})
+    context = {
+        "memberships": request.user.memberships.filter(tenant__archived_at__isnull=True).select_related("tenant"),
+        "hosts": request.user.operated_hosts.all() if request.user.is_operator else [],
+        "sessions": own_sessions(request),
+    }
+    return render(request, "panel/account.html", context)
+
+
+def own_sessions(request: HttpRequest) -> list[UserSession]:
+    """Where one is signed in, this session first."""
+    found = UserSession.objects.purge_and_list(request.user)
+    return sorted(found, key=lambda session: (not session.is_current(), -session.created_at.timestamp()))
+
+
+@require_POST
+@login_required
+def sessions(request: HttpRequest) -> HttpResponse:
+    """Sign out everywhere else."""
+    with transaction.atomic():
+        ended = end_sessions(request.user, but=request.session.session_key or "")
+        audit.record(
+            "session.end", actor=request.user, obj=request.user, after={"ended": ended}, source=source(request)
+        )
+    messages.success(request, "You are signed out everywhere else.")
+    return redirect("account")
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@transaction.atomic
+def change_password(request: HttpRequest) -> HttpResponse:
+    """allauth's page; in a transaction, so that its entry in the log (jails.signals) and the change are one."""
+    return allauth.password_change(request)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@transaction.atomic
+def set_password(request: HttpRequest) -> HttpResponse:
+    return allauth.password_set(request)
 
 
 @require_POST
@@ -23,7 +75,7 @@ def theme(request: HttpRequest) -> HttpResponse:
     """Remember light or dark in a cookie of this browser, and go back to the page it was chosen on."""
     back = request.POST.get("next", "")
     if not url_has_allowed_host_and_scheme(back, allowed_hosts={request.get_host()}, require_https=request.is_secure()):
-        back = "/"
+        back = reverse("home")
     response = redirect(back)
     chosen = request.POST.get("theme", "")
     if chosen in THEMES:
@@ -31,6 +83,54 @@ def theme(request: HttpRequest) -> HttpResponse:
     return response
 
 
+@never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def enter(request: HttpRequest, token: str) -> HttpResponse:
-    return render(request, "panel/enter_closed.html", status=410)
+    """A one-time link. Looking at it changes nothing, so that previews of links do not use them up."""
+    invitation = invitation_of(token)
+    if invitation is None:
+        return closed(request)
+    form = EnterForm(request.POST if request.method == "POST" else None)
+    problem = why_not_as_who_is_signed_in(request.user, invitation)
+    if request.method == "POST" and not problem:
+        needs_name = not invitation.user and not request.user.is_authenticated
+        try:
+            if not needs_name or form.is_valid():
+                return come_in(request, invitation, form.cleaned_data.get("username", "") if needs_name else "")
+        except Closed:
+            return closed(request)
+        except IntegrityError:
+            form.add_error("username", "This name has just been taken; choose another.")
+    context = {"invitation": invitation, "form": form, "problem": problem}
+    status = 422 if request.method == "POST" else 200
+    return private(render(request, "panel/enter.html", context, status=status))
+
+
+def come_in(request: HttpRequest, invitation: Invitation, username: str) -> HttpResponse:
+    if request.user.is_authenticated:
+        redeem(invitation, person=request.user, source=source(request))
+        return redirect("tenant", slug=invitation.tenant.slug)
+    person = redeem(invitation, username, source=source(request))
+    return perform_login(request, person, email_verification="none", redirect_url=reverse("account_set_password"))
+
+
+def why_not_as_who_is_signed_in(user: Any, invitation: Invitation) -> str:
+    if not user.is_authenticated:
+        return ""
+    if invitation.user:
+        return f"You are signed in as {user}. This link signs in {invitation.user}: sign out first to use it."
+    if invitation.tenant is None:
+        return f"You are signed in as {user}. This link is for somebody who has no account here yet."
+    if Membership.objects.filter(tenant=invitation.tenant, user=user).exists():
+        return f"You are in the team {invitation.tenant.name} already. The link stays unused."
+    return ""
+
+
+def closed(request: HttpRequest) -> HttpResponse:
+    return private(render(request, "panel/enter_closed.html", status=410))
+
+
+def private(response: HttpResponse) -> HttpResponse:
+    """The address is a secret: no other page may learn it."""
+    response["Referrer-Policy"] = "no-referrer"
+    return response

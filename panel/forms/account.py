@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from django import forms
+
+from jails.freebsd import names
+from jails.models import User
+from panel.accounts import RESERVED_NAMES
+
+
+class EnterForm(forms.Form):
+    """The name a person chooses who comes in by a link."""
+
+    username = forms.CharField(
+        label="User name",
+        max_length=150,
+        help_text="How you sign in, and what the log calls you: lower case letters, digits, “-” and “_”.",
+        widget=forms.TextInput(attrs={"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"}),
+    )
+
+    def clean_username(self) -> str:
+        username: str = self.cleaned_data["username"]
+        problem = names.user_name_error(username)
+        if problem:
+            raise forms.ValidationError(f"It {problem}")
+        if username in RESERVED_NAMES:
+            raise forms.ValidationError(f"“{username}” is what the log calls the panel itself; choose another.")
+        if User.objects.filter(username__iexact=username).exists():
+            raise forms.ValidationError(f"“{username}” is taken; choose another.")
+        return username
