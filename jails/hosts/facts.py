@@ -17,8 +17,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from jails.freebsd import boot, ifconfig, jailconf, jls, mount, rcconf, sh, sysctl, uname
-from jails.freebsd.command import Argv, Pipeline, argv
+from jails.freebsd import boot, ifconfig, jailconf, jls, mount, names, rcconf, sh, sysctl, uname
+from jails.freebsd.command import Argv, Pipeline
 from jails.hosts import zfs_reader
 from jails.hosts.connection import Connection, HostUnavailable, Unavailable
 from jails.hosts.data import decode, encode
@@ -206,16 +206,18 @@ class HostFacts:
 
     @cached_property
     def configured(self) -> tuple[ConfiguredJail, ...]:
-        """The jails of /etc/jail.conf.d/*.conf and /etc/jail.conf, each with the file that rc.d/jail takes for it."""
+        """The jails of /etc/jail.NAME.conf, /etc/jail.conf.d/*.conf and /etc/jail.conf, each with the file it is in.
+
+        Where several mention it, the one that rc.d/jail takes.
+        """
         self.require("files")
         found: dict[str, ConfiguredJail] = {}
-        for path, text in self.files.items():
-            if not _is_jail_file(path):
-                continue
-            own = path.removeprefix(f"{JAIL_CONF_D}/").removesuffix(".conf")
-            for jail in _configured(path, jailconf.read(text, filename=path)):
+        for path in sorted(filter(_own_name, self.files), key=lambda path: path.startswith(f"{JAIL_CONF_D}/")):
+            for jail in _configured(path, jailconf.read(self.files[path], filename=path)):
                 # A file that is called after a jail counts for it before any other file that mentions it.
-                if jail.name == own or jail.name not in found:
+                known = found.get(jail.name)
+                own = _own_name(path) == jail.name
+                if known is None or (own and _own_name(known.file) != jail.name):
                     found[jail.name] = jail
         for jail in self._read_jail_conf(included=False):
             found.setdefault(jail.name, jail)
@@ -266,6 +268,22 @@ class HostFacts:
 
     def configured_jail(self, name: str) -> ConfiguredJail | None:
         return self._configured.get(name)
+
+    def config_file(self, name: str) -> str:
+        """The file that rc.d/jail hands to jail(8) for a jail, "" where none has it.
+
+        One that is called after the jail, or else /etc/jail.conf with what it includes, globals among it. Raises
+        Missing; ValueError where rc.conf names a file of its own for the jail, or only running it would tell.
+        """
+        variable = f"jail_{names.rc_variable_part(name)}_conf"
+        if named := rcconf.parse(self.rc_conf).get(variable):
+            raise ValueError(f"rc.conf: {variable} is {named}; start and stop this jail by hand, or take the line out")
+        found = self.configured_jail(name)
+        if found is None:
+            return ""
+        if _own_name(found.file) != name and any(jail.name == name for jail in self._read_jail_conf(included=True)):
+            return JAIL_CONF
+        return found.file
 
     def address_in_use(self, ip: str) -> str:
         """Who has an address: in words, for a message, or empty. ValueError when `ip` is no address."""
@@ -400,9 +418,7 @@ class _Answers:
             "ifconfig": ifconfig.LIST,
             "mount": mount.LIST,
             "df": mount.df("/", jail_root),
-            "tar": argv(
-                "tar", "-c", "-L", "-f", "-", "-C", "/", *(path[1:] for path in (*RC_CONF, JAIL_CONF, JAIL_CONF_D))
-            ),
+            "tar": ("sh", "-c", _TAR, "sh", *(path[1:] for path in (*RC_CONF, JAIL_CONF, JAIL_CONF_D))),
         }
         nonce = secrets.token_hex(16)
         text = f"{sh.batch(commands.values(), nonce)}\n{_listing((*RC_CONF, JAIL_CONF), self.directories)}"
@@ -434,7 +450,11 @@ class _Answers:
 
     def watched(self) -> set[str]:
         """The configuration files that exist."""
-        return {path for path in self.paths() if path in RC_CONF or path == JAIL_CONF or _is_jail_file(path)}
+        return {path for path in self.paths() if path in RC_CONF or path == JAIL_CONF or _own_name(path)}
+
+
+# bsdtar expands no patterns when it writes. One that matches nothing is one more file that is not there.
+_TAR = 'cd / && exec tar -c -L -f - "$@" etc/jail.*.conf'
 
 
 def _listing(files: Sequence[str], directories: Sequence[str]) -> str:
@@ -536,8 +556,10 @@ def _nothing(pattern: str) -> list[tuple[str, str]]:
     return []
 
 
-def _is_jail_file(path: str) -> bool:
-    return path.startswith(f"{JAIL_CONF_D}/") and path.endswith(".conf")
+def _own_name(path: str) -> str:
+    """The jail after which a file is called: `www1` of /etc/jail.conf.d/www1.conf and of /etc/jail.www1.conf."""
+    match = re.fullmatch(rf"{JAIL_CONF_D}/(.+)\.conf|/etc/jail\.([^/]+)\.conf", path)
+    return (match[1] or match[2]) if match else ""
 
 
 def _configured(path: str, conf: jailconf.JailConf) -> Iterable[ConfiguredJail]:

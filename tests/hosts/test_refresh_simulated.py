@@ -96,3 +96,42 @@ def test_a_thousand_jails_with_hostile_names_are_stored(simulation):
     assert Jail.objects.filter(state="stopped").count() == len(HOSTILE)
     assert ObservedAddress.objects.exclude(jail_name="").count() == 999
     assert Pool.objects.get().name == "zroot"
+
+
+@pytest.fixture
+def configured(simulation):
+    def write(**files):
+        for path, text in files.items():
+            simulation.run("sh", "-c", 'printf %s "$1" >"$2"', "sh", text, path)
+        return gather(SimulatedConnection(simulation.directory))
+
+    simulation.run("mkdir", "-p", "/etc/jail.conf.d")
+    return write
+
+
+OWN, OLDER, SHARED = "/etc/jail.conf.d/www1.conf", "/etc/jail.www1.conf", "/etc/jail.conf.d/web.conf"
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({OWN: "www1 { path = /own; }", "/etc/jail.conf": "www1 { path = /all; }"}, OWN),
+        ({OWN: "www1 { path = /own; }", OLDER: "www1 { path = /older; }"}, OLDER),
+        ({"/etc/jail.conf": "www1 { path = /all; }"}, "/etc/jail.conf"),
+        ({SHARED: "www1 { path = /web; }", "/etc/jail.conf": '.include "/etc/jail.conf.d/*.conf";'}, "/etc/jail.conf"),
+        ({SHARED: "www1 { path = /web; }", "/etc/jail.conf": "other { persist; }"}, SHARED),
+        ({"/etc/jail.conf": "other { persist; }"}, ""),
+    ],
+)
+def test_the_file_that_rc_hands_to_jail(configured, files, expected):
+    facts = configured(**files)
+    assert facts.config_file("www1") == expected
+    if expected == OLDER:
+        assert facts.configured_jail("www1").path == "/older"
+
+
+def test_a_file_that_rc_conf_names_is_not_guessed_at(configured, simulation):
+    simulation.run("sysrc", "jail_www1_conf=/root/www1.conf")
+    facts = configured(**{OWN: "www1 { path = /own; }"})
+    with pytest.raises(ValueError, match="jail_www1_conf is /root/www1.conf"):
+        facts.config_file("www1")
