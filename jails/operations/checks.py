@@ -9,11 +9,12 @@ All questions of a step are asked in one go.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from jails.freebsd import sh
+from jails.freebsd import ifconfig, sh
 from jails.freebsd.command import Argv, Pipeline
 from jails.hosts.connection import Connection
 from jails.operations.step import CAPTURE, Check, digest
@@ -276,6 +277,47 @@ def jail_gone(name: str) -> Question:
 def jail_param(name: str, param: str, value: str) -> Question:
     """A running jail's parameter, as jls(8) prints it."""
     return Question(_sh(_JLS.format("", '"$2"'), name, param), _line(value), f"{param} of the jail {name} is {value}")
+
+
+@register
+def address_on(interface: str, ip: str) -> Question:
+    """An interface has that address."""
+    return Question(
+        ifconfig.LIST,
+        lambda answer: (interface, _ip(ip)) in _interface_addresses(answer),
+        f"{ip} is on {interface}",
+    )
+
+
+@register
+def address_free(ip: str) -> Question:
+    """No interface of the host has that address."""
+    return Question(
+        ifconfig.LIST,
+        lambda answer: all(found != _ip(ip) for _, found in _interface_addresses(answer)),
+        f"no interface has {ip}",
+    )
+
+
+def _ip(text: str) -> str:
+    return str(ipaddress.ip_address(text))
+
+
+def _interface_addresses(answer: str) -> set[tuple[str, str]]:
+    found = ifconfig.parse(answer.encode("utf-8", "surrogateescape"))
+    return {(interface.name, _ip(address.ip)) for interface in found for address in interface.addresses}
+
+
+@register
+def alone(operation_id: str) -> Question:
+    """No other operation is under way on this host: each has a lock file there from its beginning to its end."""
+    from jails.operations.effects import LOCK_DIRECTORY
+
+    return Question(
+        ("ls", "-A", LOCK_DIRECTORY),
+        lambda answer: set(answer.split()) <= {operation_id},
+        "no other operation is under way",
+    )
 
 
 @register

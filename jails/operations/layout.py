@@ -26,6 +26,11 @@ RESERVE = "reserve"
 RESERVE_SHARE = 0.2
 CONSOLE_LOGS = "/var/log/cellblock"
 NEWSYSLOG = "/etc/newsyslog.conf.d/cellblock.conf"
+# newsyslog.conf(5): mode, files kept, size in kB, when; G takes the name as a pattern, N sends nobody a signal.
+NEWSYSLOG_TEXT = f"""\
+# Managed by Cellblock: the consoles of its jails.
+{CONSOLE_LOGS}/*.log\t\t600  5\t1000\t*\tGN
+"""
 OPERATION = "cellblock:operation"
 """The property that says which operation made a dataset, in the command that makes it."""
 JAIL = "cellblock:jail"
@@ -121,7 +126,7 @@ def address_lock(ip: str) -> str:
 
 
 def rc_conf_lock(host: Host) -> str:
-    return lock(host, "file:/etc/rc.conf")
+    return lock(host, "rc.conf")
 
 
 def release_lock(host: Host, name: str, architecture: str) -> str:
