@@ -115,9 +115,19 @@ def create(dataset: str, properties: Mapping[str, str] | None = None, *, unmount
     return argv("zfs", "create", *(["-u"] if unmounted else []), *_options(properties), dataset)
 
 
-def destroy(target: str, *, recursive: bool = False) -> Argv:
-    """Destroy a dataset or snapshot, with `recursive` its children and snapshots. Never clones: there is no -R."""
-    return argv("zfs", "destroy", *(["-r"] if recursive else []), _target(target))
+def destroy(target: str, *, recursive: bool = False, deferred: bool = False) -> Argv:
+    """Destroy a dataset or snapshot, with `recursive` its children and snapshots. Never clones: there is no -R.
+
+    `deferred` (-d) lets a snapshot that has clones go with the last of them.
+    """
+    if deferred and (recursive or "@" not in target):
+        raise ValueError("deferred: only a single snapshot can be destroyed when its last clone goes")
+    return argv("zfs", "destroy", *(["-r"] if recursive else []), *(["-d"] if deferred else []), _target(target))
+
+
+def rollback(target: str) -> Argv:
+    """Put a filesystem back to its newest snapshot. Fails where there is a newer one, which is never destroyed."""
+    return argv("zfs", "rollback", _snapshot("target", target))
 
 
 def snapshot(dataset: str, name: str, properties: Mapping[str, str] | None = None, *, recursive: bool = False) -> Argv:

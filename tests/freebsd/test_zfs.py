@@ -91,6 +91,8 @@ def test_a_dataset_without_a_row_is_doubtful():
         (zfs.create("tank/a", unmounted=True), "zfs create -u tank/a"),
         (zfs.destroy("tank/a", recursive=True), "zfs destroy -r tank/a"),
         (zfs.destroy("tank/a@s"), "zfs destroy tank/a@s"),
+        (zfs.destroy("tank/a@s", deferred=True), "zfs destroy -d tank/a@s"),
+        (zfs.rollback("tank/a@s"), "zfs rollback tank/a@s"),
         (zfs.snapshot("tank/a", "s", {"cellblock:operation": "7"}), "zfs snapshot -o cellblock:operation=7 tank/a@s"),
         (zfs.clone("tank/r@s", "tank/a", {"quota": "1G"}), "zfs clone -o quota=1G tank/r@s tank/a"),
         (zfs.promote("tank/a"), "zfs promote tank/a"),
@@ -116,6 +118,12 @@ def test_commands(words, line):
 def test_a_snapshot_is_not_renamed_into_another_dataset():
     with pytest.raises(ValueError, match=r"^new: a snapshot stays"):
         zfs.rename("tank/a@x", "tank/b@x")
+
+
+@pytest.mark.parametrize(("target", "recursive"), [("tank/a", False), ("tank/a@s", True)])
+def test_only_one_snapshot_is_destroyed_later(target, recursive):
+    with pytest.raises(ValueError, match=r"^deferred: "):
+        zfs.destroy(target, recursive=recursive, deferred=True)
 
 
 def test_a_snapshot_name_counts_against_the_limit_of_the_whole():
