@@ -280,7 +280,8 @@ def _store_bases(host: Host, facts: HostFacts) -> None:
     used = {dataset.name: dataset.used for dataset in facts.datasets}
     bases: list[type[Release] | type[Template]] = [Release, Template]
     for model in bases:
-        for row in model.objects.filter(host=host).exclude(state=Base.State.PENDING).order_by("pk"):
+        under_way = (Base.State.PENDING, Base.State.REMOVING)
+        for row in model.objects.filter(host=host).exclude(state__in=under_way).order_by("pk"):
             there = _is_there(row, facts, snapshots)
             before = (row.state, row.used)
             if there is not None:

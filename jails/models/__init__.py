@@ -3,7 +3,7 @@ from .audit import AuditEntry, AuditHead
 from .host import Host, HostFactsRecord, Pool, Worker
 from .jail import Jail
 from .operation import Operation, OperationStep, ResourceLock
-from .release import Release, Template
+from .release import Release, Template, TrustedManifest
 from .tenant import Invitation, Membership, Tenant
 from .user import User
 
@@ -25,6 +25,7 @@ __all__ = [
     "ResourceLock",
     "Template",
     "Tenant",
+    "TrustedManifest",
     "User",
     "Worker",
 ]

@@ -14,6 +14,7 @@ class Base(models.Model):
         PENDING = "pending", "Being made"
         READY = "ready", "Ready"
         MISSING = "missing", "Missing on the host"
+        REMOVING = "removing", "Being removed"
 
     host = models.ForeignKey("jails.Host", models.CASCADE, related_name="%(class)ss")
     name = models.CharField(max_length=63)
@@ -26,6 +27,8 @@ class Base(models.Model):
     """ZFS: the tree. UFS: the folder that holds the archives."""
     state = models.CharField(max_length=10, choices=State.choices, default=State.PENDING)
     used = models.BigIntegerField(default=0)
+    operation = models.ForeignKey("jails.Operation", models.SET_NULL, null=True, blank=True, related_name="+")
+    """Which operation makes or removes it, while that is under way."""
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -59,3 +62,42 @@ class Template(Base):
     class Meta(Base.Meta):
         ordering = ["host__name", "name"]
         constraints = [models.UniqueConstraint(fields=["host", "name"], name="one_template_name_a_host")]
+
+
+class TrustedManifest(models.Model):
+    """The SHA-256 of a release's MANIFEST that a mirror has offered. It counts once an administrator confirmed it.
+
+    For releases that are not in jails.freebsd.manifest.TRUSTED_MANIFESTS. What simulated hosts were offered counts for
+    simulated hosts alone.
+    """
+
+    release = models.CharField(max_length=63)
+    architecture = models.CharField(max_length=32)
+    digest = models.CharField(max_length=64)
+    simulated = models.BooleanField(default=False)
+    source = models.CharField(max_length=1000)
+    """Where it was offered, last."""
+    host_name = models.CharField(max_length=63)
+    offered_at = models.DateTimeField(default=timezone.now)
+    confirmed_by = models.ForeignKey("jails.User", models.SET_NULL, null=True, blank=True, related_name="+")
+    confirmed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-offered_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["release", "architecture", "digest", "simulated"], name="one_offer_a_manifest"
+            ),
+            models.UniqueConstraint(
+                fields=["release", "architecture", "simulated"],
+                condition=models.Q(confirmed_at__isnull=False),
+                name="one_trusted_manifest_a_release",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"MANIFEST of {self.release} {self.architecture}"
+
+    @property
+    def is_confirmed(self) -> bool:
+        return self.confirmed_at is not None

@@ -316,7 +316,7 @@ def alone(operation_id: str) -> Question:
     return Question(
         ("ls", "-A", LOCK_DIRECTORY),
         lambda answer: set(answer.split()) <= {operation_id},
-        "no other operation is under way",
+        f"no operation but {operation_id} is under way",
     )
 
 
