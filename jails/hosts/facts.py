@@ -229,6 +229,17 @@ class HostFacts:
                     found[jail.name] = replace(jail, file=alone.file)
         return tuple(found.values())
 
+    def jails_of(self, path: str) -> tuple[ConfiguredJail, ...]:
+        """What `jail -f PATH` makes of a file, with what it includes where this host's jail(8) includes any.
+
+        Nothing where jail(8) would not read it at all. Raises Missing.
+        """
+        text = self.file(path)
+        if text is None:
+            return ()
+        include = self._matching if self.includes else None
+        return tuple(_configured(path, jailconf.read(text, filename=path, include=include)))
+
     def _read_jail_conf(self, *, included: bool) -> Iterable[ConfiguredJail]:
         """The jails of /etc/jail.conf, with or without those of the files it includes."""
         return _configured(JAIL_CONF, self._jail_conf(self._matching if included else _nothing))
