@@ -141,6 +141,7 @@ ACTIONS: dict[str, Any] = {
     "jail.destroy": _runs_hosts,
     "jail.give": is_administrator,
     "operation.view": _sees_hosts | is_viewer,
+    "tenant.list": is_administrator | is_auditor,
     "tenant.view": is_administrator | is_auditor | is_viewer,
     "tenant.add": is_administrator,
     "tenant.archive": is_administrator,

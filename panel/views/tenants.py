@@ -1,58 +1,262 @@
+"""Tenants: for staff all of them, for a member the page of their own team."""
+
 from __future__ import annotations
 
+from itertools import groupby
+from typing import Any
+
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db import IntegrityError, transaction
+from django.db.models import Count, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from jails import policy
-from jails.models import Tenant
-from panel.views.access import find, require
+from jails import audit, policy
+from jails.models import Invitation, Jail, Membership, Operation, Template, Tenant
+from jails.operations import lifecycle
+from jails.operations.kind import Refused
+from panel import accounts
+from panel.forms.tenants import ArchiveForm, InviteMemberForm, MemberForm, TenantForm
+from panel.views.access import find, refuse, require, source
+from panel.views.people import shown_once
+
+LATELY = 6
+Status = Operation.Status
+UNCONFIRMED = (Status.DRAFT, Status.STALE)
+CURRENT = Tenant.objects.filter(archived_at__isnull=True)
+"""An archived tenant is only looked at."""
 
 
 @require_safe
 @login_required
 def index(request: HttpRequest) -> HttpResponse:
-    return render(request, "panel/tenants.html", {"tenants": policy.visible(request.user, Tenant)})
+    require(request, "tenant.list")
+    rows = policy.visible(request.user, Tenant).order_by("archived_at", "slug")
+    # One query each: joined into one, the numbers would multiply.
+    jails = {row["tenant"]: row for row in totals(policy.visible(request.user, Jail).filter(tenant__isnull=False))}
+    members = dict(Membership.objects.values_list("tenant").annotate(n=Count("pk")))
+    tenants = [{"tenant": row, "use": jails.get(row.pk), "members": members.get(row.pk, 0)} for row in rows]
+    tenants.sort(key=lambda row: (row["tenant"].archived_at is not None, row["tenant"].slug))
+    return render(request, "panel/tenants.html", {"tenants": tenants})
+
+
+def totals(jails: QuerySet[Jail]) -> Any:
+    running = Count("pk", filter=Q(state=Jail.State.RUNNING))
+    return jails.order_by().values("tenant").annotate(jails=Count("pk"), running=running, used=Sum("used"))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def add(request: HttpRequest) -> HttpResponse:
     require(request, "tenant.add")
-    return redirect("tenants")
+    form = TenantForm(request.POST if request.method == "POST" else None)
+    if request.method == "POST" and form.is_valid() and save_new(request, form):
+        return redirect("tenant", slug=form.instance.slug)
+    return render(request, "panel/tenant_form.html", {"form": form}, status=422 if form.errors else 200)
+
+
+def save_new(request: HttpRequest, form: TenantForm) -> bool:
+    try:
+        with transaction.atomic():
+            tenant = form.save()
+            after = {"name": tenant.name}
+            audit.record("tenant.add", actor=request.user, obj=tenant, after=after, source=source(request))
+    except IntegrityError:
+        form.add_error("slug", "Somebody has just added a tenant of that short name.")
+        return False
+    return True
 
 
 @require_safe
 @login_required
 def page(request: HttpRequest, slug: str) -> HttpResponse:
     tenant = find(request, Tenant, "tenant.view", slug=slug)
-    return render(request, "panel/tenant.html", {"tenant": tenant})
+    jails = policy.visible(request.user, Jail).filter(tenant=tenant)
+    invitations = policy.visible(request.user, accounts.open_invitations()).filter(tenant=tenant)
+    context = {
+        "tenant": tenant,
+        "memberships": tenant.memberships.select_related("user"),
+        "invitations": invitations.select_related("created_by"),
+        "jails": jails.select_related("host").order_by("name"),
+        "use": totals(jails).first(),
+        "operations": policy.visible(request.user, Operation)
+        .filter(tenant=tenant)
+        .exclude(status__in=[Status.DRAFT, Status.DISCARDED])
+        .select_related("requested_by")
+        .defer("plan", "parameters")[:LATELY],
+    }
+    return render(request, "panel/tenant.html", context)
 
 
+@never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def invite(request: HttpRequest, slug: str) -> HttpResponse:
-    find(request, Tenant, "tenant.invite", slug=slug)
-    return redirect("tenant", slug=slug)
+    """Make a link into the team; it is shown in the answer and never again."""
+    tenant = find(request, CURRENT, "tenant.invite", slug=slug)
+    form = InviteMemberForm(request.POST if request.method == "POST" else None)
+    if request.method == "POST" and form.is_valid():
+        label, role = form.cleaned_data["label"], form.cleaned_data["role"]
+        with transaction.atomic():
+            invitation, token = Invitation.issue(label=label, tenant=tenant, tenant_role=role, created_by=request.user)
+            audit.record(
+                "tenant.invite",
+                actor=request.user,
+                obj=invitation,
+                tenant=tenant,
+                after={"role": role},
+                source=source(request),
+            )
+        return shown_once(request, invitation, token, "tenant", tenant.slug)
+    context = {"form": form, "tenant": tenant}
+    return render(request, "panel/tenant_invite.html", context, status=422 if form.errors else 200)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_POST
 @login_required
-def archive(request: HttpRequest, slug: str) -> HttpResponse:
-    find(request, Tenant, "tenant.archive", slug=slug)
+def withdraw(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    tenant = find(request, CURRENT, "tenant.invite", slug=slug)
+    rows = accounts.open_invitations().filter(tenant=tenant)
+    invitation = find(request, rows, "tenant.invite", pk=pk)
+    accounts.withdraw(invitation, user=request.user, source=source(request))
+    messages.success(request, f"The link for {invitation} no longer works.")
     return redirect("tenant", slug=slug)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def member(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
-    find(request, Tenant, "tenant.members", slug=slug)
-    return redirect("tenant", slug=slug)
+    """Change a member's role, or take somebody out of the team; one may also leave by oneself."""
+    tenant = find(request, CURRENT, "tenant.view", slug=slug)
+    membership = find(request, tenant.memberships.select_related("user", "tenant"), "tenant.view", pk=pk)
+    leaves = membership.user == request.user and request.method == "POST" and "remove" in request.POST
+    if not leaves and not policy.allowed(request.user, "tenant.members", membership):
+        refuse(request, "tenant.members", membership)
+    form = MemberForm(request.POST if request.method == "POST" else None, initial={"role": membership.role})
+    if request.method == "POST" and "remove" in request.POST:
+        if remove(request, membership, form):
+            return redirect("tenant" if policy.allowed(request.user, "tenant.view", tenant) else "home", slug)
+    elif request.method == "POST" and form.is_valid() and save_role(request, membership, form):
+        return redirect("tenant", slug=slug)
+    context = {"form": form, "tenant": tenant, "membership": membership}
+    return render(request, "panel/tenant_member.html", context, status=422 if form.errors else 200)
 
 
-@require_POST
+def save_role(request: HttpRequest, membership: Membership, form: MemberForm) -> bool:
+    role = form.cleaned_data["role"]
+    with transaction.atomic():
+        if role != Membership.Role.OWNER and leaves_no_owner(request, membership):
+            form.add_error("role", NO_OWNER)
+            return False
+        before, membership.role = membership.role, role
+        membership.save(update_fields=["role"])
+        note(request, "tenant.member_change", membership, {"role": before}, {"role": role})
+    return True
+
+
+def remove(request: HttpRequest, membership: Membership, form: MemberForm) -> bool:
+    with transaction.atomic():
+        if leaves_no_owner(request, membership):
+            form.errors.clear()
+            form.add_error(None, NO_OWNER)
+            return False
+        Membership.objects.filter(pk=membership.pk).delete()
+        note(request, "tenant.member_remove", membership, {"role": membership.role}, None)
+    return True
+
+
+NO_OWNER = "A team needs an owner: make somebody else one first, or ask an administrator."
+
+
+def leaves_no_owner(request: HttpRequest, membership: Membership) -> bool:
+    return accounts.is_last_owner(membership) and not policy.allowed(request.user, "tenant.add")
+
+
+def note(request: HttpRequest, action: str, membership: Membership, before: Any, after: Any) -> None:
+    audit.record(
+        action,
+        actor=request.user,
+        obj=membership.user,
+        tenant=membership.tenant,
+        before=before,
+        after=after,
+        source=source(request),
+    )
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
 @login_required
-def withdraw(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
-    find(request, Tenant, "tenant.invite", slug=slug)
-    return redirect("tenant", slug=slug)
+def archive(request: HttpRequest, slug: str) -> HttpResponse:
+    """End a tenant: who gets each of its jails is asked and planned; when it owns nothing, it can be archived."""
+    tenant = find(request, CURRENT, "tenant.archive", slug=slug)
+    jails = list(Jail.objects.filter(tenant=tenant).select_related("host").order_by("host__name", "name"))
+    form = ArchiveForm(tenant, jails, request.POST if request.method == "POST" and jails else None)
+    if request.method == "POST" and not jails:
+        if archive_now(request, tenant):
+            messages.success(request, f"{tenant.name} is archived. Its name stays in the log.")
+            return redirect("tenants")
+    elif request.method == "POST" and form.is_valid() and plan_gifts(request, tenant, form):
+        return redirect("tenant-archive", slug=slug)
+    context = {
+        "tenant": tenant,
+        "form": form,
+        "jails": jails,
+        "templates": tenant.templates.select_related("host"),
+        "plans": operations_of(tenant, *UNCONFIRMED, *Operation.OPEN).filter(kind="jail_give"),
+    }
+    return render(request, "panel/tenant_archive.html", context, status=422 if request.method == "POST" else 200)
+
+
+def operations_of(tenant: Tenant, *statuses: str) -> QuerySet[Operation]:
+    return Operation.objects.filter(tenant=tenant, status__in=statuses)
+
+
+def discard(request: HttpRequest, operations: QuerySet[Operation]) -> None:
+    for operation in operations:
+        lifecycle.discard(operation, user=request.user, source=source(request))
+
+
+def plan_gifts(request: HttpRequest, tenant: Tenant, form: ArchiveForm) -> bool:
+    """A plan for each host and heir, for the administrator to read and run. Earlier ones nobody ran go."""
+    discard(request, operations_of(tenant, *UNCONFIRMED).filter(kind="jail_give"))
+    wanted = sorted(((jail.host_id, heir.pk if heir else 0, jail) for jail, heir in heirs(form)), key=lambda w: w[:2])
+    for (_, heir_pk), group in groupby(wanted, key=lambda w: w[:2]):
+        gifts = [jail for _, _, jail in group]
+        parameters = {"jails": [str(jail.uuid) for jail in gifts], "tenant": heir_pk or None}
+        try:
+            lifecycle.draft("jail_give", parameters, host=gifts[0].host, user=request.user, source=source(request))
+        except Refused as refused:
+            form.add_error(None, f"{', '.join(jail.name for jail in gifts)}: {refused}")
+    return not form.errors
+
+
+def heirs(form: ArchiveForm) -> list[tuple[Jail, Tenant | None]]:
+    return [(jail, form.heir_of(jail)) for jail in form.jails]
+
+
+def archive_now(request: HttpRequest, tenant: Tenant) -> bool:
+    """Only what owns nothing, under the tenant's row so that nothing is given to it meanwhile."""
+    with transaction.atomic():
+        tenant = Tenant.objects.select_for_update().get(pk=tenant.pk)
+        owned = Jail.objects.filter(tenant=tenant).exists() or Template.objects.filter(tenant=tenant).exists()
+        if owned or operations_of(tenant, *Operation.OPEN).exists():
+            messages.error(request, f"{tenant.name} still owns something, or has an operation that is not finished.")
+            return False
+        discard(request, operations_of(tenant, *UNCONFIRMED))
+        tenant.archived_at = timezone.now()
+        tenant.save(update_fields=["archived_at"])
+        links = accounts.open_invitations().filter(tenant=tenant).update(expires_at=timezone.now())
+        members = list(tenant.memberships.values_list("user__username", flat=True))
+        audit.record(
+            "tenant.archive",
+            actor=request.user,
+            obj=tenant,
+            before={"members": members},
+            after={"links_withdrawn": links},
+            source=source(request),
+        )
+    return True
