@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from django.db import transaction
+from django.db import OperationalError, transaction
 
 from jails.models import Operation, ResourceLock
+
+TRIES = 20
 
 
 class Held(Exception):
@@ -38,15 +40,27 @@ def take(operation: Operation, resources: Iterable[str], *, step: int | None = N
     if not wanted:
         return
     with transaction.atomic():
-        mine = set(ResourceLock.objects.filter(operation=operation).values_list("resource", flat=True))
-        missing = [resource for resource in wanted if resource not in mine]
-        rows = [ResourceLock(resource=resource, operation=operation, step=step) for resource in missing]
-        # Rows of others are skipped, after waiting for their transaction, in the same order everywhere.
-        ResourceLock.objects.bulk_create(rows, ignore_conflicts=True)
-        found = ResourceLock.objects.filter(resource__in=missing).exclude(operation=operation)
-        holders = {lock.resource: lock.operation for lock in found.select_related("operation")}
-        if holders:
-            raise Held(holders)
+        for _ in range(TRIES):
+            holders = _take(operation, wanted, step)
+            if holders is None:
+                continue
+            if holders:
+                raise Held(holders)
+            return
+        raise OperationalError("locks that others give back again and again could not be taken")
+
+
+def _take(operation: Operation, wanted: list[str], step: int | None) -> dict[str, Operation] | None:
+    """Who else has one of them; None when somebody had one a moment ago and has given it back since."""
+    mine = set(ResourceLock.objects.filter(operation=operation).values_list("resource", flat=True))
+    missing = [resource for resource in wanted if resource not in mine]
+    rows = [ResourceLock(resource=resource, operation=operation, step=step) for resource in missing]
+    # Rows of others are skipped, after waiting for their transaction, in the same order everywhere.
+    ResourceLock.objects.bulk_create(rows, ignore_conflicts=True)
+    found = list(ResourceLock.objects.filter(resource__in=missing).select_related("operation"))
+    if len(found) < len(missing):
+        return None
+    return {lock.resource: lock.operation for lock in found if lock.operation_id != operation.pk}
 
 
 def release(operation: Operation, *, step: int | None = None) -> int:

@@ -42,6 +42,22 @@ def test_words_name_the_holder_and_the_thing(confirmed):
         locks.take(second, ["host:1/jail:www1"])
 
 
+def test_a_lock_given_back_while_one_asks_for_it_is_taken_and_not_only_believed(confirmed, monkeypatch):
+    """Another's row kept ours out, and is gone when one looks who it was: on PostgreSQL others commit in between."""
+    first, second = confirmed(), confirmed()
+    locks.take(first, ["host:1/a"])
+    real = type(ResourceLock.objects.all()).bulk_create
+
+    def given_back_afterwards(self, *args, **kwargs):
+        made = real(self, *args, **kwargs)
+        locks.release(first)
+        return made
+
+    monkeypatch.setattr(type(ResourceLock.objects.all()), "bulk_create", given_back_afterwards)
+    locks.take(second, ["host:1/a"])
+    assert held_by(second) == ["host:1/a"]
+
+
 def test_a_plan_that_holds_nonsense_holds_nobody_up(confirmed):
     first, second = confirmed(), confirmed()
     Operation.objects.filter(pk=first.pk).update(plan=["no", {"plan": 1}])
