@@ -636,6 +636,10 @@ class _Run:
         if not path:
             yield
             return
+        total = self.captured.get(item.step.progress_of, "")
+        if re.fullmatch(r"[0-9]{1,18}", total):
+            with self.lease.writing():
+                OperationStep.objects.filter(pk=item.row.pk).update(progress_total=int(total))
         seen = [-1]
 
         def look() -> None:
@@ -653,6 +657,7 @@ class _Run:
             yield
         finally:
             self.pulse.errand = None
+        look()
 
     # Rolling back
 

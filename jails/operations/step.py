@@ -158,6 +158,8 @@ class Step:
     progress: str = ""
     """A file on the host whose size, over `progress_total` bytes, is the progress of this step."""
     progress_total: int = 0
+    progress_of: str = ""
+    """The captured value that has the total, where no plan can know it; anything but a number means unknown."""
     attempts: int = 1
     """How often to try, a few seconds apart, when the command fails (a dataset that stays busy for a moment)."""
     independent: bool = False

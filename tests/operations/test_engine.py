@@ -593,6 +593,29 @@ def test_progress_follows_the_size_of_a_file(committed, confirmed, run, box, roo
     assert (row.progress, row.progress_total) == (5, 10)
 
 
+@pytest.mark.parametrize(("told", "total"), [("7", 7), ("Unknown", None)])
+def test_the_total_of_progress_may_be_a_captured_value(confirmed, run, box, root, told, total):
+    part = root / "part"
+    size = Step(
+        key="size",
+        purpose="Ask for the size",
+        action=Run((("echo", told),), captures=(("size", r"^(\S+)$"),)),
+        changes=False,
+    )
+    fetch = Step(
+        key="fetch",
+        purpose="Fetch",
+        action=Run((("sh", "-c", 'printf 1234567 >"$1"', "sh", str(part)),)),
+        progress=str(part),
+        progress_of="size",
+    )
+    box.change = lambda plan: replace(plan, steps=(*plan.steps, size, fetch))
+    operation = confirmed()
+    assert run(operation).state == Status.DONE
+    row = operation.steps.get(index=6)
+    assert (row.progress, row.progress_total) == (7, total)
+
+
 def test_a_fault_of_a_kind_ends_the_operation_and_is_not_repeated(confirmed, run, box, monkeypatch):
     operation = confirmed()
     monkeypatch.setattr(box, "finish", lambda operation, plan: 1 / 0)
