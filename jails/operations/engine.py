@@ -652,11 +652,8 @@ class _Run:
                 with self.lease.writing():
                     OperationStep.objects.filter(pk=item.row.pk).update(progress=seen[0])
 
-        self.pulse.errand = look
-        try:
+        with self.pulse.meanwhile(look):
             yield
-        finally:
-            self.pulse.errand = None
         look()
 
     # Rolling back

@@ -16,13 +16,16 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import DatabaseError, connection, transaction
+from django.db import Error, connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
 from jails.models import Operation
 
 log = logging.getLogger(__name__)
+
+AGAIN = 1.0
+"""Seconds after which a lease that could not be renewed is tried again."""
 
 
 class LeaseLost(Exception):
@@ -67,7 +70,14 @@ class Lease:
         return self.now() + timedelta(seconds=self.seconds)
 
     def _update(self, **fields: Any) -> None:
-        if not Operation.objects.filter(pk=self.operation_id, lease_token=self.token).update(**fields):
+        # A lease that was given back, or whose operation has ended, must not come to life again by a late write.
+        held = Operation.objects.filter(
+            pk=self.operation_id,
+            lease_token=self.token,
+            lease_expires_at__isnull=False,
+            status__in=Operation.OPEN,
+        )
+        if not held.update(**fields):
             raise LeaseLost(f"operation {self.operation_id}: another worker has it")
 
 
@@ -88,15 +98,14 @@ def claim(operation_id: UUID, owner: str, seconds: float, now: Callable[[], date
 
 
 class Pulse:
-    """A thread that renews a lease while the worker waits for a command, and does what else is due each second.
+    """A thread that renews a lease while the worker waits for a command. `lost` is set when it turned out to be lost.
 
-    It has a database connection of its own, which it closes. `lost` is set when the lease turned out to be lost.
+    It has a database connection of its own, made anew after each failure: the database may have been restarted.
     """
 
     def __init__(self, lease: Lease, every: float, beat: float = 1.0) -> None:
         self.lease, self.every, self.beat = lease, every, beat
         self.lost = threading.Event()
-        self.errand: Callable[[], None] | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
 
@@ -108,22 +117,45 @@ class Pulse:
         self._stop.set()
         self._thread.join()
 
-    def _run(self) -> None:
-        waited = 0.0
-        beat = min(self.beat, self.every)
+    @contextmanager
+    def meanwhile(self, errand: Callable[[], None]) -> Iterator[None]:
+        """Call `errand` at each beat, in a thread of its own: it may take long, and the lease must not wait for it."""
+        stop = threading.Event()
+        thread = threading.Thread(target=self._errands, args=(errand, stop), name="errand", daemon=True)
+        thread.start()
         try:
-            while not self._stop.wait(beat):
-                waited += beat
+            yield
+        finally:
+            stop.set()
+            # What takes longer is left alone: it can write nothing once the lease is given back.
+            thread.join(self.beat)
+
+    def _errands(self, errand: Callable[[], None], stop: threading.Event) -> None:
+        try:
+            while not stop.wait(self.beat):
                 try:
-                    if self.errand is not None:
-                        self.errand()
-                    if waited >= self.every:
-                        waited = 0.0
-                        self.lease.renew()
+                    errand()
+                except LeaseLost:
+                    return
+                except Exception:
+                    log.exception("what is done beside a step of operation %s failed", self.lease.operation_id)
+                    connection.close()
+        finally:
+            connection.close()
+
+    def _run(self) -> None:
+        pause = self.every
+        try:
+            while not self._stop.wait(pause):
+                try:
+                    self.lease.renew()
+                    pause = self.every
                 except LeaseLost:
                     self.lost.set()
                     return
-                except DatabaseError:
+                except Error:
                     log.exception("the lease of operation %s could not be renewed", self.lease.operation_id)
+                    connection.close()
+                    pause = min(self.every, AGAIN)
         finally:
             connection.close()

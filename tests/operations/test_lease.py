@@ -3,7 +3,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
 from jails.models import Operation
@@ -77,3 +77,55 @@ def test_of_many_at_once_exactly_one_gets_it(committed, confirmed):
     for thread in threads:
         thread.join()
     assert sum(lease is not None for lease in leases) == 1
+
+
+@pytest.mark.parametrize(
+    "end", [{"lease_expires_at": None}, {"status": Operation.Status.DONE}], ids=["parked", "ended"]
+)
+def test_a_late_heartbeat_does_not_bring_back_what_was_given_back(confirmed, end):
+    operation = confirmed()
+    lease = claim(operation.pk, "w1", 30)
+    Operation.objects.filter(pk=operation.pk).update(**{"lease_expires_at": None, **end})
+    for write in (lease.renew, lease.write):
+        with pytest.raises(LeaseLost):
+            write()
+    operation.refresh_from_db()
+    assert operation.lease_expires_at is None
+
+
+def test_an_errand_that_takes_long_or_fails_does_not_keep_the_lease_from_being_renewed(committed, confirmed):
+    operation = confirmed()
+    lease = claim(operation.pk, "w1", 0.6)
+    done = []
+
+    def errand():
+        done.append(1)
+        time.sleep(1.5)
+        raise RuntimeError("whatever")
+
+    with Pulse(lease, 0.1, 0.05) as pulse, pulse.meanwhile(errand):
+        time.sleep(1.2)
+        assert done and claim(operation.pk, "w2", 30) is None
+
+
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError])
+def test_a_pulse_outlives_a_restart_of_the_database(committed, confirmed, monkeypatch, error):
+    operation = confirmed()
+    lease = claim(operation.pk, "w1", 30)
+    tries = []
+    real = lease.renew
+
+    def renew():
+        tries.append(1)
+        if len(tries) == 1:
+            raise error("the connection is closed")
+        real()
+
+    monkeypatch.setattr(lease, "renew", renew)
+    before = Operation.objects.get(pk=operation.pk).lease_expires_at
+    with Pulse(lease, 0.05):
+        for _ in range(100):
+            if len(tries) > 2:
+                break
+            time.sleep(0.05)
+    assert Operation.objects.get(pk=operation.pk).lease_expires_at > before
