@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
@@ -106,37 +105,71 @@ def scrub(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What `verify` found: how many entries hold, and the first that does not, with why."""
+    """What `verify` found: how many entries hold, the last of them, and the first that does not, with why."""
 
     checked: int
     bad_sequence: int | None = None
     problem: str = ""
+    last: int = 0
+    last_hash: str = GENESIS
 
     @property
     def ok(self) -> bool:
         return not self.problem
 
 
-def verify(entries: Iterator[AuditEntry] | None = None) -> Verdict:
-    """Walk the chain from its start in constant memory; name the first entry that was edited, removed or put in."""
-    if entries is None:
-        entries = AuditEntry.objects.order_by("sequence").iterator(chunk_size=1000)
-    previous, expected = GENESIS, 1
-    for entry in entries:
-        if entry.sequence != expected:
-            return Verdict(expected - 1, expected, f"entry {expected} is missing, the next one is {entry.sequence}")
-        if entry.previous_hash != previous:
-            return Verdict(expected - 1, expected, f"entry {expected} does not continue entry {expected - 1}")
+def verify(newest: int | None = None, checkpoint: tuple[int, str] | None = None) -> Verdict:
+    """Walk the chain in constant memory; name the first entry that was edited, removed or put in.
+
+    newest: look only at so many of the last entries, and take the one before them as it is. checkpoint: a sequence and
+    the hash its entry had, noted elsewhere: it shows a chain that was made anew, or whose end was cut off.
+    """
+    # In this order: what is appended meanwhile is behind the head that was read, and left out.
+    highest = AuditEntry.objects.aggregate(highest=models.Max("sequence"))["highest"] or 0
+    head = AuditHead.objects.filter(pk=1).first() or AuditHead()
+    first = max(1, head.sequence - newest + 1) if newest else 1
+    before = AuditEntry.objects.filter(sequence=first - 1).values_list("hash", flat=True).first()
+    walk = _Walk(first, GENESIS if first == 1 else before or "", checkpoint)
+    entries = AuditEntry.objects.filter(sequence__gte=first, sequence__lte=head.sequence).order_by("sequence")
+    for entry in entries.iterator(chunk_size=1000):
+        if problem := walk.step(entry):
+            return walk.verdict(problem)
+    if walk.expected <= head.sequence:
+        gone = f"entries {walk.expected} to {head.sequence} are missing, the head counts {head.sequence}"
+        return walk.verdict(gone if walk.expected < head.sequence else f"entry {walk.expected}, the last, is missing")
+    if walk.previous != head.hash:
+        return walk.verdict(f"entry {head.sequence} is not the one the head names", head.sequence)
+    if highest > head.sequence:
+        return walk.verdict(f"entry {head.sequence + 1} was put in: the head counts {head.sequence}")
+    if checkpoint and checkpoint[0] > head.sequence:
+        return walk.verdict(f"entry {checkpoint[0]} of the checkpoint is missing: the chain ends at {head.sequence}")
+    return walk.verdict()
+
+
+class _Walk:
+    """How far the chain holds."""
+
+    def __init__(self, first: int, previous: str, checkpoint: tuple[int, str] | None) -> None:
+        self.first, self.expected, self.previous = first, first, previous
+        self.noted = dict([checkpoint] if checkpoint else [])
+
+    def step(self, entry: AuditEntry) -> str:
+        """What is wrong with the next entry, or ""."""
+        number = self.expected
+        if entry.sequence != number:
+            return f"entry {number} is missing, the next one is {entry.sequence}"
+        if entry.previous_hash != self.previous:
+            return f"entry {number} does not continue entry {number - 1}"
         if entry.hash != entry_hash(entry):
-            return Verdict(expected - 1, expected, f"entry {expected} was changed after it was written")
-        previous, expected = entry.hash, expected + 1
-    head = AuditHead.objects.filter(pk=1).first()
-    last, last_hash = (head.sequence, head.hash) if head else (0, GENESIS)
-    if last != expected - 1:
-        return Verdict(expected - 1, min(last, expected - 1) + 1, f"{expected - 1} entries, the head counts {last}")
-    if last_hash != previous:
-        return Verdict(expected - 1, last, f"entry {last} is not the one the head names")
-    return Verdict(expected - 1)
+            return f"entry {number} was changed after it was written"
+        if self.noted.get(number, entry.hash) != entry.hash:
+            return f"entry {number} is not the one of the checkpoint: the chain was made anew"
+        self.previous, self.expected = entry.hash, number + 1
+        return ""
+
+    def verdict(self, problem: str = "", bad: int | None = None) -> Verdict:
+        last, hold = self.expected - 1, self.expected - self.first
+        return Verdict(hold, (bad or self.expected) if problem else None, problem, last, self.previous)
 
 
 def _canonical(value: Any) -> Any:

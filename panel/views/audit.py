@@ -2,28 +2,106 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse
+from django.core.cache import cache
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from jails import policy
-from jails.models import AuditEntry
+from jails import audit, policy
+from jails.models import AuditEntry, AuditHead, Membership, Operation, Tenant
+from panel.tables import audit as table
+from panel.tables import sheet
+from panel.views.access import require
 
 A_PAGE = 50
+RECENT = 2000
+"""Entries whose actors, actions and hosts are offered to filter by."""
+CHECKED = 500
+"""Entries at the end of the chain that are checked when somebody looks."""
+CHECKED_FOR = 60
+"""Seconds that the answer is kept, while the chain does not grow."""
 
 
 @require_safe
 @login_required
-def index(request: HttpRequest) -> HttpResponse:
-    entries = policy.visible(request.user, AuditEntry).defer("before", "after")[:A_PAGE]
-    return render(request, "panel/audit.html", {"entries": entries})
+def index(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
+    tenants = list(policy.visible(request.user, Tenant))
+    sees_all = policy.allowed(request.user, "audit.view")
+    if not sees_all and not tenants:
+        require(request, "audit.view")
+    rows = policy.visible(request.user, AuditEntry)
+    wanted = table.AuditFilter(request.GET, rows)
+    is_valid = wanted.is_valid()
+    found = wanted.qs if is_valid else rows.none()
+    source_of = sources(request, tenants)
+    if is_valid and request.GET.get("export") == "csv":
+        entries = found.order_by("-sequence").iterator(chunk_size=500)
+        return sheet.download("audit", sheet.lines(table.CSV_HEAD, table.rows_of(entries, source_of)))
+    page = table.Page(found.defer("before", "after", "detail"), request.GET, A_PAGE)
+    context = {
+        "form": wanted.form,
+        "page": page,
+        "entries": [{"entry": entry, "source": source_of(entry)} for entry in page.entries],
+        "choices": choices(request, tenants),
+        "chips": table.chips(wanted.form, request.GET) if is_valid else [],
+        "export": table.without(request.GET, *table.PAGING) + "&export=csv",
+        "chain": state_of_chain() if sees_all else None,
+    }
+    return render(request, "panel/audit.html", context, status=200 if is_valid else 400)
+
+
+def choices(request: HttpRequest, tenants: list[Tenant]) -> dict[str, list[Any]]:
+    """What the filters offer: only what the reader may know of. One query for all."""
+    rows = policy.visible(request.user, AuditEntry).order_by("-sequence")
+    recent = list(rows.values_list("actor", "action", "host")[:RECENT])
+    return {
+        "who": sorted({actor for actor, _, _ in recent} - {""}),
+        "action": sorted({request.GET.get("action", ""), *(action for _, action, _ in recent)} - {""}),
+        "host": sorted({request.GET.get("host", ""), *(host for _, _, host in recent)} - {""}),
+        "tenant": tenants if len(tenants) > 1 or policy.allowed(request.user, "audit.view") else [],
+    }
+
+
+def sources(request: HttpRequest, tenants: list[Tenant]) -> Callable[[AuditEntry], str]:
+    """Where something came from: a tenant learns this of its own members, not of staff."""
+    if policy.allowed(request.user, "audit.view"):
+        return lambda entry: entry.source
+    members = set(Membership.objects.filter(tenant__in=tenants).values_list("user_id", flat=True))
+    return lambda entry: entry.source if entry.actor_id in members else ""
+
+
+def state_of_chain() -> dict[str, Any]:
+    """Whether the end of the chain holds, looked at anew when it has grown."""
+    head = AuditHead.objects.filter(pk=1).first()
+    key = f"audit-chain-{head.hash if head else ''}"
+    known = cache.get(key)
+    if known is None:
+        known = {"verdict": audit.verify(newest=CHECKED), "at": timezone.now()}
+        cache.set(key, known, CHECKED_FOR)
+    return known
 
 
 @require_safe
 @login_required
 def entry(request: HttpRequest, sequence: int) -> HttpResponse:
-    found = policy.visible(request.user, AuditEntry).filter(sequence=sequence).first()
+    rows = policy.visible(request.user, AuditEntry)
+    found = rows.filter(sequence=sequence).first() if table.sequence(str(sequence)) is not None else None
     if found is None:
         raise Http404
-    return render(request, "panel/audit_entry.html", {"entry": found})
+    tenants = list(policy.visible(request.user, Tenant))
+    operation = policy.visible(request.user, Operation).filter(pk=found.operation) if found.operation else None
+    context = {
+        "entry": found,
+        "source": sources(request, tenants)(found),
+        "changes": table.changes(found),
+        "operation": operation.only("pk", "title").first() if operation is not None else None,
+        "is_whole": found.hash == audit.entry_hash(found),
+        "newer": rows.filter(sequence__gt=sequence).order_by("sequence").values_list("sequence", flat=True).first(),
+        "older": rows.filter(sequence__lt=sequence).values_list("sequence", flat=True).first(),
+    }
+    return render(request, "panel/audit_entry.html", context)

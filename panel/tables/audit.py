@@ -1,0 +1,147 @@
+"""The log as a list: how it is narrowed, paged and written out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+import django_filters
+from django import forms
+from django.db.models import Q, QuerySet
+from django.http import QueryDict
+
+from jails.models import AuditEntry
+from panel.tables.jails import without
+
+PAGING = ("before", "after")
+OUTCOMES = [
+    ("done", "Done"),
+    ("refused", "Refused"),
+    ("failed", "Failed"),
+    ("cancelled", "Cancelled"),
+    ("stale", "The host had changed"),
+    ("stuck", "Needs attention"),
+]
+DATE = forms.DateInput(attrs={"type": "date"})
+
+
+class AuditFilter(django_filters.FilterSet):
+    q = django_filters.CharFilter(label="Text", method="search")
+    who = django_filters.CharFilter(label="Who", field_name="actor")
+    tenant = django_filters.CharFilter(label="Tenant", field_name="tenant")
+    action = django_filters.CharFilter(label="Action", field_name="action")
+    outcome = django_filters.ChoiceFilter(label="Outcome", choices=OUTCOMES)
+    host = django_filters.CharFilter(label="Host", field_name="host")
+    since = django_filters.DateFilter(label="From", method="not_before", widget=DATE)
+    until = django_filters.DateFilter(label="To", method="not_after", widget=DATE)
+    operation = django_filters.UUIDFilter(label="Operation", method="of_operation")
+
+    class Meta:
+        model = AuditEntry
+        fields: list[str] = []
+
+    def search(self, rows: QuerySet[AuditEntry], name: str, text: str) -> QuerySet[AuditEntry]:
+        found = Q(actor__icontains=text) | Q(on_behalf_of__icontains=text) | Q(object_name__icontains=text)
+        return rows.filter(found | Q(action__icontains=text) | Q(detail__icontains=text) | Q(plan_digest=text))
+
+    def not_before(self, rows: QuerySet[AuditEntry], name: str, day: date) -> QuerySet[AuditEntry]:
+        return rows.filter(at__gte=midnight(day))
+
+    def not_after(self, rows: QuerySet[AuditEntry], name: str, day: date) -> QuerySet[AuditEntry]:
+        return rows if day == date.max else rows.filter(at__lt=midnight(day + timedelta(days=1)))
+
+    def of_operation(self, rows: QuerySet[AuditEntry], name: str, pk: object) -> QuerySet[AuditEntry]:
+        return rows.filter(operation=str(pk))
+
+
+def midnight(day: date) -> datetime:
+    return datetime.combine(day, time.min, UTC)
+
+
+def chips(form: forms.Form, query: QueryDict) -> list[dict[str, str]]:
+    """The filters in force, in words, each with the address without it."""
+    return [
+        {"words": f"{field.label}: {query[name].strip()}", "url": without(query, name, *PAGING)}
+        for name, field in form.fields.items()
+        if query.get(name, "").strip()
+    ]
+
+
+class Page:
+    """A key-set page: the newest entries, those before a sequence, or those after one. Newest first."""
+
+    def __init__(self, rows: QuerySet[AuditEntry], query: QueryDict, size: int) -> None:
+        before, after = sequence(query.get("before", "")), sequence(query.get("after", ""))
+        if after is not None:
+            found = list(rows.filter(sequence__gt=after).order_by("sequence")[: size + 1])
+            self.entries = found[:size][::-1]
+            has_newer, has_older = len(found) > size, True
+        else:
+            rows = rows if before is None else rows.filter(sequence__lt=before)
+            found = list(rows.order_by("-sequence")[: size + 1])
+            self.entries = found[:size]
+            has_newer, has_older = before is not None, len(found) > size
+        self.newer = self.older = ""
+        if self.entries and has_newer:
+            self.newer = without(query, "before", after=str(self.entries[0].sequence))
+        if self.entries and has_older:
+            self.older = without(query, "after", before=str(self.entries[-1].sequence))
+
+
+def sequence(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+CSV_HEAD = (
+    "sequence", "at", "who", "for", "from", "tenant", "action", "object type", "object", "object id", "host", "outcome",
+    "detail", "before", "after", "plan digest", "operation", "hash",
+)  # fmt: skip
+
+
+def rows_of(entries: Iterable[AuditEntry], source_of: Callable[[AuditEntry], str]) -> Iterator[tuple[Any, ...]]:
+    """One row an entry, times in UTC. source_of: what of an entry's source its reader may see."""
+    for entry in entries:
+        yield _cells(entry, source_of(entry))
+
+
+def _cells(entry: AuditEntry, source: str) -> tuple[Any, ...]:
+    return (
+        entry.sequence,
+        entry.at.isoformat(timespec="seconds"),
+        entry.actor,
+        entry.on_behalf_of,
+        source,
+        entry.tenant,
+        entry.action,
+        entry.object_type,
+        entry.object_name,
+        entry.object_id,
+        entry.host,
+        entry.outcome,
+        entry.detail,
+        as_text(entry.before),
+        as_text(entry.after),
+        entry.plan_digest,
+        entry.operation,
+        entry.hash,
+    )
+
+
+def as_text(value: Any) -> str:
+    """A value from before or after: text as it is, all else as JSON."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def changes(entry: AuditEntry) -> list[tuple[str, str, str]]:
+    """(name, before, after) of each thing the entry tells of; the name is "" where it is one value."""
+    before, after = entry.before, entry.after
+    if before is None and after is None:
+        return []
+    if not isinstance(before or {}, dict) or not isinstance(after or {}, dict):
+        return [("", as_text(before), as_text(after))]
+    before, after = before or {}, after or {}
+    return [(key, as_text(before.get(key)), as_text(after.get(key))) for key in sorted({*before, *after})]
