@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from django.db.models import Count, Q
@@ -37,11 +38,17 @@ class Shell:
     def sees_people(self) -> bool:
         return self.can("user.view")
 
-    def hosts(self) -> Any:
+    @cached_property
+    def hosts(self) -> list[Host]:
         """Hosts with the number of their jails."""
-        return policy.visible(self.user, Host).annotate(
+        counted = policy.visible(self.user, Host).annotate(
             jail_count=Count("jails"), running=Count("jails", filter=Q(jails__state=Jail.State.RUNNING))
         )
+        return list(counted)
+
+    @property
+    def may_create_jails(self) -> bool:
+        return any(policy.allowed(self.user, "jail.create", host) for host in self.hosts) if self.is_staff else False
 
     def open_host(self) -> str:
         """The host whose jails the tree shows: that of the page."""
@@ -58,14 +65,23 @@ class Shell:
         rows = policy.visible(self.user, Jail).select_related("host").order_by("name")
         return list(rows.only("uuid", "name", "state", "host__name")[: TREE_LIMIT + 1])
 
-    def own_tenants(self) -> Any:
-        return policy.visible(self.user, Tenant).filter(archived_at__isnull=True)
+    @cached_property
+    def own_tenants(self) -> list[Tenant]:
+        return list(policy.visible(self.user, Tenant).filter(archived_at__isnull=True))
 
     def running(self) -> Any:
         return policy.visible(self.user, Operation).filter(status__in=Operation.OPEN)[:5]
 
 
+def shell_of(request: HttpRequest) -> Shell:
+    """The one of this request: a view that needs the hosts shares the tree's query."""
+    if not hasattr(request, "_shell"):
+        request._shell = Shell(request)
+    shell: Shell = request._shell
+    return shell
+
+
 def shell(request: HttpRequest) -> dict[str, Any]:
     if not getattr(request, "user", None) or not request.user.is_authenticated:
         return {"theme": request.COOKIES.get("theme", "auto")}
-    return {"shell": Shell(request), "theme": request.COOKIES.get("theme", "auto"), "tree_limit": TREE_LIMIT}
+    return {"shell": shell_of(request), "theme": request.COOKIES.get("theme", "auto"), "tree_limit": TREE_LIMIT}

@@ -1,18 +1,33 @@
-"""The list of jails, a jail's page, and its buttons."""
+"""The list of jails, a jail's page, and the buttons that start and stop."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import ValidationError
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from jails import policy
-from jails.models import Jail
-from panel.views.access import find
+from jails.freebsd import jail as jail_tool
+from jails.freebsd import names, service, sh
+from jails.freebsd.uname import eol_of
+from jails.models import Host, Jail, Operation, Template, Tenant
+from jails.operations import lifecycle
+from jails.operations.kind import Refused
+from panel.context import shell_of
+from panel.tables import jails as table
+from panel.views.access import find, refuse, source
 from panel.views.jail_forms import change, create, create_check, destroy, form_url, give, rename
 from panel.views.planning import plan_from_button
 
@@ -21,24 +36,226 @@ __all__ = [
     "start", "stop",
 ]  # fmt: skip
 
+A_PAGE = 50
+BULK_MAX = 500
+"""Jails of one bulk operation: its plan is read by a person."""
+BULK = {"start": "jail_start", "stop": "jail_stop", "restart": "jail_restart"}
+RELATED_MAX = 50
+
 
 @require_safe
 @login_required
-def index(request: HttpRequest) -> HttpResponse:
-    return render(request, "panel/jails.html", {"jails": policy.visible(request.user, Jail)[:50]})
+def index(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
+    query = request.GET
+    rows = table.narrowed(policy.visible(request.user, Jail), query)
+    rows = table.ordered(rows, query.get("sort", "")).select_related("host", "tenant", "release", "template")
+    rows = rows.prefetch_related("addresses")
+    if query.get("export") == "csv":
+        return _csv(rows)
+    jails = Paginator(rows, A_PAGE).get_page(query.get("page"))
+    tenants = _tenants(request)
+    context = {
+        "jails": jails,
+        "rows": [_row(jail) for jail in jails],
+        "heads": table.heads(query),
+        "wanted": query,
+        "here": table.without(query, "page"),
+        "chips": table.chips(query, [(tenant.slug, tenant.name) for tenant in tenants]),
+        "hosts": shell_of(request).hosts if shell_of(request).is_staff else [],
+        "tenants": tenants,
+        "states": Jail.State.choices,
+        "kinds": Jail.Kind.choices,
+        "may_choose": any(policy.allowed(request.user, "jail.power", jail) for jail in jails),
+        "bulk_max": BULK_MAX,
+    }
+    return render(request, "panel/jails.html", context)
+
+
+def _row(jail: Jail) -> dict[str, Any]:
+    return {"jail": jail, "addresses": table.addresses_of(jail), "base": jail.template or jail.release}
+
+
+def _tenants(request: HttpRequest) -> list[Tenant]:
+    """Those to filter by: for staff who know of them all, and for who belongs to several."""
+    if not policy.allowed(request.user, "tenant.view"):
+        own = [] if shell_of(request).is_staff else shell_of(request).own_tenants
+        return own if len(own) > 1 else []
+    return list(policy.visible(request.user, Tenant).filter(archived_at__isnull=True))
+
+
+def _csv(rows: QuerySet[Jail]) -> StreamingHttpResponse:
+    lines = table.csv_lines(rows.iterator(chunk_size=500))
+    response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="jails-{timezone.now():%Y-%m-%d}.csv"'
+    return response
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def bulk(request: HttpRequest) -> HttpResponse:
-    return redirect("jails")
+    """Start or stop several jails: one operation a host. GET shows the plans that were made."""
+    if request.method != "POST":
+        return _plans(request)
+    back = f"{reverse('jails')}{table.without(QueryDict(request.POST.get('filter', '')))}"
+    kind = BULK.get(request.POST.get("do", ""))
+    jails = _chosen(request)
+    problem = _bulk_problem(kind, jails)
+    if kind is None or problem:
+        messages.error(request, problem)
+        return redirect(back)
+    operations = []
+    for host, group in _by_host(jails):
+        try:
+            operations.append(_draft(request, kind, host, group))
+        except Refused as refused:
+            messages.error(request, f"{host}: {refused}")
+    if not operations:
+        return redirect(back)
+    if len(operations) == 1:
+        return redirect("operation", pk=operations[0].pk)
+    return redirect(f"{reverse('jails-bulk')}?{urlencode([('plan', row.pk) for row in operations])}")
+
+
+def _draft(request: HttpRequest, kind: str, host: Host, jails: list[Jail]) -> Operation:
+    wish = {"jails": [str(jail.uuid) for jail in jails]}
+    return lifecycle.draft(kind, wish, host=host, user=request.user, source=source(request))
+
+
+def _chosen(request: HttpRequest) -> list[Jail]:
+    """The jails that were ticked, or all that match the filter of the list. 404 for one that may not be known."""
+    rows = policy.visible(request.user, Jail).select_related("host", "tenant").order_by("host__name", "name")
+    if request.POST.get("all"):
+        jails = list(table.narrowed(rows, QueryDict(request.POST.get("filter", "")))[: BULK_MAX + 1])
+    else:
+        wanted = _uuids(request.POST.getlist("jails"))
+        jails = list(rows.filter(uuid__in=list(wanted)[: BULK_MAX + 1]))
+        if len(jails) != min(len(wanted), BULK_MAX + 1):
+            raise Http404
+    for jail in jails:
+        if not policy.allowed(request.user, "jail.power", jail):
+            refuse(request, "jail.power", jail)
+    return jails
+
+
+def _uuids(texts: Iterable[str]) -> set[UUID]:
+    try:
+        return {UUID(text) for text in texts}
+    except ValueError:
+        raise Http404 from None
+
+
+def _bulk_problem(kind: str | None, jails: list[Jail]) -> str:
+    if kind is None:
+        return "Choose what to do with them: start, stop or restart."
+    if not jails:
+        return "Choose at least one jail."
+    if len(jails) > BULK_MAX:
+        return f"At most {BULK_MAX} jails at once: narrow the list, or do it in parts."
+    return ""
+
+
+def _by_host(jails: list[Jail]) -> list[tuple[Host, list[Jail]]]:
+    groups: dict[Host, list[Jail]] = {}
+    for jail in jails:
+        groups.setdefault(jail.host, []).append(jail)
+    return list(groups.items())
+
+
+def _plans(request: HttpRequest) -> HttpResponse:
+    try:
+        rows = policy.visible(request.user, Operation).filter(pk__in=request.GET.getlist("plan")[:BULK_MAX])
+        plans = list(rows.prefetch_related("jails").defer("plan", "parameters").order_by("host_name"))
+    except (ValidationError, ValueError):
+        plans = []
+    if not plans:
+        return redirect("jails")
+    return render(request, "panel/jails_bulk.html", {"plans": plans})
 
 
 @require_safe
 @login_required
 def page(request: HttpRequest, uuid: UUID) -> HttpResponse:
-    jail = find(request, Jail, "jail.view", uuid=uuid)
-    return render(request, "panel/jail.html", {"jail": jail})
+    jail = find(request, _whole(), "jail.view", uuid=uuid)
+    request.tree_host = jail.host.name
+    operations = policy.visible(request.user, Operation).filter(jails=jail).defer("plan", "parameters")
+    recent = list(operations.exclude(status__in=["draft", "discarded"]).select_related("requested_by")[:6])
+    context = {
+        "jail": jail,
+        "tree_jail": jail.pk,
+        "addresses": list(jail.addresses.all()),
+        "under_way": next((row for row in recent if row.is_open), None),
+        "operations": recent,
+    }
+    if request.htmx and request.htmx.target == "jail-state":
+        return render(request, "panel/_jail_state.html", context)
+    context |= _base(jail) | _dependents(request, jail) | {"why_not": why_not(jail), "quota_share": quota_share(jail)}
+    if policy.allowed(request.user, "host.view", jail.host):
+        context["by_hand"] = by_hand(jail)
+    return render(request, "panel/jail.html", context)
+
+
+def quota_share(jail: Jail) -> int | None:
+    """Per cent of its quota that it uses; None where it has none."""
+    quota = jail.limits.get("quota")
+    return min(100, round(100 * (jail.used + jail.used_by_snapshots) / quota)) if quota else None
+
+
+def _whole() -> QuerySet[Jail]:
+    rows = Jail.objects.select_related("host", "tenant", "release", "template", "template__release")
+    return rows.prefetch_related("addresses__network")
+
+
+def _base(jail: Jail) -> dict[str, Any]:
+    """What its userland is, and until when that is supported."""
+    release = jail.release or (jail.template.release if jail.template else None)
+    end = eol_of(release.name) if release else None
+    return {"userland": release, "end_of_life": end, "past_end": bool(end and end < timezone.now().date())}
+
+
+def _dependents(request: HttpRequest, jail: Jail) -> dict[str, Any]:
+    """Who is cloned from it, and which templates were made from it."""
+    clones = policy.visible(request.user, Jail).filter(host=jail.host_id, origin__startswith=f"{jail.dataset}@")
+    templates = policy.visible(request.user, Template).filter(host=jail.host_id, source_jail=jail.name)
+    return {
+        "clones": list(clones.only("uuid", "name", "state")[:RELATED_MAX]) if jail.dataset else [],
+        "made_templates": list(templates[:RELATED_MAX]),
+    }
+
+
+def why_not(jail: Jail) -> str:
+    """Why a jail that the panel did not make cannot be changed here; "" for one that it made."""
+    if jail.managed:
+        return ""
+    if not jail.config_path:
+        return (
+            "The panel did not make this jail: it knows it only because it runs, no configuration file names it. "
+            "Once stopped, nothing here can start it again."
+        )
+    return (
+        f"The panel did not make this jail: it found it in {jail.config_path}. It can be started and stopped here. "
+        "To change, rename, give or destroy it, its file and its tree would have to be the panel's own; "
+        "they are left as they are."
+    )
+
+
+def by_hand(jail: Jail) -> list[tuple[str, str]]:
+    """(what it does, the command) without the panel; empty where no safe command can be written."""
+    try:
+        return [(word, sh.words(argv)) for word, argv in _hand_commands(jail)]
+    except ValueError:
+        return []
+
+
+def _hand_commands(jail: Jail) -> list[tuple[str, tuple[str, ...]]]:
+    if not jail.config_path:
+        return [("Stop", jail_tool.remove_unconfigured(jail.name))]
+    if names.jail_name_error(jail.name):
+        start, stop = (act(jail.name, file=jail.config_path) for act in (jail_tool.create, jail_tool.remove))
+        return [("Start", start), ("Stop", stop)]
+    return [
+        (action.capitalize(), service.jail(action, jail.name, enabled=jail.boot))
+        for action in ("start", "stop", "restart")
+    ]
 
 
 @require_POST
@@ -60,6 +277,6 @@ def restart(request: HttpRequest, uuid: UUID) -> HttpResponse:
 
 
 def _power(request: HttpRequest, uuid: UUID, kind: str) -> HttpResponse:
-    jail = find(request, Jail.objects.select_related("host"), "jail.power", uuid=uuid)
+    jail = find(request, Jail.objects.select_related("host", "tenant"), "jail.power", uuid=uuid)
     back = reverse("jail", args=[jail.uuid])
     return plan_from_button(request, kind, {"jails": [str(jail.uuid)]}, jail.host, back=back)

@@ -50,19 +50,22 @@
     setTimeout(() => button.classList.remove("copied"), 1200);
   });
 
-  // Choosing rows of a list
+  // Choosing rows of a list: nothing to do until one is chosen
   const updateBulk = (form) => {
+    const bar = form.querySelector("[data-bulk-bar]");
+    if (!bar) return;
+    const everything = form.querySelector("[data-bulk-everything]");
     const boxes = [...form.querySelectorAll("input[name=jails]")];
     const chosen = boxes.filter((box) => box.checked).length;
-    const bar = form.querySelector("[data-bulk-bar]");
-    if (bar) bar.classList.toggle("idle", chosen === 0);
     const count = form.querySelector("[data-bulk-count]");
-    if (count) count.textContent = chosen ? `${chosen} selected` : "";
+    count.dataset.hint ??= count.textContent;
+    count.textContent = everything?.checked ? "" : chosen ? `${chosen} chosen` : count.dataset.hint;
+    bar.querySelectorAll("button").forEach((button) => (button.disabled = !chosen && !everything?.checked));
+    boxes.forEach((box) => (box.disabled = everything?.checked ?? false));
     const all = form.querySelector("[data-select-all]");
-    if (all) {
-      all.checked = chosen > 0 && chosen === boxes.length;
-      all.indeterminate = chosen > 0 && chosen < boxes.length;
-    }
+    all.disabled = everything?.checked ?? false;
+    all.checked = chosen > 0 && chosen === boxes.length;
+    all.indeterminate = chosen > 0 && chosen < boxes.length;
   };
   on("change", "[data-bulk] input[type=checkbox]", (e, box) => {
     const form = box.closest("[data-bulk]");
@@ -70,6 +73,8 @@
       form.querySelectorAll("input[name=jails]").forEach((row) => (row.checked = box.checked));
     updateBulk(form);
   });
+  // Also after Back, when the browser has put the ticks back
+  addEventListener("pageshow", () => document.querySelectorAll("[data-bulk]").forEach(updateBulk));
 
   // Forms that submit as one chooses; the button is for those without JavaScript
   on("change", "form[data-autosubmit] select, form[data-autosubmit] input", (e, input) => input.form.requestSubmit());
