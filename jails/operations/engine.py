@@ -603,6 +603,7 @@ class _Run:
                 result = self.connection.run(fenced, timeout=limit, on_output=transcript.feed)
             except CommandTimeout as error:
                 transcript.finish()
+                self.lease.raise_token()  # it may not even have begun: then it must not
                 self._prepare()
                 raise _Failed(f"{item.name} failed: it did not end within {seconds} s.") from error
             except HostUnavailable:

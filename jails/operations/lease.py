@@ -41,6 +41,7 @@ class Lease:
     token: int
     seconds: float
     now: Callable[[], datetime] = field(default=timezone.now, repr=False)
+    _token_lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @contextmanager
     def writing(self, **fields: Any) -> Iterator[None]:
@@ -54,11 +55,13 @@ class Lease:
             pass
 
     def renew(self) -> None:
-        self._update(lease_expires_at=self._expiry())
+        """From any thread."""
+        with self._token_lock:
+            self._update(lease_expires_at=self._expiry())
 
     def raise_token(self) -> None:
         """A new token for the same worker: what was sent to the host under the old one may not start any more."""
-        with transaction.atomic():
+        with self._token_lock, transaction.atomic():
             self._update(lease_token=F("lease_token") + 1, lease_expires_at=self._expiry())
             self.token = Operation.objects.values_list("lease_token", flat=True).get(pk=self.operation_id)
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import connection
 
-from jails.hosts.connection import HostUnavailable, Unavailable
+from jails.hosts.connection import CommandTimeout, HostUnavailable, Result, Unavailable
 from jails.models import AuditEntry, OperationStep, ResourceLock, User
 from jails.operations import effects, engine, lifecycle, locks
 from jails.operations.kind import Refused
@@ -379,6 +379,26 @@ def test_a_command_sent_by_an_overtaken_worker_does_nothing(confirmed, run, shel
     assert run(operation).state == Status.DONE
     assert seen[1] == effects.OVERTAKEN
     assert (root / "journal").read_text() == "mkdir\ntwo\n"
+
+
+def test_a_command_that_did_not_begin_in_time_does_nothing_when_it_begins_late(confirmed, run, shell, root):
+    operation = confirmed()
+    late, seen = [], []
+
+    def hang(pipeline):
+        if fakes.is_changing(pipeline) and "mkdir" in str(pipeline.argvs) and not seen:
+            late.append(pipeline)
+            seen.append("sent")
+            raise CommandTimeout(1, Result(-1))
+
+    def start_late(pipeline):
+        if late and not fakes.is_changing(pipeline):
+            seen.append(shell.run(late.pop(), timeout=9).rc)
+
+    shell.before, shell.after = hang, start_late
+    assert run(operation).state == Status.FAILED
+    assert "did not end within 20 s" in operation.error
+    assert seen == ["sent", effects.OVERTAKEN] and files(root) == ["old"]
 
 
 def test_a_command_kept_out_for_a_moment_runs_afterwards(confirmed, run, shell, root):

@@ -129,3 +129,13 @@ def test_a_pulse_outlives_a_restart_of_the_database(committed, confirmed, monkey
                 break
             time.sleep(0.05)
     assert Operation.objects.get(pk=operation.pk).lease_expires_at > before
+
+
+def test_a_new_token_for_the_same_worker_is_no_loss(committed, confirmed):
+    operation = confirmed()
+    lease = claim(operation.pk, "w1", 30)
+    with Pulse(lease, 0.001) as pulse:
+        for _ in range(30):
+            lease.raise_token()
+        assert not pulse.lost.wait(0.05)
+    assert lease.token == 31 and claim(operation.pk, "w2", 30) is None
