@@ -36,6 +36,9 @@ JAIL_CONF_D = "/etc/jail.conf.d"
 RELEASES = "/var/db/cellblock/releases"
 TEMPLATES = "/var/db/cellblock/templates"
 
+MADE = ("/var/log/cellblock", "/etc/newsyslog.conf.d/cellblock.conf")
+"""Whether these are there is looked at too: what is made once on a host, beside datasets and the directories above."""
+
 SYSCTLS = (*sysctl.HOST, "vfs.zfs.version.spa", "security.jail.enforce_statfs", "security.jail.jailed")
 
 Interface = ifconfig.Interface
@@ -180,7 +183,10 @@ class HostFacts:
         return self.files.get(path)
 
     def exists(self, directory: str, name: str) -> bool:
-        """Whether a directory that is looked into (jail_root, RELEASES, TEMPLATES, JAIL_CONF_D) holds that name."""
+        """Whether a directory that is looked into (jail_root, RELEASES, TEMPLATES, JAIL_CONF_D) holds that name.
+
+        Also for the paths of MADE.
+        """
         self.require("names")
         return name in self.names.get(directory, ())
 
@@ -234,11 +240,11 @@ class HostFacts:
 
         Nothing where jail(8) would not read it at all. Raises Missing.
         """
-        text = self.file(path)
-        if text is None:
-            return ()
-        include = self._matching if self.includes else None
-        return tuple(_configured(path, jailconf.read(text, filename=path, include=include)))
+        if path not in self._by_file:
+            include = self._matching if self.includes else None
+            read = jailconf.read(self.file(path) or "", filename=path, include=include)
+            self._by_file[path] = tuple(_configured(path, read))
+        return self._by_file[path]
 
     def _read_jail_conf(self, *, included: bool) -> Iterable[ConfiguredJail]:
         """The jails of /etc/jail.conf, with or without those of the files it includes."""
@@ -292,7 +298,7 @@ class HostFacts:
         found = self.configured_jail(name)
         if found is None:
             return ""
-        if _own_name(found.file) != name and any(jail.name == name for jail in self._read_jail_conf(included=True)):
+        if _own_name(found.file) != name and any(jail.name == name for jail in self.jails_of(JAIL_CONF)):
             return JAIL_CONF
         return found.file
 
@@ -347,6 +353,10 @@ class HostFacts:
     @cached_property
     def _configured(self) -> dict[str, ConfiguredJail]:
         return {jail.name: jail for jail in self.configured}
+
+    @cached_property
+    def _by_file(self) -> dict[str, tuple[ConfiguredJail, ...]]:
+        return {}
 
     @cached_property
     def _addresses(self) -> dict[str, str]:
@@ -432,7 +442,8 @@ class _Answers:
             "tar": ("sh", "-c", _TAR, "sh", *(path[1:] for path in (*RC_CONF, JAIL_CONF, JAIL_CONF_D))),
         }
         nonce = secrets.token_hex(16)
-        text = f"{sh.batch(commands.values(), nonce)}\n{_listing((*RC_CONF, JAIL_CONF), self.directories)}"
+        listing = _listing((*RC_CONF, JAIL_CONF, *MADE), self.directories)
+        text = f"{sh.batch(commands.values(), nonce)}\n{listing}"
         result = connection.run(Pipeline.of(("sh", "-c", text)), timeout=SECONDS, limit=LIMIT)
         try:
             if result.truncated:
@@ -518,6 +529,10 @@ def _names(answers: _Answers) -> dict[str, Any]:
             names[directory] = tuple(sorted({name for name in inside if name and "/" not in name}))
     # Of /etc nothing but the files that rc.d/jail prefers to those in jail.conf.d.
     older = sorted({path.removeprefix("/etc/") for path in paths if re.fullmatch(r"/etc/jail\.[^/]+\.conf", path)})
+    for path in MADE:
+        if path in paths:
+            directory, _, name = path.rpartition("/")
+            names[directory] = (name,)
     return {"names": names | ({"/etc": tuple(older)} if older else {})}
 
 

@@ -323,9 +323,10 @@ def start_step(
     """Start a jail from `file`, and prove by jls(8) that it runs in `path`: jail(8)'s status alone proves nothing.
 
     `addresses` are those of the file: a start that was killed leaves them, and the jail's devfs. `ours`: the tree at
-    `path` is this operation's, so that whatever runs in it may be stopped. `more` goes into the Step.
+    `path` is this operation's, so that whatever runs in it may be stopped. `more` goes into the Step. Without a path
+    any jail of that name will do: of one that the panel did not make, only the kernel knows the true path.
     """
-    runs = checks.jail_running(name, path)
+    runs = runs_check(name, path)
     left = start_leftovers(name, path, addresses)
     stop = Undo(Run((jail.remove(name, file=file),)), only_if=(runs,), after_failure=ours)
     return Step(
@@ -341,11 +342,17 @@ def start_step(
     )
 
 
+def runs_check(name: str, path: str) -> Check:
+    return checks.jail_running(name, path) if path else checks.is_not(checks.jail_absent(name))
+
+
 def start_leftovers(name: str, path: str, addresses: Iterable[jailfile.Address]) -> tuple[Undo, ...]:
     """Take away what a start that was killed has left: the jail's devfs and the aliases of its addresses."""
     gone = checks.jail_gone(name)
     devfs = f"{path}/dev"
-    undo = [Undo(Run((mount.unmount(devfs),)), only_if=(gone, checks.mounted(devfs)), after_failure=False)]
+    undo = []
+    if path:
+        undo.append(Undo(Run((mount.unmount(devfs),)), only_if=(gone, checks.mounted(devfs)), after_failure=False))
     for address in addresses:
         alias = Run((ifconfig.remove_alias(address.interface, address.ip),))
         there = checks.address_on(address.interface, address.ip)
@@ -365,7 +372,7 @@ def stop_step(
     **more: Any,
 ) -> Step:
     """Stop a jail as `file` says, which must have the text that it was started with. Undone by starting it again."""
-    runs = checks.jail_running(name, path)
+    runs = runs_check(name, path)
     start = Undo(Run((jail.create(name, file=file),)), only_if=(checks.jail_absent(name),))
     return Step(
         key=key or f"stop-{name}",
@@ -429,6 +436,11 @@ def ensure_directory(host: Host, path: str, operation_id: str, purpose: str, *, 
         ensure=True,
         resources=(layout.lock(host, "parents"),),
     )
+
+
+def each_once(steps: Iterable[Step]) -> tuple[Step, ...]:
+    """Without those whose key came before: parents that several things need."""
+    return tuple({step.key: step for step in reversed(list(steps))}.values())[::-1]
 
 
 UNMOUNTED = {"mountpoint": "none", "canmount": "off"}

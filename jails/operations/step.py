@@ -170,7 +170,8 @@ class Plan:
     """Ordered steps with what a person must know before confirming them.
 
     summary: what changes, in at most three lines. warnings: what cannot be undone or needs care.
-    loses: what will be gone, by name. sizes: the same with sizes, only for display.
+    loses: what will be gone, by name. sizes: the same with sizes, only for display. notes: what is so for the moment
+    (a jail that is still dying), only for display as well.
     resources: the locks the whole operation needs.
     """
 
@@ -180,6 +181,7 @@ class Plan:
     warnings: tuple[str, ...] = ()
     loses: tuple[str, ...] = ()
     sizes: tuple[str, ...] = field(default=(), metadata={"volatile": True})
+    notes: tuple[str, ...] = field(default=(), metadata={"volatile": True})
     resources: tuple[str, ...] = ()
     result: tuple[tuple[str, str], ...] = ()
     """What the operation's `finish` needs to know of the plan, as names and values (a chosen address)."""

@@ -129,3 +129,33 @@ def abandon():
         type(operation).objects.filter(pk=operation.pk).update(lease_expires_at=past)
 
     return expire
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    """Hosts with a release, made once: `prepared(zfs=…)` is the folder to copy."""
+    from functools import cache
+
+    from tests.operations import warden
+
+    @cache
+    def make(zfs):
+        return warden.prepare(tmp_path_factory.mktemp("prepared") / "host", zfs=zfs)
+
+    return make
+
+
+@pytest.fixture
+def warden(prepared, tmp_path, admin, messages):
+    """A simulated host with ZFS: warden.Warden."""
+    from tests.operations.warden import Warden
+
+    return Warden(prepared(True), tmp_path / "warden1", admin)
+
+
+@pytest.fixture
+def plain_warden(prepared, tmp_path, admin, messages):
+    """One of UFS alone."""
+    from tests.operations.warden import Warden
+
+    return Warden(prepared(False), tmp_path / "warden2", admin, name="warden2")

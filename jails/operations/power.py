@@ -1,0 +1,432 @@
+"""Jails as an operation finds them on their host, made by the panel or by anybody, and what it takes to start and stop
+them: with the file that rc.d/jail would take, and without touching any jail that nobody asked for.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils import timezone
+
+from jails.freebsd import ifconfig, jail, mount, names, rcconf
+from jails.hosts.facts import ConfiguredJail, HostFacts, RunningJail, plain_address
+from jails.models import Address, Host, Jail, Network, ObservedAddress, Operation
+from jails.operations import checks, common, jailfile, layout
+from jails.operations.kind import Kind, Refused, Request
+from jails.operations.step import Run, Step
+from jails.operations.wish import Wish
+
+NAMED = 8
+"""How many jails a sentence names before it says how many more there are."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A jail on its host. `file` is what rc.d/jail hands to jail(8), `configured` what that file makes of it.
+
+    `running` is None for a jail that is dying. `problem`: why the panel leaves its hands off it, or "".
+    """
+
+    row: Jail
+    file: str
+    configured: ConfiguredJail | None
+    running: RunningJail | None
+    dying: bool
+    problem: str
+
+    @property
+    def name(self) -> str:
+        return self.row.name
+
+    @property
+    def path(self) -> str:
+        """What proves that it is this jail that runs; "" where only the kernel knows it."""
+        return self.row.path if self.row.managed else ""
+
+    @property
+    def stop_file(self) -> str:
+        """What jail(8) can stop it with; "" where no file tells how."""
+        return self.file if self.configured is not None and not self.configured.failed else ""
+
+
+def look(row: Jail, facts: HostFacts) -> Found:
+    facts.require("jails", "files", "names")
+    live = facts.jail(row.name)
+    running = live if live is not None and not live.dying else None
+    problem = names.jail_reference_error(row.name)
+    file, configured = "", None
+    try:
+        file = facts.config_file(row.name)
+    except ValueError as error:
+        problem = problem or f"{error}."
+    if file:
+        configured = next((one for one in facts.jails_of(file) if one.name == row.name), None)
+    problem = problem or (_not_ours(row, facts, file, configured, running) if row.managed else "")
+    return Found(row, file, configured, running, live is not None and live.dying, problem or "")
+
+
+def _not_ours(
+    row: Jail, facts: HostFacts, file: str, configured: ConfiguredJail | None, running: RunningJail | None
+) -> str:
+    """Why what the host has under a managed jail's name is not what the panel made."""
+    if running is not None and running.path != row.path:
+        return f"the jail of this name that runs is another one: its root is {running.path}, expected {row.path}."
+    if configured is None and facts.file(row.config_path) is not None:
+        return f"jail(8) cannot read {row.config_path}: mend it by hand first."
+    if file and file != row.config_path:
+        return f"{file} goes before {row.config_path}: take one of them away first."
+    if configured is not None and configured.path != row.path:
+        return (
+            f"{file} gives it the path {configured.path or 'of the host'}, expected {row.path}: change it back first."
+        )
+    return ""
+
+
+# What stands against it
+
+
+def refuse(jails: Iterable[Found], why_not: Callable[[Found], str], field: str = "jails") -> None:
+    """Raises Refused with what stands against each of the jails."""
+    problems = [f"{found.name}: {why}" for found in jails if (why := why_not(found))]
+    if problems:
+        raise Refused({field: " ".join(problems)})
+
+
+def why_not_start(host: Host, facts: HostFacts, found: Found, together: Sequence[Found]) -> str:
+    """A sentence, or "". `together` are all jails of the operation, in the order in which they start."""
+    if found.problem:
+        return found.problem
+    if found.row.state == Jail.State.PENDING:
+        return "it is being made."
+    if found.configured is None:
+        return f"no file on {host.name} describes it, so nothing tells how to start it."
+    if found.configured.failed:
+        return f"jail(8) refuses what {found.file} says of it: mend the file by hand first."
+    return (
+        _tree_problem(found, facts)
+        or _address_problem(host, facts, found, together)
+        or _depend_problem(facts, found, together)
+    )
+
+
+def why_not_stop(facts: HostFacts, found: Found, together: Sequence[Found]) -> str:
+    """A sentence, or "": above all, jail(8) stops with a jail all those of its file that depend on it."""
+    if found.problem:
+        return found.problem
+    with_it = {one.name for one in together}
+    others = [name for name in dependents(facts, found) if facts.jail(name) is not None and name not in with_it]
+    if others:
+        return f"{listed(others)} would stop with it, which depend on it in {found.file}: stop them first."
+    return ""
+
+
+def _tree_problem(found: Found, facts: HostFacts) -> str:
+    row = found.row
+    path = found.configured.path if found.configured is not None else row.path
+    if row.managed and row.dataset:
+        dataset = facts.dataset(row.dataset)
+        if dataset is None:
+            return f"its dataset {row.dataset} is gone."
+        if facts.dataset_at(path) != dataset:
+            return f"its dataset {row.dataset} is not mounted on {path}: mount it first (zfs mount {row.dataset})."
+    folder, _, last = path.rpartition("/")
+    if folder in (facts.jail_root, *facts.names) and not facts.exists(folder, last):
+        return f"its path {path} is not there."
+    return ""
+
+
+def _address_problem(host: Host, facts: HostFacts, found: Found, together: Sequence[Found]) -> str:
+    facts.require("interfaces")
+    assert found.configured is not None
+    default = next((values[-1] for name, values in found.configured.parameters if name == "interface" and values), "")
+    mine = addresses(found)
+    for value in found.configured.addresses:
+        interface = value.rpartition("|")[0] or default
+        if interface and interface not in {one.name for one in facts.interfaces}:
+            return f"{found.file} puts {plain_address(value)} on {interface}, an interface that {host.name} has not."
+    for other in facts.jails:
+        shared = mine & set(map(plain_address, other.addresses))
+        if other.name != found.name and not other.dying and shared:
+            return f"{listed(sorted(shared))} is in use: the jail {other.name} has it and runs."
+    for one in together:
+        if one.name != found.name and (shared := mine & addresses(one)):
+            return f"{listed(sorted(shared))} is an address of {one.name} as well."
+    return next((words for ip in sorted(mine) if (words := taken_elsewhere(host, found.row, ip))), "")
+
+
+def addresses(found: Found) -> set[str]:
+    """The plain addresses that its file gives it."""
+    return set(map(plain_address, found.configured.addresses)) if found.configured is not None else set()
+
+
+def taken_elsewhere(host: Host, row: Jail, ip: str) -> str:
+    """Who has an address in a network that this host shares with others: a sentence, or "".
+
+    Where no such network of the panel holds the address, two hosts may well have it each for itself.
+    """
+    try:
+        address = ipaddress.ip_address(ip)
+    except ValueError:
+        return f"{ip!r} is no address."
+    networks = [one for one in Network.objects.all() if address in ipaddress.ip_network(one.cidr)]
+    if any(one.host_id == host.pk for one in networks):
+        return ""
+    shared = [one for one in networks if one.host_id is None]
+    given = Address.objects.select_related("jail__host").filter(ip=ip, network__in=shared).exclude(jail=row).first()
+    if given is not None:
+        return f"{ip} belongs to {given.jail.name} on {given.jail.host.name}."
+    seen = ObservedAddress.objects.select_related("host").filter(ip=ip).exclude(host=host).first() if shared else None
+    return f"{ip} is in use on {seen.host.name}: {seen.jail_name or seen.interface}." if seen is not None else ""
+
+
+def _depend_problem(facts: HostFacts, found: Found, together: Sequence[Found]) -> str:
+    there = {one.name for one in together} | {one.name for one in facts.jails if not one.dying}
+    others = [name for name in dependencies(facts, found) if name not in there]
+    if others:
+        return f"{listed(others)} would start with it, on which it depends in {found.file}: start that first."
+    return ""
+
+
+# Who depends on whom, in the one file that jail(8) reads for a jail
+
+
+def dependencies(facts: HostFacts, found: Found) -> list[str]:
+    """The jails that jail(8) starts before this one, where they do not run."""
+    return _closure(found.name, _depend(facts, found))
+
+
+def dependents(facts: HostFacts, found: Found) -> list[str]:
+    """The jails that jail(8) stops before this one."""
+    turned: dict[str, list[str]] = {}
+    for name, others in _depend(facts, found).items():
+        for other in others:
+            turned.setdefault(other, []).append(name)
+    return _closure(found.name, turned)
+
+
+def _depend(facts: HostFacts, found: Found) -> dict[str, list[str]]:
+    if not found.stop_file:
+        return {}
+    return {
+        one.name: [other for name, values in one.parameters if name == "depend" for other in values]
+        for one in facts.jails_of(found.file)
+    }
+
+
+def _closure(name: str, edges: Mapping[str, Sequence[str]]) -> list[str]:
+    found: list[str] = []
+    waiting = list(edges.get(name, ()))
+    while waiting:
+        one = waiting.pop(0)
+        if one != name and one not in found:
+            found.append(one)
+            waiting += edges.get(one, ())
+    return found
+
+
+def in_order(facts: HostFacts, jails: Sequence[Found]) -> list[Found]:
+    """As given, but each one behind those on which it depends: to start them. Stop them the other way round."""
+    by_name = {found.name: found for found in jails}
+    ordered: dict[str, Found] = {}
+
+    def visit(found: Found, above: frozenset[str]) -> None:
+        for name in dependencies(facts, found):
+            if name in by_name and name not in above and name not in ordered:
+                visit(by_name[name], above | {found.name})
+        ordered.setdefault(found.name, found)
+
+    for found in jails:
+        visit(found, frozenset())
+    return list(ordered.values())
+
+
+# Steps
+
+
+def start_step(found: Found, *, independent: bool = False) -> Step:
+    given = common.addresses_of(found.row) if found.row.managed else ()
+    return common.start_step(
+        found.name, found.path, found.file, addresses=given, subject=found.name, independent=independent
+    )
+
+
+def stop_steps(found: Found, facts: HostFacts, *, back: bool = False, independent: bool = False) -> tuple[Step, ...]:
+    """Stop it with its file as it is now, and take away what that file has forgotten and is surely the jail's.
+
+    `back`: undone by starting it again. Where somebody wanted it stopped, it is not.
+    """
+    if found.stop_file:
+        # A stop whose last hook fails ends with an error though the jail is gone: the second try finds out.
+        stop = common.stop_step(
+            found.name,
+            found.path,
+            found.stop_file,
+            subject=found.name,
+            undo=None if back else (),
+            attempts=2,
+            independent=independent,
+        )
+    else:
+        stop = Step(
+            key=f"stop-{found.name}",
+            purpose=f"Stop {found.name}, which no file describes",
+            action=Run((jail.remove_unconfigured(found.name),)),
+            done_when=(checks.is_not(common.runs_check(found.name, found.path)),),
+            seconds=common.STOP_SECONDS,
+            subject=found.name,
+            independent=independent,
+        )
+    return (stop, *_leftover_steps(found, facts, independent=independent))
+
+
+def _leftover_steps(found: Found, facts: HostFacts, *, independent: bool) -> Iterable[Step]:
+    for address in forgotten_addresses(found, facts):
+        yield Step(
+            key=f"alias-{found.name}-{address.ip}",
+            purpose=f"Take {address.ip} off {address.interface}, which the file of {found.name} no longer names",
+            action=Run((ifconfig.remove_alias(address.interface, address.ip),)),
+            done_when=(checks.is_not(checks.address_on(address.interface, address.ip)),),
+            seconds=30,
+            ensure=True,
+            subject=found.name,
+            independent=independent,
+        )
+    if devfs := forgotten_devfs(found, facts):
+        yield Step(
+            key=f"devfs-{found.name}",
+            purpose=f"Unmount {devfs}, which the file of {found.name} no longer names",
+            action=Run((mount.unmount(devfs),)),
+            done_when=(checks.unmounted(devfs),),
+            seconds=60,
+            ensure=True,
+            subject=found.name,
+            independent=independent,
+        )
+
+
+def forgotten_addresses(found: Found, facts: HostFacts) -> list[jailfile.Address]:
+    """Aliases that the panel gave to this jail, that it has, and that stopping it by its file leaves behind."""
+    facts.require("interfaces")
+    if not found.row.managed or found.running is None:
+        return []
+    live = set(map(plain_address, found.running.addresses))
+    named = addresses(found) if found.stop_file else set()
+    there = {(interface.name, one.ip, one.prefix) for interface in facts.interfaces for one in interface.addresses}
+    return [
+        address
+        for address in common.addresses_of(found.row)
+        if address.ip in live - named and (address.interface, address.ip, address.prefix) in there
+    ]
+
+
+def forgotten_devfs(found: Found, facts: HostFacts) -> str:
+    place = f"{found.row.path}/dev"
+    if not found.row.managed or not any(
+        row.path == place and row.type == "devfs" for row in facts.mounted_below(place)
+    ):
+        return ""
+    named = dict(found.configured.parameters).get("mount.devfs") if found.configured and found.stop_file else None
+    return "" if named is not None and named[-1:] not in (("false",), ("0",)) else place
+
+
+def left_behind(found: Found, facts: HostFacts) -> str:
+    """What stopping a jail that no file describes leaves on the host: a sentence, or ""."""
+    if found.running is None or found.stop_file:
+        return ""
+    cleared = {address.ip for address in forgotten_addresses(found, facts)}
+    on_host = {one.ip for interface in facts.interfaces for one in interface.addresses}
+    left = [ip for ip in map(plain_address, found.running.addresses) if ip in on_host and ip not in cleared]
+    below = f"{found.running.path.rstrip('/')}/"
+    left += [
+        row.path for row in facts.mounts if row.path.startswith(below) and row.path != forgotten_devfs(found, facts)
+    ]
+    words = f"No file describes {found.name}: once it is stopped, nothing tells how to start it again."
+    return f"{words} Left behind: {listed(left)}." if left else words
+
+
+def host_addresses_lost(found: Found, facts: HostFacts) -> str:
+    """jail(8) removes a jail's alias even where it was the host's own address before."""
+    if found.configured is None:
+        return ""
+    own = {
+        word.partition("/")[0]
+        for name, value in rcconf.parse(facts.rc_conf).values.items()
+        if name.startswith("ifconfig_")
+        for word in value.split()
+    }
+    on_interface = {plain_address(one) for one in found.configured.addresses if "|" in one or _has_interface(found)}
+    lost = sorted(on_interface & own)
+    return f"Stopping {found.name} takes {listed(lost)} away, which rc.conf gives to the host itself." if lost else ""
+
+
+def _has_interface(found: Found) -> bool:
+    return found.configured is not None and any(name == "interface" for name, _ in found.configured.parameters)
+
+
+def resources(host: Host, jails: Iterable[Found], *, start: bool) -> tuple[str, ...]:
+    """Two jails with one address, each in an operation of its own, must not start side by side."""
+    wanted = []
+    for found in jails:
+        wanted.append(layout.jail_lock(host, found.name))
+        wanted += [layout.address_lock(ip) for ip in sorted(addresses(found))] if start else []
+    return tuple(dict.fromkeys(wanted))
+
+
+def dying_notes(jails: Iterable[Found]) -> tuple[str, ...]:
+    return tuple(
+        f"{found.name} is still dying: what holds it (connections that close, a mount) may keep its addresses a while."
+        for found in jails
+        if found.dying
+    )
+
+
+def listed(names_: Sequence[str]) -> str:
+    """`a, b and c`; of many the first few and how many more."""
+    shown = list(names_)
+    if len(shown) > NAMED + 1:
+        shown = [*shown[:NAMED], f"{len(shown) - NAMED} more"]
+    return " and ".join(filter(None, (", ".join(shown[:-1]), *shown[-1:])))
+
+
+# What the three kinds have in common
+
+
+class PowerKind(Kind):
+    """Several jails of one host, a line for each: a failed one leaves the others as they are."""
+
+    action = "jail.power"
+    verb: str
+
+    def jails(self, host: Host, parameters: Mapping[str, Any]) -> list[Jail]:
+        return common.find_jails(host, parameters)
+
+    def clean(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        wish = Wish(parameters)
+        cleaned = {"jails": wish.uuids("jails")}
+        wish.refuse_wrong()
+        return cleaned
+
+    def title(self, parameters: Mapping[str, Any], host: Host) -> str:
+        return self.titled([row.name for row in self.jails(host, parameters)])
+
+    def titled(self, names_: Sequence[str]) -> str:
+        few = len(names_) <= 3 and sum(map(len, names_)) <= 200
+        return f"{self.verb} {listed(names_) if few else f'{len(names_)} jails'}"
+
+    def look(self, request: Request) -> list[Found]:
+        try:
+            rows = self.jails(request.host, request.parameters)
+        except LookupError as error:
+            raise Refused({"jails": f"{error}."}) from error
+        return [look(row, request.facts) for row in rows]
+
+
+def note_state(operation: Operation, state: str, names_: Iterable[str]) -> None:
+    """For `finish`: so that pages tell at once what the next refresh would."""
+    values: dict[str, Any] = {"state": state, "state_since": timezone.now()}
+    if state == Jail.State.STOPPED:
+        values |= {"jid": None, "observed_addresses": []}
+    Jail.objects.filter(operations=operation, name__in=list(names_)).exclude(state=Jail.State.PENDING).update(**values)
