@@ -217,6 +217,18 @@ if BROKER_IS_FILES:
     }
     make_folder(BROKER_DIR / "messages")
     make_folder(BROKER_DIR / "control")
+else:
+    # A request that sends a message must not wait for a broker that is away: the sweeper sends it again.
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        "socket_connect_timeout": 3,
+        "socket_timeout": 5,
+        "socket_keepalive": True,
+        "max_retries": 1,
+        "interval_start": 0.1,
+        "interval_step": 0.1,
+        "interval_max": 0.2,
+    }
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # workers wait for their broker however long it is away
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_SERIALIZER = "json"
 CELERY_RESULT_BACKEND = None
@@ -265,7 +277,10 @@ ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_SESSION_REMEMBER = True  # as long as CELLBLOCK_SESSION_SECONDS
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
-ACCOUNT_RATE_LIMITS = {"login_failed": None}  # axes counts failures, in the database, for all processes together
+ACCOUNT_RATE_LIMITS = {
+    "login_failed": None,  # axes counts failures, in the database, for all processes together
+    "change_password": "20/m/user",
+}
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
@@ -350,7 +365,8 @@ EMAIL_BACKEND = (
     "django.core.mail.backends.console.EmailBackend" if DEMO else "django.core.mail.backends.smtp.EmailBackend"
 )
 
-# Logs: one line an event on stderr, JSON unless somebody reads along
+# Logs: one line an event on stderr, JSON unless somebody reads along. Tracebacks come without the values of variables,
+# some of which are secrets.
 
 LOG_LEVEL = env.str("LOG_LEVEL", "INFO").upper()
 LOG_FORMAT = env.str("LOG_FORMAT", "text" if DEMO else "json")
@@ -370,9 +386,16 @@ LOGGING = {
             "processors": [
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 *(
-                    [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+                    [
+                        structlog.processors.ExceptionRenderer(
+                            structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+                        ),
+                        structlog.processors.JSONRenderer(),
+                    ]
                     if LOG_FORMAT == "json"
-                    else [structlog.dev.ConsoleRenderer(colors=False)]
+                    else [
+                        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+                    ]
                 ),
             ],
         },

@@ -1,8 +1,10 @@
 """What the settings refuse, and what they make of the environment: the file is run anew for each case."""
 
+import logging
 import os
 import runpy
 import string
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,3 +134,25 @@ def test_the_workers_key_is_named_but_not_read(production: Load, tmp_path: Path)
     settings = production(WORKER_KEY_FILE=str(key))
     assert settings["WORKER_KEY_FILE"] == key
     assert "only workers read this" not in repr(settings)
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_traceback_in_the_log_shows_no_values(load: Load, form: str) -> None:
+    formatter = dict(load(DEMO="1", LOG_FORMAT=form)["LOGGING"]["formatters"]["structlog"])
+    made = formatter.pop("()")(**formatter)
+
+    def fail(password: str) -> None:
+        raise RuntimeError("no luck")
+
+    try:
+        fail("hunter2")
+    except RuntimeError:
+        record = logging.LogRecord("jails", logging.ERROR, __file__, 1, "it failed", (), sys.exc_info())
+    text = made.format(record)
+    assert "RuntimeError" in text and "no luck" in text and "fail" in text
+    assert "hunter2" not in text
+
+
+def test_a_broker_that_is_away_does_not_hold_up_who_sends(load: Load) -> None:
+    options = load(DEMO="1", BROKER_URL="redis://127.0.0.1:6379/0")["CELERY_BROKER_TRANSPORT_OPTIONS"]
+    assert options["socket_connect_timeout"] <= 5 and options["socket_timeout"] <= 5 and options["max_retries"] <= 1
