@@ -440,7 +440,10 @@ def ensure_directory(host: Host, path: str, operation_id: str, purpose: str, *, 
 
 def each_once(steps: Iterable[Step]) -> tuple[Step, ...]:
     """Without those whose key came before: parents that several things need."""
-    return tuple({step.key: step for step in reversed(list(steps))}.values())[::-1]
+    found: dict[str, Step] = {}
+    for step in steps:
+        found.setdefault(step.key, step)
+    return tuple(found.values())
 
 
 UNMOUNTED = {"mountpoint": "none", "canmount": "off"}

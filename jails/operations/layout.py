@@ -16,7 +16,9 @@ from __future__ import annotations
 
 from jails.freebsd import names
 from jails.hosts.facts import JAIL_CONF_D, RELEASES, TEMPLATES, HostFacts
+from jails.hosts.zfs_reader import Pool
 from jails.models import Host, Tenant
+from jails.operations.kind import Refused
 
 ROOT = "cellblock"
 NO_TENANT = "host"
@@ -38,11 +40,16 @@ JAIL = "cellblock:jail"
 
 
 def pool_of(host: Host, facts: HostFacts) -> str:
-    """The pool for jails: the one the host's page names, else its first; "" for a host without ZFS."""
-    if host.pool:
-        return host.pool
+    """The pool for jails: the one the host's page names, else its first; "" for a host without ZFS.
+
+    Raises Refused where the named one is not there.
+    """
     facts.require("zfs")
-    return facts.pools[0].name if facts.pools else ""
+    if not host.pool:
+        return facts.pools[0].name if facts.pools else ""
+    if facts.pool(host.pool) is None:
+        raise Refused(f"{host.name} has no pool {host.pool}: name another one on the host's page.")
+    return host.pool
 
 
 def root(pool: str) -> str:
@@ -51,6 +58,15 @@ def root(pool: str) -> str:
 
 def reserve_dataset(pool: str) -> str:
     return f"{root(pool)}/{RESERVE}"
+
+
+def reserve_size(pool: Pool) -> int:
+    """A fifth of what data may use, in bytes: rounded down to about a thousandth of the pool.
+
+    What is used and what is available add up to nearly the same at all times; rounded it is the same in every plan.
+    """
+    grain = max(1 << 20, pool.size // 1024 // (1 << 20) * (1 << 20))
+    return int((pool.used + pool.available) * RESERVE_SHARE) // grain * grain
 
 
 def releases_dataset(pool: str) -> str:
