@@ -159,3 +159,32 @@ def plain_warden(prepared, tmp_path, admin, messages):
     from tests.operations.warden import Warden
 
     return Warden(prepared(False), tmp_path / "warden2", admin, name="warden2")
+
+
+@pytest.fixture(scope="session")
+def blanks(tmp_path_factory):
+    """Hosts with nothing on them, made once for each set of options: folders to copy."""
+    from functools import cache
+
+    from tests.operations import world
+
+    @cache
+    def make(**options):
+        return world.blank(tmp_path_factory.mktemp("blank") / "host", **options)
+
+    return make
+
+
+@pytest.fixture
+def world(blanks, tmp_path, admin, messages):
+    """A blank simulated host with ZFS and a mirror: world.World."""
+    from tests.operations.world import World
+
+    return World(blanks(), tmp_path / "warden1", admin)
+
+
+@pytest.fixture
+def ufs_world(blanks, tmp_path, admin, messages):
+    from tests.operations.world import World
+
+    return World(blanks(zfs=False), tmp_path / "warden2", admin, name="warden2")
