@@ -145,7 +145,7 @@ def test_a_traceback_in_the_log_shows_no_values(load: Load, form: str) -> None:
         raise RuntimeError("no luck")
 
     try:
-        fail("hunter2")
+        fail("hunter" + str(2))
     except RuntimeError:
         record = logging.LogRecord("jails", logging.ERROR, __file__, 1, "it failed", (), sys.exc_info())
     text = made.format(record)
