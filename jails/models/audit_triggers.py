@@ -12,6 +12,10 @@ MAKE = {
     "sqlite": [
         f"CREATE TRIGGER audit_no_update BEFORE UPDATE ON {TABLE} BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END",
         f"CREATE TRIGGER audit_no_delete BEFORE DELETE ON {TABLE} BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END",
+        # INSERT OR REPLACE deletes what it replaces without a word to the trigger above.
+        f"CREATE TRIGGER audit_no_replace BEFORE INSERT ON {TABLE} "
+        f"WHEN NEW.sequence IN (SELECT sequence FROM {TABLE}) "
+        f"BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END",  # noqa: S608 (no value of anybody is in it)
     ],
     "postgresql": [
         "CREATE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS "
@@ -23,7 +27,11 @@ MAKE = {
     ],
 }
 DROP = {
-    "sqlite": ["DROP TRIGGER IF EXISTS audit_no_update", "DROP TRIGGER IF EXISTS audit_no_delete"],
+    "sqlite": [
+        "DROP TRIGGER IF EXISTS audit_no_update",
+        "DROP TRIGGER IF EXISTS audit_no_delete",
+        "DROP TRIGGER IF EXISTS audit_no_replace",
+    ],
     "postgresql": [
         f"DROP TRIGGER IF EXISTS audit_no_update ON {TABLE}",
         f"DROP TRIGGER IF EXISTS audit_no_truncate ON {TABLE}",
