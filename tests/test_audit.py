@@ -17,7 +17,7 @@ from jails import audit
 from jails.models import AuditEntry, AuditHead, Host, Tenant, User
 from jails.models.audit_triggers import drop_triggers, make_triggers
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.usefixtures("db")
 
 
 def record(action: str = "test.thing", **fields: Any) -> AuditEntry:
@@ -51,7 +51,6 @@ def test_entries_are_numbered_and_chained() -> None:
     assert (head.sequence, head.hash) == (2, second.hash)
 
 
-@pytest.mark.django_db(transaction=False)
 def test_what_is_rolled_back_leaves_no_gap() -> None:
     record()
     with pytest.raises(RuntimeError), transaction.atomic():
@@ -117,18 +116,22 @@ def test_nothing_under_a_name_that_says_secret_is_kept(word: str, before: str, a
     assert list(audit.scrub({before + word.upper() + after: value}).values()) == [audit.REMOVED]
 
 
-@pytest.mark.django_db(transaction=True)
-class TestCommitted:
-    """Outside of a test's own transaction. The log refuses to be emptied afterwards, so its triggers go first."""
-
-    @pytest.fixture(autouse=True)
-    def emptied(self, transactional_db: None, django_db_blocker: Any) -> Iterator[None]:
-        yield
-        drop_triggers(connection)
-        AuditEntry.objects.all().delete()
-        AuditHead.objects.all().delete()
+@pytest.fixture
+def _guarded_again(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    yield
+    with django_db_blocker.unblock():
         make_triggers(connection)
 
+
+@pytest.fixture
+def committed(_guarded_again: None, transactional_db: None) -> Iterator[None]:
+    """Outside of a test's own transaction. The log refuses to be emptied afterwards, so its triggers go first."""
+    yield
+    drop_triggers(connection)
+
+
+@pytest.mark.usefixtures("committed")
+class TestCommitted:
     def test_outside_of_a_transaction_nothing_is_recorded(self) -> None:
         with pytest.raises(RuntimeError, match="transaction"):
             audit.record("test.alone")
