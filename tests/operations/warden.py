@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import shutil
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
+from jails.freebsd.command import Pipeline
+from jails.hosts.connection import Result
 from jails.hosts.facts import gather
 from jails.hosts.refresh import refresh
 from jails.hosts.simulated import mirror
@@ -112,13 +116,13 @@ class Warden:
         return found
 
     def picture(self) -> dict[str, object]:
-        """All of the host that an operation could change, to be compared: no times, no numbers of jails."""
+        """All of the host that an operation could change, to be compared: no times, no numbers of jails, no logs."""
         root = self.simulation.directory / "root"
         files = {}
-        for folder in ("etc", "var/log/cellblock", "var/db/cellblock", "jail"):
+        for folder in ("etc", "var/db/cellblock", "jail"):
             for path in sorted((root / folder).rglob("*")):
-                kind = path.readlink() if path.is_symlink() else path.read_bytes() if path.is_file() else ""
-                files[str(path.relative_to(root))] = kind if "log" not in folder else ""
+                content = path.readlink() if path.is_symlink() else path.read_bytes() if path.is_file() else ""
+                files[str(path.relative_to(root))] = content
         properties = "name,mountpoint,origin,quota,cellblock:jail,cellblock:operation"
         zfs = self.simulation.run("zfs", "list", "-H", "-t", "all", "-o", properties) if self.zfs else ""
         return {
@@ -203,6 +207,30 @@ class Warden:
         engine.run(operation.pk, **(arguments | options))
         operation.refresh_from_db()
         return operation.status
+
+    def work_with(
+        self,
+        operation: Operation,
+        words: str,
+        *,
+        before: Callable[[], object] = bool,
+        after: Callable[[], object] = bool,
+    ) -> str:
+        """`work`, and something else happens right before or after the first changing command that has these words."""
+        calls = [before, after]
+
+        def intercept(pipeline: Pipeline, **options: object) -> Result:
+            hit = pipeline.argvs[0][0] == "lockf" and words in " ".join(pipeline.argvs[0]) and len(calls) == 2
+            if hit:
+                calls.pop(0)()
+            result = self.connection.run(pipeline, **options)
+            if hit:
+                calls.pop()()
+            return result
+
+        status = self.work(operation, connect=lambda host: SimpleNamespace(run=intercept))
+        assert not calls, f"nothing has run {words}"
+        return status
 
     def do(self, kind: str, **parameters: object) -> Operation:
         operation = self.confirm(kind, **parameters)
