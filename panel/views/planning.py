@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import uuid4
 
 from django.contrib import messages
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
+from jails.hosts.facts import Missing
 from jails.models import Host
+from jails.operations import kind as kinds
 from jails.operations import lifecycle
 from jails.operations.kind import Refused
+from jails.operations.step import Plan
 from panel.views.access import source
 
 
 def plan(request: HttpRequest, kind: str, parameters: Mapping[str, Any], host: Host) -> HttpResponse:
     """Plan and show the plan. Raises Refused."""
-    operation = lifecycle.draft(kind, parameters, host=host, user=request.user, source=source(request))
+    try:
+        operation = lifecycle.draft(kind, parameters, host=host, user=request.user, source=source(request))
+    except LookupError as error:
+        # Somebody has just destroyed what it is about.
+        raise Refused(f"What it is about is gone: {error}.") from error
     return redirect("operation", pk=operation.pk)
 
 
@@ -44,6 +52,29 @@ def plan_from_button(
         return redirect(back)
 
 
+def preview(kind: str, parameters: Mapping[str, Any], host: Host) -> Plan:
+    """The plan as it would be now, to show what it means: nothing is kept, no rights are asked. Raises Refused."""
+    wanted = kinds.get(kind)
+    cleaned = wanted.clean(parameters)
+    facts = lifecycle.facts_of(host)
+    try:
+        return wanted.plan(kinds.Request(str(uuid4()), cleaned, host, facts, wanted.tenant(host, cleaned)))
+    except Missing as missing:
+        raise Refused(str(missing)) from missing
+
+
 def add_errors(form: Form, refused: Refused) -> None:
-    for field, text in refused.errors.items():
-        form.add_error(field if field in form.fields else None, text)
+    """Put each reason at the field it is about, and on top of the form what is about none."""
+    for parameter, text in refused.errors.items():
+        field = field_of(form, parameter, text)
+        form.add_error(field, text if field or not parameter else f"{parameter}: {text}")
+
+
+def field_of(form: Form, parameter: str, text: str) -> str | None:
+    """The field for a parameter, `limits.quota` being the form's quota; None where it has none."""
+    if parameter == "addresses" and hasattr(form, "address_field"):
+        field: str = form.address_field(text)
+        return field
+    last = parameter.rpartition(".")[2]
+    field = getattr(form, "parameter_fields", {}).get(last, last)
+    return field if field in form.fields else None

@@ -76,6 +76,17 @@
   // Also after Back, when the browser has put the ticks back
   addEventListener("pageshow", () => document.querySelectorAll("[data-bulk]").forEach(updateBulk));
 
+  // Messages that come while one types: their field is marked as they say
+  document.addEventListener("htmx:oobAfterSwap", (e) => {
+    const notes = e.detail.target;
+    if (!notes?.id.endsWith("_notes")) return;
+    const wrong = notes.querySelector(".invalid-feedback") !== null;
+    const input = document.getElementById(notes.id.slice(0, -"_notes".length));
+    input?.classList.toggle("is-invalid", wrong);
+    if (wrong) input?.setAttribute("aria-invalid", "true");
+    else input?.removeAttribute("aria-invalid");
+  });
+
   // Forms that submit as one chooses; the button is for those without JavaScript
   on("change", "form[data-autosubmit] select, form[data-autosubmit] input", (e, input) => input.form.requestSubmit());
 

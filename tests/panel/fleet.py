@@ -14,6 +14,7 @@ from jails.models import (
     Jail,
     Membership,
     Network,
+    ObservedAddress,
     Pool,
     Release,
     Template,
@@ -97,6 +98,8 @@ def _host(name: str, pool: str, address: str) -> Host:
         booted_at=WHEN,
         refreshed_at=WHEN,
     )
+    ip, _, prefix = address.partition("/")
+    ObservedAddress.objects.create(host=host, ip=ip, prefix=int(prefix), interface="em0")
     facts = HostFacts(hostname=host.hostname, kernel="14.2-RELEASE", userland="14.2-RELEASE", architecture="amd64")
     HostFactsRecord.objects.create(host=host, data=facts.to_data(), gathered_at=WHEN)
     return host
@@ -121,8 +124,7 @@ def _release(host: Host, name: str, storage: str) -> Release:
 
 def _people(fleet: Fleet) -> dict[str, User]:
     people = {
-        role: User.objects.create_user(f"{role}-person", role=role)
-        for role in ("administrator", "auditor", "operator")
+        role: User.objects.create_user(f"{role}-person", role=role) for role in ("administrator", "auditor", "operator")
     }
     people["operator"].operated_hosts.add(fleet.zfs)
     for role in ("owner", "member", "viewer"):
