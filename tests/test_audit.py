@@ -17,7 +17,7 @@ from jails import audit
 from jails.models import AuditEntry, AuditHead, Host, Tenant, User
 from jails.models.audit_triggers import drop_triggers, make_triggers
 
-pytestmark = pytest.mark.usefixtures("db")
+pytestmark = pytest.mark.django_db
 
 
 def record(action: str = "test.thing", **fields: Any) -> AuditEntry:
@@ -116,22 +116,25 @@ def test_nothing_under_a_name_that_says_secret_is_kept(word: str, before: str, a
     assert list(audit.scrub({before + word.upper() + after: value}).values()) == [audit.REMOVED]
 
 
-@pytest.fixture
-def _guarded_again(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+@pytest.fixture(scope="class")
+def guarded_again(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     yield
     with django_db_blocker.unblock():
         make_triggers(connection)
 
 
-@pytest.fixture
-def committed(_guarded_again: None, transactional_db: None) -> Iterator[None]:
-    """Outside of a test's own transaction. The log refuses to be emptied afterwards, so its triggers go first."""
-    yield
-    drop_triggers(connection)
-
-
-@pytest.mark.usefixtures("committed")
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("guarded_again")
 class TestCommitted:
+    """Outside of a test's own transaction. The log refuses to be emptied afterwards, so its triggers go first."""
+
+    @pytest.fixture(autouse=True)
+    def guarded(self, transactional_db: None) -> Iterator[None]:
+        drop_triggers(connection)
+        make_triggers(connection)
+        yield
+        drop_triggers(connection)
+
     def test_outside_of_a_transaction_nothing_is_recorded(self) -> None:
         with pytest.raises(RuntimeError, match="transaction"):
             audit.record("test.alone")
