@@ -13,7 +13,7 @@ from typing import Any
 
 from celery import shared_task
 from celery.signals import worker_ready
-from django.db import DatabaseError, connection
+from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
@@ -29,6 +29,8 @@ DRAFTS = timedelta(hours=24)
 REFRESH_EVERY = timedelta(minutes=5)
 REFRESH_AT_MOST_EVERY = timedelta(hours=1)
 """Back-off for a host that does not answer."""
+REFRESH_SECONDS = 900
+"""A refresh that hangs in spite of all its time limits is ended, lest no worker is left for others."""
 
 
 def worker_name() -> str:
@@ -38,7 +40,10 @@ def worker_name() -> str:
 
 @shared_task(name="jails.tasks.run_operation", ignore_result=True)
 def run_operation(operation_id: str) -> None:
-    """Go on with an operation. Any id may come: one that is unknown, ended or taken is left alone."""
+    """Go on with an operation. Any id may come: one that is unknown, ended or taken is left alone.
+
+    So is one of a host that another worker serves: what is local to it is another machine, and its keys are others.
+    """
     from jails.operations import engine, queue
 
     try:
@@ -46,9 +51,21 @@ def run_operation(operation_id: str) -> None:
     except ValueError:
         log.warning("a message names no operation")
         return
+    operation = Operation.objects.select_related("host").only("host").filter(pk=wanted).first()
+    if operation is None or not _is_served_here(operation.host):
+        return
     outcome = engine.run(wanted, worker=f"{worker_name()}@{socket.gethostname()}:{os.getpid()}")
     if outcome.again_in is not None:
-        queue.send(Operation.objects.select_related("host").get(pk=wanted), outcome.again_in)
+        queue.send(operation, outcome.again_in)
+
+
+def _is_served_here(host: Host | None) -> bool:
+    from jails.operations import queue
+
+    if host is None or queue.worker_of(host) == worker_name():
+        return True
+    log.warning("a message came here for %s, which the worker %s serves", host, queue.worker_of(host))
+    return False
 
 
 @shared_task(name="jails.tasks.sweep", ignore_result=True)
@@ -62,7 +79,8 @@ def sweep() -> int:
     waiting = Operation.objects.filter(free, status__in=Operation.OPEN).select_related("host")
     due = [operation for operation in waiting.order_by("confirmed_at") if _is_due(operation, now)]
     for operation in due:
-        queue.send(operation)
+        if not queue.send(operation):
+            break  # the broker is away
     drafts = Operation.objects.filter(status=Operation.Status.DRAFT, created_at__lt=now - DRAFTS)
     drafts.update(status=Operation.Status.DISCARDED, finished_at=now, changed_at=now)
     return len(due)
@@ -80,14 +98,18 @@ def _is_due(operation: Operation, now: datetime) -> bool:
     return bool(now - operation.sent_at >= pause)
 
 
-@shared_task(name="jails.tasks.refresh_host", ignore_result=True)
+@shared_task(name="jails.tasks.refresh_host", ignore_result=True, time_limit=REFRESH_SECONDS)
 def refresh_host(host_id: int) -> None:
+    """Many may be asked for at once: one that began after the last was asked for serves them all."""
     from jails.hosts.refresh import refresh
 
     seen(worker_name())
     host = Host.objects.filter(pk=host_id).first()
-    if host is not None:
-        refresh(host)
+    if host is None or not _is_served_here(host):
+        return
+    if host.refreshed_at and host.refresh_wanted_at and host.refreshed_at >= host.refresh_wanted_at:
+        return
+    refresh(host)
 
 
 @shared_task(name="jails.tasks.refresh_hosts", ignore_result=True)
@@ -116,30 +138,39 @@ def seen(name: str) -> None:
 
 @worker_ready.connect
 def at_start(**_: Any) -> None:
-    """What waited while no worker was there; and from now on say every few seconds that this one is."""
-    sweep()
-    _publish_key()
-    connection.close()
-    threading.Thread(target=_stay_seen, name="seen", daemon=True).start()
+    """What waited while no worker was there is found, and whatever is lost later on."""
+    threading.Thread(target=_look_after, name="look after", daemon=True).start()
 
 
-def _publish_key() -> None:
-    """So that a person can let this worker into a host before the host is added."""
+def _look_after(*, forever: bool = True) -> None:
+    """Say every few seconds that this worker lives, and sweep: it must not depend on beat or on a free process."""
+    is_published = False
+    while True:
+        with _database:
+            try:
+                if not is_published:
+                    is_published = _publish_key()
+                sweep()
+            except Exception:
+                log.exception("looking after the operations failed, and is tried again")
+            finally:
+                connection.close()
+        if not forever:
+            return
+        time.sleep(SEEN_EVERY)
+
+
+def _publish_key() -> bool:
+    """So that a person can let this worker into a host before the host is added. Whether to leave it at that."""
     from jails.hosts import keys
 
     try:
         keys.publish(worker_name())
     except (keys.KeyUnusable, OSError):
         log.exception("this worker has no SSH key")
+    return True
 
 
-def _stay_seen() -> None:
-    while True:
-        time.sleep(SEEN_EVERY)
-        try:
-            seen(worker_name())
-        except DatabaseError:
-            log.exception("the database does not answer")
-        finally:
-            # Kept open it would be inherited by the processes of the pool.
-            connection.close()
+# The pool forks a process for each one that dies. None may inherit a connection that the thread has open.
+_database = threading.Lock()
+os.register_at_fork(before=_database.acquire, after_in_parent=_database.release, after_in_child=_database.release)

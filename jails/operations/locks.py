@@ -7,7 +7,7 @@ where it was taken for one step, with that step.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from django.db import OperationalError, transaction
 
@@ -83,6 +83,19 @@ def older_claim(operation: Operation, resources: Iterable[str]) -> Operation | N
         if wanted & set(_resources(other.plan)):
             return other
     return None
+
+
+def free(waiting: Iterable[Operation]) -> Iterator[Operation]:
+    """Of operations in the order of their confirmation, those that no lock, and no older one of them, keeps waiting."""
+    taken = set(ResourceLock.objects.values_list("resource", flat=True))
+    for operation in waiting:
+        if operation.status != Operation.Status.QUEUED:
+            yield operation  # it has its locks, and waits for something else
+            continue
+        wanted = set(_resources(operation.plan))
+        if not wanted & taken:
+            yield operation
+        taken |= wanted
 
 
 def _resources(plan: object) -> list[str]:

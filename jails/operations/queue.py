@@ -1,18 +1,27 @@
-"""Sending hints to workers. The operations' table is the queue: a message that is lost costs a few seconds."""
+"""Sending hints to workers. The operations' table is the queue: a message that is lost costs a few seconds.
+
+Of delayed messages each operation has one at a time, or every further message would bring forth a chain of its own.
+"""
 
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from django.db import Error
+from django.db.models import Q
 from django.utils import timezone
 
 from jails.models import Host, Operation
+from jails.operations import locks
 
 log = logging.getLogger(__name__)
 
 DEFAULT_WORKER = "default"
+EXPIRES = 600
+"""Seconds after which a message that nobody has read is thrown away: the worker of its host has been away so long."""
 
 
 def queue_of(kind: str, worker: str) -> str:
@@ -20,32 +29,57 @@ def queue_of(kind: str, worker: str) -> str:
     return kind if worker in ("", DEFAULT_WORKER) else f"{kind}.{worker}"
 
 
-def send(operation: Operation, countdown: float = 0) -> None:
-    """Tell the workers of its host that it waits. Call it after the commit. Never fails."""
+def worker_of(host: Host | None) -> str:
+    """The name of the worker that serves a host."""
+    return (host.worker if host is not None else "") or DEFAULT_WORKER
+
+
+def send(operation: Operation, countdown: float = 0) -> bool:
+    """Tell the workers of its host that it waits, now or in so many seconds. Call it after the commit. Never fails.
+
+    Whether a message is under way. A delayed one is not sent where another is already.
+    """
     from jails.tasks import run_operation
 
-    Operation.objects.filter(pk=operation.pk).update(sent_at=timezone.now())
-    worker = operation.host.worker if operation.host else DEFAULT_WORKER
-    _send(run_operation, str(operation.pk), queue_of("operations", worker), countdown)
+    if not _note(operation, countdown) and countdown:
+        return True
+    return _send(run_operation, str(operation.pk), queue_of("operations", worker_of(operation.host)), countdown)
+
+
+def _note(operation: Operation, countdown: float) -> bool:
+    """Keep when its newest message is for, unless one is to come later."""
+    now = timezone.now()
+    try:
+        rows = Operation.objects.filter(Q(sent_at__isnull=True) | Q(sent_at__lte=now), pk=operation.pk)
+        return bool(rows.update(sent_at=now + timedelta(seconds=countdown)))
+    except Error:
+        log.exception("when a message was sent for operation %s could not be kept", operation.pk)
+        return True
 
 
 def send_refresh(host: Host) -> None:
     from jails.tasks import refresh_host
 
     Host.objects.filter(pk=host.pk).update(refresh_wanted_at=timezone.now())
-    _send(refresh_host, host.pk, queue_of("refresh", host.worker))
+    _send(refresh_host, host.pk, queue_of("refresh", worker_of(host)))
 
 
 def wake(host_id: int | None, *, but: UUID) -> None:
-    """An operation has ended: those that wait on its host may go on. The oldest first."""
+    """An operation has ended: those on its host that wait and could go on now are told, the oldest first."""
     waiting = Operation.objects.filter(host=host_id, status__in=Operation.OPEN, lease_expires_at__isnull=True)
-    for operation in waiting.exclude(pk=but).exclude(waiting_for="").select_related("host").order_by("confirmed_at"):
-        send(operation)
+    rows = waiting.exclude(pk=but).exclude(waiting_for="").select_related("host").order_by("confirmed_at")
+    for operation in locks.free(rows.defer("parameters")):
+        if not send(operation):
+            return
 
 
-def _send(task: Any, argument: str | int, queue: str, countdown: float = 0) -> None:
+def _send(task: Any, argument: str | int, queue: str, countdown: float = 0) -> bool:
     try:
-        task.apply_async((argument,), queue=queue, countdown=countdown or None, retry=False)
+        task.apply_async(
+            (argument,), queue=queue, countdown=countdown or None, expires=countdown + EXPIRES, retry=False
+        )
     except Exception:
         # Whatever a broker raises: the sweeper sends again.
         log.exception("no message could be sent to the queue %s", queue)
+        return False
+    return True

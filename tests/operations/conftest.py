@@ -16,8 +16,8 @@ def messages(monkeypatch):
     monkeypatch.setattr(
         queue,
         "_send",
-        lambda task, argument, name, countdown=0: sent.append(
-            (task.name.rpartition(".")[2], argument, name, countdown)
+        lambda task, argument, name, countdown=0: (
+            sent.append((task.name.rpartition(".")[2], argument, name, countdown)) is None
         ),
     )
     return sent
