@@ -55,12 +55,14 @@ class HostUnavailable(Exception):
     """The host could not be reached, or was lost while a command ran (`reason` is then LOST).
 
     After LOST the command may still run on the host: whoever goes on must take the operation's lock first.
+    `offered`: with HOST_KEY, the key that the host shows, as known_hosts has it, for a person to compare.
     """
 
-    def __init__(self, reason: Unavailable, message: str) -> None:
+    def __init__(self, reason: Unavailable, message: str, *, offered: str = "") -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
+        self.offered = offered
 
 
 class CommandTimeout(Exception):

@@ -49,7 +49,7 @@ def refresh(host: Host, *, connection: Callable[[Host], Connection] = connect.co
     try:
         facts = gather(connection(host), jail_root=host.jail_root)
     except (HostUnavailable, CommandTimeout) as error:
-        _store_unavailable(host, str(error), begun)
+        _store_unavailable(host, error, begun)
         return
     data = facts.to_data()
     with transaction.atomic():
@@ -74,13 +74,18 @@ def store_facts(host: Host, facts: HostFacts, at: datetime) -> None:
         HostFactsRecord.objects.filter(host=host).update(**values)
 
 
-def _store_unavailable(host: Host, why: str, at: datetime) -> None:
-    Host.objects.filter(pk=host.pk).update(
-        unavailable_since=Coalesce("unavailable_since", at),
-        unavailable_reason=encode(why)[:500],
-        refresh_failures=F("refresh_failures") + 1,
-        changed_at=timezone.now(),
-    )
+def _store_unavailable(host: Host, error: HostUnavailable | CommandTimeout, at: datetime) -> None:
+    values: dict[str, Any] = {
+        "unavailable_since": Coalesce("unavailable_since", at),
+        "unavailable_reason": encode(str(error))[:500],
+        "refresh_failures": F("refresh_failures") + 1,
+        "changed_at": timezone.now(),
+    }
+    if isinstance(error, HostUnavailable) and error.offered:
+        values["offered_key"] = error.offered
+    # Somebody may have changed where it is reached, or pinned a key, while the old place was asked.
+    place = {"address": host.address, "port": host.port, "host_key": host.host_key}
+    Host.objects.filter(pk=host.pk, **place).update(**values)
 
 
 def _store_host(host: Host, facts: HostFacts, at: datetime) -> None:
@@ -88,6 +93,7 @@ def _store_host(host: Host, facts: HostFacts, at: datetime) -> None:
         "refreshed_at": at,
         "unavailable_since": None,
         "unavailable_reason": "",
+        "offered_key": "",
         "refresh_failures": 0,
         "changed_at": timezone.now(),
     }

@@ -5,18 +5,14 @@ One connection a host is kept and shared by threads; each command is a channel o
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
 import errno
-import hashlib
 import logging
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import paramiko
@@ -34,6 +30,7 @@ from jails.hosts.connection import (
     Result,
     Unavailable,
 )
+from jails.hosts.hostkey import HostKey
 from jails.hosts.output import Output
 
 CONNECT_SECONDS = 10.0
@@ -49,38 +46,6 @@ _POLL = 0.05
 
 # What goes wrong is raised with what to do; paramiko's own log repeats it with tracebacks.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
-
-
-@dataclass(frozen=True, slots=True)
-class HostKey:
-    """A host's public key: `type` as in known_hosts, `blob` the decoded base64."""
-
-    type: str
-    blob: bytes
-
-    @classmethod
-    def parse(cls, line: str) -> HostKey:
-        """From `type base64 [comment]`, as Host.host_key and a public key file hold it. Raises ValueError."""
-        words = line.split()
-        if len(words) < 2:
-            raise ValueError("host key: expected its type and its base64 text, as in known_hosts")
-        try:
-            return cls(words[0], base64.b64decode(words[1], validate=True))
-        except binascii.Error as error:
-            raise ValueError(f"host key: not base64: {error}") from None
-
-    @classmethod
-    def of(cls, key: paramiko.PKey) -> HostKey:
-        return cls(key.get_name(), key.asbytes())
-
-    @property
-    def line(self) -> str:
-        return f"{self.type} {base64.b64encode(self.blob).decode()}"
-
-    @property
-    def fingerprint(self) -> str:
-        """As `ssh-keygen -l` shows it: SHA256: and base64 without padding."""
-        return "SHA256:" + base64.b64encode(hashlib.sha256(self.blob).digest()).decode().rstrip("=")
 
 
 def scan_host_key(address: str, port: int = 22, timeout: float = CONNECT_SECONDS) -> HostKey:
@@ -234,7 +199,7 @@ class SSHConnection:
 
     def _connect(self) -> _Transport:
         pinned = self._pinned()
-        transport = _handshake(self.address, self.port, self.connect_timeout, pinned.type)
+        transport = _handshake(self.address, self.port, self.connect_timeout, pinned.type if pinned else None)
         try:
             self._check_host_key(pinned, HostKey.of(transport.get_remote_server_key()))
             self._log_in(transport)
@@ -246,22 +211,33 @@ class SSHConnection:
             raise
         return transport
 
-    def _pinned(self) -> HostKey:
+    def _pinned(self) -> HostKey | None:
+        """None where nobody has compared and pinned a key yet: then the host is only asked which one it has."""
+        if not self._host_key.strip():
+            return None
         try:
             return HostKey.parse(self._host_key)
         except ValueError as error:
             raise HostUnavailable(
-                Unavailable.HOST_KEY, f"{self.place}: no host key is pinned ({error}): compare and pin it first"
+                Unavailable.HOST_KEY, f"{self.place}: the pinned host key cannot be read: {error}"
             ) from None
 
-    def _check_host_key(self, pinned: HostKey, shown: HostKey) -> None:
+    def _check_host_key(self, pinned: HostKey | None, shown: HostKey) -> None:
         if shown == pinned:
             return
+        if pinned is None:
+            raise HostUnavailable(
+                Unavailable.HOST_KEY,
+                f"{self.place}: no host key is pinned yet. It shows {shown.type} {shown.fingerprint}: compare and pin "
+                "it first. Nothing was sent.",
+                offered=shown.line,
+            )
         raise HostUnavailable(
             Unavailable.HOST_KEY,
             f"{self.place}: the host key differs. Pinned: {pinned.type} {pinned.fingerprint}. "
             f"Shown now: {shown.type} {shown.fingerprint}. If the host was installed anew, compare and pin the new "
             "key; otherwise somebody else answers for it. Nothing was sent.",
+            offered=shown.line,
         )
 
     def _log_in(self, transport: _Transport) -> None:

@@ -2,6 +2,8 @@ from django.db import models
 from django.urls import reverse
 from django.utils import timezone
 
+from jails.hosts.hostkey import HostKey
+
 
 class Worker(models.Model):
     """A worker process group that serves hosts; hosts name theirs, and say so when it has not been seen lately."""
@@ -66,6 +68,15 @@ class Host(models.Model):
         return reverse("host", args=[self.name])
 
     @property
+    def offered(self) -> HostKey | None:
+        """What there is to compare: its type, fingerprint, and the file on the host it is in."""
+        return _key(self.offered_key)
+
+    @property
+    def pinned(self) -> HostKey | None:
+        return _key(self.host_key)
+
+    @property
     def available(self) -> bool:
         return self.refreshed_at is not None and self.unavailable_since is None
 
@@ -75,6 +86,13 @@ class Host(models.Model):
         if self.unavailable_since:
             return "unavailable"
         return "up" if self.refreshed_at else "new"
+
+
+def _key(line: str) -> HostKey | None:
+    try:
+        return HostKey.parse(line)
+    except ValueError:
+        return None
 
 
 class HostFactsRecord(models.Model):

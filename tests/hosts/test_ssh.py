@@ -13,7 +13,8 @@ import pytest
 from jails.freebsd.command import Pipeline
 from jails.hosts import keys
 from jails.hosts.connection import CommandTimeout, HostUnavailable, Unavailable
-from jails.hosts.ssh import HostKey, SSHConnection, scan_host_key
+from jails.hosts.hostkey import HostKey
+from jails.hosts.ssh import SSHConnection, scan_host_key
 from jails.models import Worker
 
 from .sshd import Sshd, free_port, make_key
@@ -181,7 +182,10 @@ def test_a_pinned_rsa_key_is_asked_for_where_there_are_several(sshd):
 
 
 def test_nothing_is_pinned(sshd):
-    assert reason(sshd.connection(host_key="")).reason == Unavailable.HOST_KEY
+    error = reason(sshd.connection(host_key=""))
+    assert error.reason == Unavailable.HOST_KEY
+    assert error.offered.split() == sshd.host_key.split()[:2]
+    assert "Accepted" not in (sshd.directory / "log").read_text()
 
 
 def test_scanning_shows_what_ssh_keygen_shows(sshd):
