@@ -131,6 +131,6 @@ def closed(request: HttpRequest) -> HttpResponse:
 
 
 def private(response: HttpResponse) -> HttpResponse:
-    """The address is a secret: no other page may learn it."""
-    response["Referrer-Policy"] = "no-referrer"
+    """The address is a secret: no other page may learn it. With `no-referrer` browsers would post with Origin: null."""
+    response["Referrer-Policy"] = "strict-origin"
     return response

@@ -128,7 +128,7 @@ def test_an_unknown_link_answers_like_a_used_one(client: Client, token: str) -> 
 def test_the_page_of_a_link_is_not_kept_and_tells_no_other_site(client: Client) -> None:
     response = client.get(path_of(command()))
     assert "no-store" in response.headers["Cache-Control"]
-    assert response.headers["Referrer-Policy"] == "no-referrer"
+    assert response.headers["Referrer-Policy"] == "strict-origin"
 
 
 def test_only_a_digest_of_the_link_is_kept() -> None:
