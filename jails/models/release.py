@@ -58,10 +58,16 @@ class Template(Base):
     source_jail = models.CharField(max_length=63, blank=True)
     touched = models.BooleanField(default=True)
     published_at = models.DateTimeField(null=True, blank=True)
+    cleaned = models.JSONField(default=list, blank=True)
+    """What was taken out of it, as [what, path] pairs: jails.freebsd.cleaning. The tree itself says it."""
 
     class Meta(Base.Meta):
         ordering = ["host__name", "name"]
         constraints = [models.UniqueConstraint(fields=["host", "name"], name="one_template_name_a_host")]
+
+    def is_for(self, tenant) -> bool:
+        """Whether jails of this tenant (None: of nobody) may be made from it: it may hold what is its owner's."""
+        return self.published_at is not None or self.tenant_id == (tenant.pk if tenant else None)
 
 
 class TrustedManifest(models.Model):
