@@ -120,7 +120,7 @@ class OperationStep(models.Model):
     seal = models.CharField(max_length=64)
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.PENDING)
     state_seal = models.CharField(max_length=64, blank=True)
-    """The worker's HMAC over `status` and `captured`, made anew with every change of them."""
+    """The worker's HMAC over `status`, `rc`, `error` and `captured`, made anew with every change of them."""
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     rc = models.IntegerField(null=True, blank=True)
@@ -137,6 +137,9 @@ class OperationStep(models.Model):
         ordering = ["operation", "index"]
         constraints = [models.UniqueConstraint(fields=["operation", "index"], name="one_step_an_index")]
 
+    def __str__(self) -> str:
+        return f"step {self.index + 1} of {self.operation_id}"
+
 
 class ResourceLock(models.Model):
     """A resource an operation holds until it ends, however many workers it takes: `host:3/jail:www1`."""
@@ -149,3 +152,6 @@ class ResourceLock(models.Model):
 
     class Meta:
         constraints = [models.CheckConstraint(condition=~Q(resource=""), name="resource_is_named")]
+
+    def __str__(self) -> str:
+        return self.resource

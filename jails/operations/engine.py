@@ -63,13 +63,15 @@ SIGNALLED = 128
 @dataclass(frozen=True)
 class Timing:
     """How long, in seconds. `patience`: how long a worker stands waiting before it lets go of the operation;
-    `park`: after which it is tried again; `unreachable`: how long a host may not answer before it is given up."""
+    `park`: after which it is tried again, at first, and `longest`, in the end; `unreachable`: how long a host may not
+    answer before it is given up."""
 
     lease: float = 30
     heartbeat: float = 10
     patience: float = 5
     poll: float = 0.2
     park: float = 5
+    longest: float = 30
     unreachable: float = 3600
     backoff: float = 3
     grace: float = 20
@@ -240,6 +242,10 @@ class _Run:
 
     def _begin(self) -> None:
         operation = self.operation
+        rows = list(operation.steps.order_by("index"))
+        if rows or operation.sealed:
+            # A worker has begun it: whoever says that it only waits wants what was done forgotten.
+            self._refuse_forged(rows, "it is said to wait, but was begun")
         if operation.cancel_requested_at:
             self._end(Status.CANCELLED, "")
         why = self._why_not()
@@ -348,11 +354,15 @@ class _Run:
         try:
             seal.verify(self.operation, rows)
             kind.get(self.operation.kind)
+        except seal.Newer as newer:
+            raise _Parked(f"a worker of a newer release: {newer}", self.timing.longest) from newer
         except (seal.Forged, LookupError) as error:
             self._refuse_forged(rows, str(error))
         if self.operation.host is None:
             raise _Stuck(f"{self.operation.host_name} is no longer a host of this panel.")
         self._load()
+        if self.operation.status == Status.UNDOING and self._point_of_no_return() is not None:
+            self._refuse_forged(rows, "it is said to be undone, past a step that cannot be")
         self._let_go_of_ended_steps()
         try:
             self._prepare()
@@ -364,6 +374,7 @@ class _Run:
         log.error("operation %s is not resumed: %s", self.operation.pk, why)
         begun = any(row.status != StepStatus.PENDING for row in rows)
         words = f"Its record was changed by somebody who is not a worker: {why}. Nothing more was run."
+        self.steps = []  # the host is not asked about them either
         # Not given back either way: what `release` frees may be in use on the host.
         self._end(Status.STUCK if begun else Status.REFUSED, words, release=False)
 

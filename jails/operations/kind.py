@@ -106,5 +106,11 @@ def get(name: str) -> Kind:
     """The kind of that name. Raises LookupError for any other name, whatever a row or a message says."""
     if name not in KINDS:
         raise LookupError(f"no kind of operation is called {name!r}")
-    kind: Kind = import_module(f"jails.operations.{name}").kind
+    module = f"jails.operations.{name}"
+    try:
+        kind: Kind = import_module(module).kind
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        raise LookupError(f"this release has no kind of operation called {name!r}") from error
     return kind

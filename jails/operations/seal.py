@@ -32,6 +32,10 @@ class Forged(Exception):
     """Something stored is not what a worker stored; the message names it."""
 
 
+class Newer(Exception):
+    """A worker of a newer release stored it: that one must go on with it."""
+
+
 def key() -> bytes:
     """The workers' key, from the file that settings name; made, readable by its owner alone, where it is missing.
 
@@ -73,8 +77,8 @@ def of_step(operation_id: object, index: int, data: Mapping[str, Any]) -> str:
 
 
 def of_state(row: OperationStep) -> str:
-    """Over what a worker must believe when it goes on: how far the step is, and the values it captured."""
-    return _hmac("state", str(row.operation_id), row.index, row.status, row.captured)
+    """Over what a worker must believe when it goes on: how far the step is, how it ended, and what it captured."""
+    return _hmac("state", str(row.operation_id), row.index, row.status, row.rc, row.error, row.captured)
 
 
 def of_operation(operation: Operation, count: int) -> str:
@@ -84,7 +88,7 @@ def of_operation(operation: Operation, count: int) -> str:
 
 
 def verify(operation: Operation, rows: Iterable[OperationStep]) -> None:
-    """Raises Forged unless the operation and all of its steps are exactly as a worker stored them."""
+    """Raises Forged unless the operation and all of its steps are exactly as a worker stored them, or Newer."""
     rows = list(rows)
     if not _same(operation.sealed, of_operation(operation, len(rows))):
         raise Forged("the operation's seal is not a worker's")
@@ -92,7 +96,7 @@ def verify(operation: Operation, rows: Iterable[OperationStep]) -> None:
         if row.index != number or not _same(row.seal, of_step(operation.pk, row.index, row.data)):
             raise Forged(f"step {number + 1} is not as a worker stored it")
         if row.data.get("version", 0) > VERSION:
-            raise Forged(f"step {number + 1} was planned by a newer release; this worker must be upgraded first")
+            raise Newer(f"step {number + 1} was planned by one, this worker must be upgraded")
         if not _same(row.state_seal, of_state(row)):
             raise Forged(f"the state of step {number + 1} is not as a worker stored it")
 
