@@ -44,6 +44,7 @@ urlpatterns = [
     path("jails/<uuid:uuid>/give", jails.give, name="jail-give"),
     path("releases/", releases.index, name="releases"),
     path("releases/fetch", releases.fetch, name="release-fetch"),
+    path("releases/trust/<int:pk>/", releases.trust, name="release-trust"),
     path("releases/<int:pk>/", releases.page, name="release"),
     path("releases/<int:pk>/remove", releases.remove, name="release-remove"),
     path("templates/", templates.index, name="templates"),

@@ -33,7 +33,7 @@ from panel.forms.jails import (
     address_values,
 )
 from panel.views.access import find, require_on_a_host
-from panel.views.planning import add_errors, field_of, plan_from_form, preview
+from panel.views.planning import add_errors, field_of, plan_from_form, posted, preview
 
 GET_AND_POST = require_http_methods(["GET", "HEAD", "POST"])
 REDRAWN = ("more", "show")
@@ -247,7 +247,7 @@ def rename(request: HttpRequest, uuid: UUID) -> HttpResponse:
     jail = _changeable(request, "jail.rename", uuid)
     if isinstance(jail, HttpResponse):
         return jail
-    form = RenameForm(jail, request.POST or None, initial={"name": request.GET.get("name", jail.name)})
+    form = RenameForm(jail, posted(request), initial={"name": request.GET.get("name", jail.name)})
     if request.method == "POST" and form.is_valid():
         wish = {"jail": str(jail.uuid), "name": form.cleaned_data["name"]}
         if response := plan_from_form(request, form, "jail_rename", wish, jail.host):
@@ -263,7 +263,7 @@ def destroy(request: HttpRequest, uuid: UUID) -> HttpResponse:
     jail = _changeable(request, "jail.destroy", uuid)
     if isinstance(jail, HttpResponse):
         return jail
-    form = DestroyForm(jail, request.POST or None)
+    form = DestroyForm(jail, posted(request))
     wish = {"jail": str(jail.uuid), "name": jail.name}
     valid = request.method == "POST" and form.is_valid()
     if valid and (response := plan_from_form(request, form, "jail_destroy", wish, jail.host)):
@@ -295,7 +295,7 @@ def give(request: HttpRequest, uuid: UUID) -> HttpResponse:
     jail = _changeable(request, "jail.give", uuid)
     if isinstance(jail, HttpResponse):
         return jail
-    form = GiveForm(request.user, jail, request.POST or None, initial={"tenant": request.GET.get("tenant", "")})
+    form = GiveForm(request.user, jail, posted(request), initial={"tenant": request.GET.get("tenant", "")})
     if request.method == "POST" and form.is_valid():
         wish = {"jails": [str(jail.uuid)], "tenant": form.tenant_id()}
         if response := plan_from_form(request, form, "jail_give", wish, jail.host):

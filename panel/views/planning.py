@@ -20,6 +20,11 @@ from jails.operations.step import Plan
 from panel.views.access import source
 
 
+def posted(request: HttpRequest) -> Any:
+    """What a form is bound to: also to a post with nothing in it, never to a page that is only looked at."""
+    return request.POST if request.method == "POST" else None
+
+
 def plan(request: HttpRequest, kind: str, parameters: Mapping[str, Any], host: Host) -> HttpResponse:
     """Plan and show the plan. Raises Refused."""
     try:

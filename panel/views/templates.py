@@ -2,38 +2,93 @@
 
 from __future__ import annotations
 
+from typing import Any
+from uuid import UUID
+
 from django.contrib.auth.decorators import login_required
+from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from jails import policy
-from jails.models import Template
+from jails.freebsd import cleaning
+from jails.models import Jail, Template
+from panel.context import shell_of
+from panel.forms.templates import TemplateForm
 from panel.views.access import find, require, require_on_a_host
-from panel.views.planning import plan_from_button
+from panel.views.planning import plan_from_button, plan_from_form, posted
+
+RELATED_MAX = 100
+OF_THE_SYSTEM = cleaning.WHAT[:4]
+"""What cleaning.IDENTITY takes away from every template."""
 
 
 @require_safe
 @login_required
 def index(request: HttpRequest) -> HttpResponse:
     require(request, "panel.overview")
-    templates = policy.visible(request.user, Template).select_related("host", "tenant", "release")
-    return render(request, "panel/templates.html", {"templates": templates})
+    rows = policy.visible(request.user, Template).select_related("host", "tenant", "release")
+    context = {
+        "templates": rows.annotate(jail_count=Count("jails")).order_by("host__name", "name"),
+        "may_create": any(policy.allowed(request.user, "template.create", host) for host in shell_of(request).hosts),
+    }
+    return render(request, "panel/templates.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def create(request: HttpRequest) -> HttpResponse:
-    require_on_a_host(request, "template.create")
-    return render(request, "panel/template_form.html")
+    hosts = require_on_a_host(request, "template.create")
+    rows = policy.visible(request.user, Jail).filter(host__in=hosts, managed=True).select_related("host", "tenant")
+    chosen = _chosen(request)
+    jails = list(rows.filter(state=Jail.State.STOPPED).order_by("name", "host__name"))
+    initial = {"jail": str(chosen.uuid) if chosen else "", **_wanted(request, chosen)}
+    form = TemplateForm(request.user, jails, posted(request), initial=initial)
+    host = form.chosen.host if form.is_bound and form.is_valid() else None
+    if host and (response := plan_from_form(request, form, "template_create", form.parameters(), host)):
+        return response
+    context = {"form": form, "jails": jails, "chosen": chosen, "cleaned": OF_THE_SYSTEM}
+    return render(request, "panel/template_form.html", context, status=422 if form.errors else 200)
+
+
+def _chosen(request: HttpRequest) -> Jail | None:
+    """The jail that is asked for. 404 where nobody may know of it, 403 where they may make no template of it."""
+    uuids = [text for text in (request.POST or request.GET).getlist("jail")[:1] if _is_uuid(text)]
+    if not uuids:
+        return None
+    jail: Jail = find(request, Jail.objects.select_related("host", "tenant"), "template.create", uuid=uuids[0])
+    return jail
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text.lower()
+    except ValueError:
+        return False
+
+
+def _wanted(request: HttpRequest, chosen: Jail | None) -> dict[str, Any]:
+    owner = str(chosen.tenant_id) if chosen and chosen.tenant_id else ""
+    return {"name": request.GET.get("name", ""), "tenant": request.GET.get("tenant", owner)}
 
 
 @require_safe
 @login_required
 def page(request: HttpRequest, pk: int) -> HttpResponse:
-    template = find(request, Template, "template.view", pk=pk)
-    return render(request, "panel/template.html", {"template": template})
+    rows = Template.objects.select_related("host", "tenant", "release")
+    template = find(request, rows, "template.view", pk=pk)
+    request.tree_host = template.host.name
+    visible = policy.visible(request.user, Jail)
+    context = {
+        "template": template,
+        "jails": visible.filter(template=template).order_by("name")[:RELATED_MAX],
+        "source": visible.filter(host=template.host_id, name=template.source_jail).first(),
+        "cleaned": OF_THE_SYSTEM,
+        "cleaned_more": cleaning.WHAT[len(OF_THE_SYSTEM) :],
+    }
+    return render(request, "panel/template.html", context)
 
 
 @require_POST
