@@ -27,6 +27,17 @@ def parse_size(output: bytes) -> int | None:
     return int(text) if re.fullmatch(r"[0-9]+", text) else None
 
 
+def source_error(value: str) -> str | None:
+    """Where a release comes from: a URL, or a folder on the host itself."""
+    return names.path_error(value) if value.startswith("/") else url_error(value)
+
+
+def url_of(source: str, file: str) -> str:
+    """The URL of a file in such a place, which may end with a slash."""
+    base = f"file://{source}" if source.startswith("/") else source
+    return names.require("url", f"{base.rstrip('/')}/{file}", url_error)
+
+
 def url_error(value: str) -> str | None:
     """http, https or file, of plain characters, without a user or a password: an argument is seen by every user."""
     if not re.fullmatch(r"[A-Za-z0-9_./:@%+~,=\[\]-]{1,2000}", value):

@@ -5,6 +5,9 @@ import hmac
 import re
 from dataclasses import dataclass
 
+from jails.freebsd import names
+from jails.freebsd.command import Argv, argv
+
 # SHA-256 of the whole MANIFEST, by release and architecture. Source: the files of the port
 # misc/freebsd-release-manifests (freebsd/freebsd-ports, files/MANIFESTS/amd64-amd64-14.2-RELEASE and so on).
 # What is not here is trusted only after an administrator has compared the digest.
@@ -66,6 +69,13 @@ def parse(content: bytes) -> Manifest:
 
 def digest_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def compare(digest: str, path: str) -> Argv:
+    """Status 0 when the SHA-256 of the file is that, 2 when it is another one (-c of sha256(1), which prints it)."""
+    if not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise ValueError(f"digest: expected 64 hexadecimal digits, got {digest!r}")
+    return argv("sha256", "-c", digest, names.require("path", path, names.path_error))
 
 
 def is_trusted(content: bytes, release: str, architecture: str, confirmed: str = "") -> bool:

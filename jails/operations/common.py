@@ -13,7 +13,7 @@ from jails.hosts.facts import JAIL_CONF_D, HostFacts
 from jails.models import Address, Host, Jail, Network, ObservedAddress, Operation, Tenant
 from jails.operations import checks, effects, jailfile, layout
 from jails.operations.kind import Refused
-from jails.operations.step import BootList, Check, Run, Step, Undo, WriteFile
+from jails.operations.step import Action, BootList, Check, Run, Step, Undo, WriteFile
 
 START_SECONDS = 300
 """exec.timeout of our files is 120 s for each command of exec.start; other hooks and mounts come on top."""
@@ -521,6 +521,71 @@ def remove_tree(path: str, proof: Iterable[Check]) -> tuple[Undo, ...]:
     """Undo for a tree on UFS: nothing may be mounted in it, then flags that even root minds go, then the tree."""
     only_if = (*proof, checks.unmounted(path), checks.nothing_mounted_below(path))
     return tuple(Undo(Run((argv,)), only_if=only_if) for argv in (files.clear_flags(path), files.remove_tree(path)))
+
+
+# Making a folder or a tree under a name with the operation's id first, and renaming it last
+
+MOVE_NEW = """\
+if [ -e "$2" ] || [ -L "$2" ]; then echo "$2: File exists" >&2; exit 1; fi
+mv -n "$1" "$2\""""
+# mv(1) would move into a folder of that name. Should one appear between the question and the rename, *done when* shows
+# it, and what was moved there is known by its inode number.
+
+
+def move_steps(
+    draft: str, path: str, *, purpose: str, capture: str, undo: Sequence[Action], more: Sequence[Check] = ()
+) -> tuple[Step, ...]:
+    """Rename `draft`, whose name has the operation's id, to `path`, where nothing may be.
+
+    `capture` names the inode number, which proves from then on that it is the one made here. `undo` are the actions
+    that remove what is at `path`, done only where that is so and `more` holds as well.
+    """
+    inode = f"${{{capture}}}"
+    moved, astray = checks.inode_is(path, inode), f"{path}/{draft.rpartition('/')[2]}"
+    back = (Undo(Run((files.move(astray, draft),)), only_if=(checks.inode_is(astray, inode),)),)
+    gone = tuple(Undo(action, only_if=(moved, *more)) for action in undo)
+    return (
+        Step(
+            key=f"note-{capture}",
+            purpose="Note its inode number, which tells it from any other of the same name",
+            action=Run((("stat", "-f", "%i", draft),), captures=((capture, r"^([0-9]+)$"),)),
+            changes=False,
+            seconds=30,
+        ),
+        Step(
+            key=f"move-{capture}",
+            purpose=purpose,
+            action=Run((("sh", "-c", MOVE_NEW, "sh", draft, path),)),
+            done_when=(moved,),
+            undo=(*back, *gone),
+            seconds=60,
+        ),
+    )
+
+
+def mount_point_steps(path: str, operation_id: str, *, capture: str = "mount_point") -> tuple[Step, ...]:
+    """A new empty folder to mount a dataset on. ZFS would also mount over somebody's folder that has files in it."""
+    draft = layout.draft_path(path, f"{operation_id}.mount")
+    remove = Run((files.remove_directory(draft),))
+    empty = (checks.directory_empty(path), checks.unmounted(path))
+    return (
+        Step(
+            key=f"make-{capture}",
+            purpose="Make a folder to mount it on, under a name that nobody else has",
+            action=Run((files.make_directory(draft, mode="0755"),)),
+            done_when=(checks.directory_exists(draft),),
+            undo=(Undo(remove, only_if=(checks.directory_exists(draft),)),),
+            seconds=30,
+        ),
+        *move_steps(
+            draft,
+            path,
+            purpose=f"Give it its name, {path}",
+            capture=capture,
+            undo=(Run((files.remove_directory(path),)),),
+            more=empty,
+        ),
+    )
 
 
 __all__ = [name for name in dir() if not name.startswith("_")]

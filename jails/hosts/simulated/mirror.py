@@ -9,14 +9,17 @@ import hashlib
 import io
 import lzma
 import tarfile
+from functools import cache
 from pathlib import Path
 
 from . import base
 
+RELEASE, ARCHITECTURE = "14.2-RELEASE", "amd64"
+"""What the demo's mirror has, and the only one whose digest simulated hosts trust without anybody's word."""
 _WHEN = 1_700_000_000
 
 
-def make_mirror(directory: str | Path, release: str = "14.2-RELEASE", arch: str = "amd64") -> Path:
+def make_mirror(directory: str | Path, release: str = RELEASE, arch: str = ARCHITECTURE) -> Path:
     """Write DIRECTORY/ARCH/RELEASE/{MANIFEST,base.txz}, as download.freebsd.org has them below releases/; its folder.
 
     What is there already and right is left alone.
@@ -40,7 +43,8 @@ def manifest(sets: dict[str, tuple[bytes, int, str]]) -> bytes:
     return "".join(line + "\n" for line in lines).encode()
 
 
-def manifest_digest(release: str = "14.2-RELEASE") -> str:
+@cache
+def manifest_digest(release: str = RELEASE) -> str:
     """sha256 of the MANIFEST of a release: what may be trusted on simulated hosts only."""
     archive, count = base_archive(release)
     return hashlib.sha256(manifest({"base.txz": (archive, count, "Base system")})).hexdigest()
