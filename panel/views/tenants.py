@@ -26,7 +26,8 @@ from panel.views.people import shown_once
 
 LATELY = 6
 Status = Operation.Status
-UNCONFIRMED = (Status.DRAFT, Status.STALE)
+UNFINISHED = (Status.STALE, *Operation.OPEN)
+"""They run or may go on."""
 CURRENT = Tenant.objects.filter(archived_at__isnull=True)
 """An archived tenant is only looked at."""
 
@@ -46,7 +47,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 def totals(jails: QuerySet[Jail]) -> Any:
     running = Count("pk", filter=Q(state=Jail.State.RUNNING))
-    return jails.order_by().values("tenant").annotate(jails=Count("pk"), running=running, used=Sum("used"))
+    return jails.order_by("tenant").values("tenant").annotate(jails=Count("pk"), running=running, used=Sum("used"))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -139,7 +140,7 @@ def member(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     form = MemberForm(request.POST if request.method == "POST" else None, initial={"role": membership.role})
     if request.method == "POST" and "remove" in request.POST:
         if remove(request, membership, form):
-            return redirect("tenant" if policy.allowed(request.user, "tenant.view", tenant) else "home", slug)
+            return redirect("home") if leaves else redirect("tenant", slug=slug)
     elif request.method == "POST" and form.is_valid() and save_role(request, membership, form):
         return redirect("tenant", slug=slug)
     context = {"form": form, "tenant": tenant, "membership": membership}
@@ -206,23 +207,27 @@ def archive(request: HttpRequest, slug: str) -> HttpResponse:
         "form": form,
         "jails": jails,
         "templates": tenant.templates.select_related("host"),
-        "plans": operations_of(tenant, *UNCONFIRMED, *Operation.OPEN).filter(kind="jail_give"),
+        "plans": gifts_of(tenant, Status.DRAFT, *UNFINISHED),
     }
     return render(request, "panel/tenant_archive.html", context, status=422 if request.method == "POST" else 200)
 
 
-def operations_of(tenant: Tenant, *statuses: str) -> QuerySet[Operation]:
-    return Operation.objects.filter(tenant=tenant, status__in=statuses)
+def gifts_of(tenant: Tenant, *statuses: str) -> QuerySet[Operation]:
+    """Operations that give away jails it has."""
+    rows = Operation.objects.filter(kind="jail_give", status__in=statuses)
+    return rows.filter(jails__in=Jail.objects.filter(tenant=tenant)).distinct()
 
 
-def discard(request: HttpRequest, operations: QuerySet[Operation]) -> None:
-    for operation in operations:
-        lifecycle.discard(operation, user=request.user, source=source(request))
+def discard_drafts(operations: QuerySet[Operation]) -> None:
+    """Plans that nobody has confirmed hold nothing; as jails.tasks.sweep puts them away in time."""
+    now = timezone.now()
+    pks = operations.filter(status=Status.DRAFT).values_list("pk", flat=True)
+    Operation.objects.filter(pk__in=list(pks)).update(status=Status.DISCARDED, finished_at=now, changed_at=now)
 
 
 def plan_gifts(request: HttpRequest, tenant: Tenant, form: ArchiveForm) -> bool:
     """A plan for each host and heir, for the administrator to read and run. Earlier ones nobody ran go."""
-    discard(request, operations_of(tenant, *UNCONFIRMED).filter(kind="jail_give"))
+    discard_drafts(gifts_of(tenant, Status.DRAFT))
     wanted = sorted(((jail.host_id, heir.pk if heir else 0, jail) for jail, heir in heirs(form)), key=lambda w: w[:2])
     for (_, heir_pk), group in groupby(wanted, key=lambda w: w[:2]):
         gifts = [jail for _, _, jail in group]
@@ -243,10 +248,11 @@ def archive_now(request: HttpRequest, tenant: Tenant) -> bool:
     with transaction.atomic():
         tenant = Tenant.objects.select_for_update().get(pk=tenant.pk)
         owned = Jail.objects.filter(tenant=tenant).exists() or Template.objects.filter(tenant=tenant).exists()
-        if owned or operations_of(tenant, *Operation.OPEN).exists():
+        operations = Operation.objects.filter(tenant=tenant)
+        if owned or operations.filter(status__in=UNFINISHED).exists():
             messages.error(request, f"{tenant.name} still owns something, or has an operation that is not finished.")
             return False
-        discard(request, operations_of(tenant, *UNCONFIRMED))
+        discard_drafts(operations)
         tenant.archived_at = timezone.now()
         tenant.save(update_fields=["archived_at"])
         links = accounts.open_invitations().filter(tenant=tenant).update(expires_at=timezone.now())
