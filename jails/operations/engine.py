@@ -43,7 +43,7 @@ from jails.operations.step import (
     step_from_data,
     to_data,
 )
-from jails.operations.transcript import Transcript
+from jails.operations.transcript import Transcript, safe
 
 log = logging.getLogger(__name__)
 
@@ -298,23 +298,31 @@ class _Run:
             self._end(Status.REFUSED, "Its stored plan cannot be read.")
         older = locks.older_claim(self.operation, resources)
         if older is not None:
-            raise _Parked(f"“{older.title}” to go first", self.timing.park)
+            raise _Parked(f"“{older.title}” to go first", self._growing_pause())
         try:
             with self.lease.writing():
                 locks.take(self.operation, resources)
         except locks.Held as held:
-            raise _Parked(held.words, self.timing.park) from held
+            raise _Parked(held.words, self._growing_pause()) from held
+
+    def _growing_pause(self) -> float:
+        """It is told when it can go on, so that asking is for the case that nobody does."""
+        waited = (self.clock.now() - (self.operation.confirmed_at or self.clock.now())).total_seconds()
+        return min(self.timing.longest, max(self.timing.park, waited / 4))
 
     def _stale(self, plan: Plan) -> NoReturn:
-        with self.lease.writing(
-            status=Status.STALE, plan=to_data(plan), digest=plan.digest(), title=plan.title[:300], **self._idle
-        ):
-            self._kind.release(self.operation)
-            locks.release(self.operation)
-            self._audit("stale", f"{self.operation.host_name} has changed: the plan would be another one.")
-        self.operation.status = Status.STALE
-        queue.wake(self.operation.host_id, but=self.operation.pk)
-        raise _Ended
+        try:
+            with self.lease.writing(
+                status=Status.STALE, plan=to_data(plan), digest=plan.digest(), title=plan.title[:300], **self._idle
+            ):
+                if self._cancel_is_wanted():
+                    raise _Cancelled
+                self._kind.release(self.operation)
+                locks.release(self.operation)
+                self._audit("stale", f"{self.operation.host_name} has changed: the plan would be another one.")
+        except _Cancelled:
+            self._end(Status.CANCELLED, "")
+        self._after(Status.STALE)
 
     def _store(self, plan: Plan) -> None:
         operation = self.operation
@@ -529,6 +537,7 @@ class _Run:
             self._clear(item)
 
     def _fail(self, item: _Step, words: str) -> NoReturn:
+        words = safe(words)
         self._mark(item.row, StepStatus.FAILED, error=words, finished_at=self.clock.now())
         raise _Failed(words)
 
@@ -671,9 +680,11 @@ class _Run:
     # Rolling back
 
     def _stop_if_cancelled(self) -> None:
-        wanted = Operation.objects.filter(pk=self.operation.pk, cancel_requested_at__isnull=False).exists()
-        if wanted and not self._point_of_no_return():
+        if self._cancel_is_wanted() and not self._point_of_no_return():
             raise _Cancelled
+
+    def _cancel_is_wanted(self) -> bool:
+        return Operation.objects.filter(pk=self.operation.pk, cancel_requested_at__isnull=False).exists()
 
     def _point_of_no_return(self, items: Sequence[_Step] | None = None) -> _Step | None:
         steps = self.steps if items is None else items
@@ -687,6 +698,7 @@ class _Run:
                 f"{words} It cannot be rolled back: {passed.step.irreversible.rstrip('.')}. "
                 "Once the cause is gone, ask for the same again: it goes on with what is left."
             )
+        words = safe(words)
         self.lease.write(status=Status.UNDOING, error=words)
         self.operation.status, self.operation.error = Status.UNDOING, words
 
@@ -781,6 +793,7 @@ class _Run:
 
     def _end(self, status: str, words: str, *, release: bool | None = None) -> NoReturn:
         """Any end but a good one. What was reserved is given back unless something is, or may be, left on the host."""
+        words = safe(words)
         if release is None:
             release = status != Status.STUCK
         facts = None
@@ -805,9 +818,13 @@ class _Run:
 
     def _after(self, status: str) -> NoReturn:
         self.operation.status = status
-        queue.wake(self.operation.host_id, but=self.operation.pk)
-        if self.operation.host is not None and self.steps:
-            queue.send_refresh(self.operation.host)
+        try:
+            queue.wake(self.operation.host_id, but=self.operation.pk)
+            if self.operation.host is not None and self.steps:
+                queue.send_refresh(self.operation.host)
+        except Exception:
+            # It has ended all the same, and the sweeper tells the others.
+            log.exception("operation %s: those that wait for its end were not told", self.operation.pk)
         raise _Ended
 
     def _remove_lock(self) -> None:
@@ -843,11 +860,11 @@ class _Run:
 
     # Waiting
 
-    def _park(self, words: str, seconds: float) -> Outcome:
+    def _park(self, words: str, seconds: float, unreachable_since: datetime | None = None) -> Outcome:
         """Hold no worker while it waits; and while nothing has begun, hold nothing at all."""
         try:
             with transaction.atomic():
-                self.lease.give_back(waiting_for=words[:300])
+                self.lease.give_back(waiting_for=safe(words)[:300], unreachable_since=unreachable_since)
                 if self.operation.status == Status.QUEUED:
                     locks.release(self.operation)
         except LeaseLost:
@@ -869,21 +886,19 @@ class _Run:
                 return Outcome(self.operation.status)
             except LeaseLost:
                 return Outcome("lost")
-        try:
-            self.lease.write(unreachable_since=since)
-        except LeaseLost:
-            return Outcome("lost")
         words = f"{where}, which does not answer since {since:%H:%M} UTC: {error.message}"
-        return self._park(words, min(120.0, max(self.timing.park, waited / 4)))
+        return self._park(words, min(120.0, max(self.timing.park, waited / 4)), since)
 
     def _wait(self, words: str, ready: Callable[[], bool]) -> None:
         """Stand waiting for a moment, then let go."""
         if ready():
             return
-        self.lease.write(waiting_for=words[:300])
+        self.lease.write(waiting_for=safe(words)[:300])
         end = self.clock.monotonic() + self.timing.patience
+        pause = self.timing.poll
         while self.clock.monotonic() < end:
-            self.clock.sleep(self.timing.poll)
+            self.clock.sleep(pause)
+            pause = min(2 * pause, max(1.0, self.timing.poll))
             if ready():
                 self.lease.write(waiting_for="")
                 return

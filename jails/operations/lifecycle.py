@@ -83,6 +83,7 @@ def _queue(operation: Operation, digest: str, expected: str, user: User, source:
             row.status = Status.QUEUED
             row.confirmed_by, row.confirmed_at, row.confirmed_digest = user, timezone.now(), digest
             row.waiting_for = row.error = ""
+            row.cancel_requested_at = row.cancel_requested_by = row.unreachable_since = None
             row.save()
             audit.record("operation.confirm", actor=user, operation=row, plan_digest=digest, source=source)
             transaction.on_commit(lambda: queue.send(row))
