@@ -76,11 +76,13 @@ class LimitsForm(forms.Form):
         """At the field, what the policy would refuse as a whole."""
         if policy.is_administrator(self.user):
             return
-        limits = self.limits()
-        new = set(jailfile.widened(limits)) - set(jailfile.widened(self.had))
-        for name, parameter in jailfile.LIMITS.items():
-            raised = limits[name] != self.had.get(name) and parameter in jailfile.widened(limits)
-            if name not in self.errors and (parameter in new or raised):
+        limits, had = self.limits(), {**DEFAULT_LIMITS, **self.had}
+        more = {
+            "children_max": (limits["children_max"] or 0) > (had["children_max"] or 0),
+            "enforce_statfs": (limits["enforce_statfs"] or 0) < (had["enforce_statfs"] or 0),
+        }
+        for name in more:
+            if more[name] and name not in self.errors and jailfile.widened({name: limits[name]}):
                 self.add_error(name, ONLY_ADMINISTRATORS)
 
     @property

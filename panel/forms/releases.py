@@ -30,7 +30,7 @@ class FetchForm(forms.Form):
         fetch.source_error,
         label="Source",
         required=False,
-        help_text="A mirror's folder with MANIFEST and base.txz, or a folder on the host itself. Empty: as below.",
+        help_text="A mirror's folder with MANIFEST and base.txz, or a folder on the host. Empty: as this page says.",
     )
 
     def __init__(self, hosts: Iterable[Host], *args: Any, **options: Any) -> None:

@@ -13,7 +13,6 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from jails import policy
-from jails.freebsd import cleaning
 from jails.models import Jail, Template
 from panel.context import shell_of
 from panel.forms.templates import TemplateForm
@@ -21,8 +20,20 @@ from panel.views.access import find, require, require_on_a_host
 from panel.views.planning import plan_from_button, plan_from_form, posted
 
 RELATED_MAX = 100
-OF_THE_SYSTEM = cleaning.WHAT[:4]
-"""What cleaning.IDENTITY takes away from every template."""
+OF_THE_SYSTEM = ("ssh host keys", "host ids", "entropy", "leases")
+"""What cleaning.IDENTITY takes out of every template."""
+OF_PEOPLE = (
+    "authorized keys",
+    "ssh keys",
+    "ssh known hosts",
+    "stored passwords",
+    "password hashes",
+    "shell histories",
+    "mail",
+    "logs",
+    "temporary files",
+)
+"""What cleaning.EVERYTHING takes out besides, before everybody may use it."""
 
 
 @require_safe
@@ -86,7 +97,7 @@ def page(request: HttpRequest, pk: int) -> HttpResponse:
         "jails": visible.filter(template=template).order_by("name")[:RELATED_MAX],
         "source": visible.filter(host=template.host_id, name=template.source_jail).first(),
         "cleaned": OF_THE_SYSTEM,
-        "cleaned_more": cleaning.WHAT[len(OF_THE_SYSTEM) :],
+        "cleaned_more": OF_PEOPLE,
     }
     return render(request, "panel/template.html", context)
 

@@ -17,3 +17,17 @@ def as_person(client, fleet):
         return client
 
     return sign_in
+
+
+@pytest.fixture
+def planned(monkeypatch):
+    """Every kind checks its parameters as it does, and plans one step whatever its host is like.
+
+    For tests of what forms ask for. `planned.refuses` makes plans be refused, {field: text}.
+    """
+    from jails.operations import kind
+    from tests.panel.planned import Planned
+
+    real, state = kind.get, Planned.State()
+    monkeypatch.setattr(kind, "get", lambda name: Planned(real(name), state))
+    return state
