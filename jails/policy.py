@@ -140,6 +140,7 @@ ACTIONS: dict[str, Any] = {
     "jail.rename": _runs_hosts,
     "jail.destroy": _runs_hosts,
     "jail.give": is_administrator,
+    "jail.assign": is_administrator,
     "operation.view": _sees_hosts | is_viewer,
     "tenant.list": is_administrator | is_auditor,
     "tenant.view": is_administrator | is_auditor | is_viewer,
@@ -200,20 +201,29 @@ def why_not_operation(user: User | None, operation: Operation) -> str:
         return f"Nobody may run an operation of the kind {operation.kind!r}."
     try:
         kind = kinds.get(operation.kind)
-        things: list[Any] = list(kind.jails(operation.host, operation.parameters))
+        jails = list(kind.jails(operation.host, operation.parameters))
         widened = kind.widens(operation.host, operation.parameters)
     except LookupError as error:
         return f"What it is about is gone: {error}."
-    if not things or action == "jail.create":
-        things = [operation.host]
+    things: list[Any] = [operation.host] if not jails or action == "jail.create" else jails
     for thing in things:
         if _host_id(thing) != operation.host_id:
             return f"{thing} is not on {operation.host_name}."
         if not allowed(user, action, thing):
             return f"{user} may not do this to {thing} ({action})."
+    if _assigns(operation, jails) and not allowed(user, "jail.assign"):
+        return "Only an administrator may decide which tenant it belongs to."
     if widened and not is_administrator(user):
         return f"Only an administrator may set {', '.join(widened)}: it widens what the jail may do."
     return ""
+
+
+def _assigns(operation: Operation, jails: list[Any]) -> bool:
+    """Whether it makes something a tenant's that was not the same tenant's already."""
+    tenant = operation.parameters.get("tenant")
+    if tenant is None or operation.kind == "jail_create":
+        return tenant is not None
+    return any(jail.tenant_id != tenant for jail in jails)
 
 
 def visible(user: Any, model: type[Model] | QuerySet[Any]) -> QuerySet[Any]:

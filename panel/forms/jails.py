@@ -321,4 +321,5 @@ def _grouped(bases: Iterable[Release | Template]) -> list[tuple[str, list[tuple[
 
 def tenants_for(user: User) -> list[Tenant]:
     """Those a person may hand a jail to."""
-    return list(policy.visible(user, Tenant).filter(archived_at__isnull=True))
+    tenants = policy.visible(user, Tenant).filter(archived_at__isnull=True)
+    return [tenant for tenant in tenants if policy.allowed(user, "jail.assign", tenant)]
