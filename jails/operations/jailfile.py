@@ -60,6 +60,8 @@ class JailFile:
             mine = tuple(str(address) for address in self.addresses if address.version == version)
             values |= {f"ip{version}.addr": mine} if mine else {f"ip{version}": "disable"}
         values |= {
+            # Without it the jail would be gone with its last process, and its mounts and aliases would stay.
+            "persist": True,
             "exec.clean": True,
             "exec.start": "/bin/sh /etc/rc",
             "exec.stop": "/bin/sh /etc/rc.shutdown",
@@ -70,7 +72,7 @@ class JailFile:
             "devfs_ruleset": 4,
         }
         limits = {"enforce_statfs": 2, "children_max": 0, "securelevel": -1, **self.limits}
-        values |= {LIMITS[name]: limits[name] for name in LIMITS if not _is_default(name, limits[name])}
+        values |= {LIMITS[name]: limits[name] for name in LIMITS if not is_default(name, limits[name])}
         for name, value in values.items():
             if problem := parameters.validate(name, value):
                 raise ValueError(problem)
@@ -81,7 +83,7 @@ class JailFile:
         return jailconf.render_jail(self.name, self.parameters(), header=header)
 
 
-def _is_default(name: str, value: int) -> bool:
+def is_default(name: str, value: int) -> bool:
     return {"children_max": 0, "securelevel": -1}.get(name) == value
 
 

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from jails.freebsd import ifconfig, jail, mount, names, rcconf
 from jails.hosts.facts import ConfiguredJail, HostFacts, RunningJail, plain_address
+from jails.hosts.zfs_reader import Dataset
 from jails.models import Address, Host, Jail, Network, ObservedAddress, Operation
 from jails.operations import checks, common, jailfile, layout
 from jails.operations.kind import Kind, Refused, Request
@@ -83,6 +84,29 @@ def _not_ours(
             f"{file} gives it the path {configured.path or 'of the host'}, expected {row.path}: change it back first."
         )
     return ""
+
+
+def require_ours(host: Host, found: Found, *, file: bool = True) -> None:
+    """Raises Refused unless it is a finished jail of the panel, with a file of its own that jail(8) can read."""
+    if not found.row.managed:
+        raise Refused(f"{found.name} was not made by Cellblock: change it on {host.name} by hand, where it was made.")
+    if found.row.state == Jail.State.PENDING:
+        raise Refused(f"{found.name} is being made.")
+    if found.problem:
+        raise Refused(f"{found.name}: {found.problem}")
+    if file and not found.stop_file:
+        gone = "is gone" if found.configured is None else "is refused by jail(8)"
+        raise Refused(f"{found.row.config_path} {gone} on {host.name}: mend it by hand first.")
+
+
+def own_dataset(row: Jail, facts: HostFacts) -> tuple[Dataset | None, str]:
+    """The dataset that was made for this jail; or None, and why: gone, or somebody else's under its name."""
+    dataset = facts.dataset(row.dataset)
+    if dataset is None:
+        return None, f"Its dataset {row.dataset} is gone."
+    if dataset.marks.get(layout.JAIL) != str(row.uuid):
+        return None, f"{row.dataset} is not the dataset that was made for {row.name}: look at it on the host."
+    return dataset, ""
 
 
 # What stands against it

@@ -17,6 +17,7 @@ from jails.hosts.simulated.process import Process
 from . import access
 
 _FLAGS = "SCHILY.fflags"
+_SUFFIXES = {"txz": "xz", "xz": "xz", "tgz": "gz", "gz": "gz", "tbz": "bz2", "tbz2": "bz2", "bz2": "bz2"}
 
 
 class _Words:
@@ -79,7 +80,7 @@ class _Words:
                     self.directory = value if value.startswith("/") else f"{self.directory}/{value}"
             elif letter in "cxt":
                 self.mode = letter
-            elif letter in "pvzJjymkoPlULSqn":
+            elif letter in "apvzJjymkoPlULSqn":
                 self.flags.add(letter)
             else:
                 access.wrong_usage(
@@ -276,6 +277,8 @@ def _create(process: Process, words: _Words) -> int:
     if not words.operands:
         process.exit(1, "no files or directories specified")
     kind = "xz" if "J" in words.flags else "gz" if "z" in words.flags else "bz2" if words.flags & {"j", "y"} else ""
+    if "a" in words.flags:
+        kind = _SUFFIXES.get(words.file.rpartition(".")[2], "")
     if words.file in ("", "-"):
         target: Any = os.fdopen(os.dup(process.fds[1]), "wb")
     else:

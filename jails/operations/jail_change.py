@@ -1,0 +1,389 @@
+"""Change a jail of the panel: hostname, addresses, boot and limits, each in the way that the value allows.
+
+What jail(8) can change while the jail runs is changed so (`jail -m`). What it cannot is a restart, in this order: stop
+with the old file, write, start, because jail(8) undoes what the file says when it stops a jail. The file is edited,
+never written anew: what a person has changed in it by hand stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from jails.freebsd import jail, jailconf, names, parameters, zfs
+from jails.freebsd.parameters import Change
+from jails.hosts.facts import HostFacts, plain_address
+from jails.models import Host, Jail, Operation
+from jails.models.release import Storage
+from jails.operations import checks, common, effects, jailfile, layout, power
+from jails.operations.kind import Kind, Refused, Request
+from jails.operations.step import BootList, Plan, Run, Step, Undo, WriteFile
+from jails.operations.wish import Wish
+
+LIVE, RESTART, START, BOOT = "live", "restart", "start", "boot"
+HOW = {
+    LIVE: "live",
+    RESTART: "needs a restart",
+    START: "from its next start",
+    BOOT: "at the host's next boot",
+}
+"""How a value comes to hold, for people."""
+LIMITS = ("quota", *jailfile.LIMITS)
+PARAMETERS: Mapping[str, tuple[str, ...]] = {
+    "hostname": ("host.hostname",),
+    "addresses": ("ip4.addr", "ip6.addr"),
+    **{limit: (parameter,) for limit, parameter in jailfile.LIMITS.items()},
+}
+"""Field of the form → parameters of jail(8)."""
+FIELDS = ("hostname", "addresses", "boot", *LIMITS)
+
+
+class Effect(NamedTuple):
+    """A value that changes: addresses as lists of text, a quota in bytes or None. `how` is a key of HOW."""
+
+    field: str
+    old: Any
+    new: Any
+    how: str
+
+    def __str__(self) -> str:
+        return f"{self.field.replace('_', '.')}: {_shown(self, self.old)} → {_shown(self, self.new)} ({HOW[self.how]})"
+
+
+def effects_of(row: Jail, wanted: Mapping[str, Any], facts: HostFacts) -> list[Effect]:
+    """What a wish (cleaned, or as a form has it so far) changes of a jail, and what each value takes."""
+    running = power.look(row, facts).running is not None
+    return [
+        Effect(field, old, new, _how(field, running))
+        for field, (old, new) in _values(row, wanted).items()
+        if (set(old) != set(new) if field == "addresses" else old != new)
+    ]
+
+
+def _values(row: Jail, wanted: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    limits = wanted.get("limits") or {}
+    pairs: dict[str, tuple[Any, Any]] = {
+        "hostname": (row.hostname, wanted.get("hostname", row.hostname)),
+        "boot": (row.boot, wanted.get("boot", row.boot)),
+    }
+    own = list(row.addresses.filter(operation=None).order_by("pk").values_list("ip", flat=True))
+    pairs["addresses"] = (own, [one["ip"] for one in wanted["addresses"]] if "addresses" in wanted else own)
+    for limit in LIMITS:
+        old = row.limits.get(limit, _DEFAULTS[limit])
+        pairs[limit] = (old, limits.get(limit, old))
+    return {field: pairs[field] for field in FIELDS}
+
+
+_DEFAULTS: Mapping[str, int | None] = {"quota": None, "children_max": 0, "securelevel": -1, "enforce_statfs": 2}
+
+
+def _how(field: str, running: bool) -> str:
+    if field == "quota":
+        return LIVE
+    if field == "boot":
+        return BOOT
+    if not running:
+        return START
+    changes = {parameters.change(name) for name in PARAMETERS[field]}
+    return RESTART if Change.RESTART in changes else LIVE if Change.LIVE in changes else START
+
+
+def _shown(effect: Effect, value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(value) or "none"
+    if effect.field == "quota" and value is not None:
+        return _size(value)
+    return "none" if value in (None, "") else str(value)
+
+
+def _size(value: int) -> str:
+    for unit, factor in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20)):
+        if value >= factor:
+            return f"{value / factor:.4g} {unit}"
+    return f"{value} bytes"
+
+
+class JailChange(Kind):
+    name = "jail_change"
+    action = "jail.change"
+
+    def jails(self, host: Host, parameters: Mapping[str, Any]) -> list[Jail]:
+        return common.find_jails(host, parameters)
+
+    def title(self, parameters: Mapping[str, Any], host: Host) -> str:
+        return f"Change {self.jails(host, parameters)[0].name}"
+
+    def clean(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Complete: what is left out would be taken for a wish to have it gone."""
+        wish = Wish(parameters)
+        for name in ("addresses", "boot", "limits"):
+            if parameters.get(name) is None:
+                wish.wrong(name, "is missing.")
+        cleaned = {
+            "jail": wish.uuid("jail"),
+            "hostname": wish.text("hostname", names.hostname_error),
+            "addresses": wish.addresses(),
+            "boot": wish.flag("boot"),
+            "limits": wish.limits(),
+        }
+        given = parameters.get("limits")
+        for limit in LIMITS:
+            if isinstance(given, Mapping) and limit not in given:
+                wish.wrong(limit, "is missing.")
+        wish.refuse_wrong()
+        return cleaned
+
+    def widens(self, host: Host, parameters: Mapping[str, Any]) -> list[str]:
+        """What it would have more of than it has."""
+        (row,) = self.jails(host, parameters)
+        old, new = {**_DEFAULTS, **row.limits}, parameters["limits"]
+        more = {
+            "children_max": (new["children_max"] or 0) > (old["children_max"] or 0),
+            "enforce_statfs": (new["enforce_statfs"] or 0) < (old["enforce_statfs"] or 0),
+        }
+        return jailfile.widened({limit: value for limit, value in new.items() if more.get(limit)})
+
+    def plan(self, request: Request) -> Plan:
+        host, facts, wish = request.host, request.facts, request.parameters
+        try:
+            (row,) = self.jails(host, wish)
+        except LookupError as error:
+            raise Refused(f"{error}.") from error
+        found = power.look(row, facts)
+        power.require_ours(host, found)
+        changes = {effect.field: effect for effect in effects_of(row, wish, facts)}
+        if not changes:
+            raise Refused("Nothing changes: every value is as it was.")
+        resolved = _resolved(host, facts, row, wish["addresses"])
+        before = facts.file(row.config_path) or ""
+        after = _edited(found, changes, resolved, before)
+        steps = [
+            *_quota_steps(row, facts, changes.get("quota")),
+            *_file_steps(found, facts, changes, resolved, before, after),
+            *_boot_steps(host, row, facts, changes.get("boot")),
+        ]
+        restarts = any(effect.how == RESTART for effect in changes.values())
+        warnings = [f"{row.name} will be stopped for a moment."] if restarts else []
+        if before != common.file_of(row, addresses=_own_addresses(row)).text():
+            warnings.append(f"{row.config_path} was changed by hand; what was changed there stays.")
+        return Plan(
+            title=f"Change {row.name}",
+            steps=tuple(steps),
+            summary=tuple(map(str, changes.values())),
+            warnings=tuple(warnings),
+            resources=_resources(host, row, changes),
+            result=common.addresses_to_result(resolved),
+        )
+
+    def reserve(self, operation: Operation) -> None:
+        assert operation.host is not None
+        (row,) = self.jails(operation.host, operation.parameters)
+        common.reserve_addresses(operation, row, operation.parameters["addresses"])
+
+    def finish(self, operation: Operation, plan: Plan) -> None:
+        assert operation.host is not None
+        wish = operation.parameters
+        (row,) = self.jails(operation.host, wish)
+        common.keep_addresses(row, wish["addresses"], common.addresses_of_result(plan.result))
+        Jail.objects.filter(pk=row.pk).update(hostname=wish["hostname"], boot=wish["boot"], limits=wish["limits"])
+
+    def release(self, operation: Operation) -> None:
+        common.release_addresses(operation)
+
+
+def _resolved(
+    host: Host, facts: HostFacts, row: Jail, wanted: Sequence[Mapping[str, Any]]
+) -> tuple[jailfile.Address, ...]:
+    """What it keeps stays on its interface, whatever its network says of new ones by now."""
+    own = {(one.network_id, one.ip): one for one in row.addresses.filter(operation=None)}
+    found = []
+    for one in wanted:
+        kept = own.get((one["network"], one["ip"]))
+        if kept is not None:
+            found.append(jailfile.Address(kept.ip, kept.interface, kept.prefix))
+        else:
+            found += common.resolve_addresses(host, facts, [one], uuid=str(row.uuid))
+    return tuple(found)
+
+
+def _own_addresses(row: Jail) -> tuple[jailfile.Address, ...]:
+    """Without those that this very operation has reserved."""
+    rows = row.addresses.filter(operation=None).order_by("pk")
+    return tuple(jailfile.Address(one.ip, one.interface, one.prefix) for one in rows)
+
+
+def _resources(host: Host, row: Jail, changes: Mapping[str, Effect]) -> tuple[str, ...]:
+    locks = [layout.jail_lock(host, row.name)]
+    if "addresses" in changes:
+        ips = {*changes["addresses"].old, *changes["addresses"].new}
+        locks += [layout.address_lock(ip) for ip in sorted(ips)]
+    if "quota" in changes:
+        locks.append(layout.dataset_lock(host, row.dataset))
+    return tuple(locks)
+
+
+# The file
+
+
+def _edited(
+    found: power.Found, changes: Mapping[str, Effect], resolved: Sequence[jailfile.Address], before: str
+) -> str:
+    """The text of its file with the changed values, and every other byte as it is. Raises Refused."""
+    row = found.row
+    try:
+        document = jailconf.edit(before, filename=row.config_path)
+        if "hostname" in changes:
+            document = document.set(row.name, "host.hostname", changes["hostname"].new)
+        if "addresses" in changes:
+            document = _with_addresses(document, found, changes["addresses"], resolved)
+        for limit, parameter in jailfile.LIMITS.items():
+            if limit in changes:
+                document = _with_limit(document, row.name, limit, parameter, changes[limit].new)
+    except jailconf.EditRefused as error:
+        raise Refused(f"The file cannot be changed without touching what was written by hand: {error}.") from error
+    return document.text
+
+
+def _with_addresses(
+    document: jailconf.Document, found: power.Found, effect: Effect, resolved: Sequence[jailfile.Address]
+) -> jailconf.Document:
+    """Takes out what the jail loses and adds what it gains; what else stands in the lists stays."""
+    gone = set(effect.old) - set(effect.new)
+    gained = [address for address in resolved if address.ip not in effect.old]
+    given = dict(found.configured.parameters) if found.configured is not None else {}
+    for version in (4, 6):
+        lists, family = f"ip{version}.addr", f"ip{version}"
+        old = given.get(lists, ())
+        new = [value for value in old if plain_address(value) not in gone]
+        new += [str(address) for address in gained if address.version == version]
+        if tuple(new) == old:
+            continue
+        if new:
+            document = document.set(found.name, lists, new)
+            if family in given:
+                document = document.remove(found.name, family)
+        else:
+            document = document.remove(found.name, lists).set(found.name, family, "disable")
+    return document
+
+
+def _with_limit(document: jailconf.Document, name: str, limit: str, parameter: str, value: int) -> jailconf.Document:
+    if not jailfile.is_default(limit, value):
+        return document.set(name, parameter, value)
+    try:
+        return document.remove(name, parameter)
+    except jailconf.EditRefused:
+        return document  # it was never written, being the default
+
+
+def _file_steps(
+    found: power.Found,
+    facts: HostFacts,
+    changes: Mapping[str, Effect],
+    resolved: Sequence[jailfile.Address],
+    before: str,
+    after: str,
+) -> Iterable[Step]:
+    gained = [one for one in resolved if "addresses" in changes and one.ip not in changes["addresses"].old]
+    yield from common.free_addresses_step(gained)
+    # Somebody may have written just that by hand already.
+    write = [file_step(found.name, found.row.config_path, before, after)] if before != after else []
+    if any(effect.how == RESTART for effect in changes.values()):
+        yield from power.stop_steps(found, facts, back=True)
+        yield from write
+        yield common.start_step(found.name, found.path, found.file, addresses=resolved, subject=found.name)
+        return
+    yield from write
+    live = {effect.field: effect for effect in changes.values() if effect.how == LIVE and effect.field in PARAMETERS}
+    if live:
+        yield _live_step(found, live)
+
+
+def file_step(name: str, path: str, before: str | None, after: str) -> Step:
+    write = WriteFile(path, after, before=before)
+    return Step(
+        key=f"file-{name}",
+        purpose=f"Describe {name} to jail(8) as it will be",
+        action=write,
+        done_when=(checks.file_has(path, after),),
+        undo=effects.undo_of(write),
+        seconds=30,
+        subject=name,
+    )
+
+
+def _live_step(found: power.Found, live: Mapping[str, Effect]) -> Step:
+    wanted = {PARAMETERS[field][0]: str(effect.new) for field, effect in live.items()}
+    given = dict(found.configured.parameters) if found.configured is not None else {}
+    # Back to what the file says, not to what it is for the moment: root in the jail may change its hostname any time.
+    now = {PARAMETERS[field][0]: str(effect.old) for field, effect in live.items()}
+    now |= {name: given[name][-1] for name in wanted if given.get(name)}
+    holds = tuple(checks.jail_param(found.name, name, value) for name, value in wanted.items())
+    back = tuple(
+        Undo(
+            Run((jail.set_parameters(found.name, {name: now[name]}),)),
+            only_if=(checks.jail_running(found.name, found.path), checks.jail_param(found.name, name, value)),
+        )
+        for name, value in wanted.items()
+        if now[name] != value
+    )
+    return Step(
+        key=f"live-{found.name}",
+        purpose=f"Change {power.listed(list(wanted))} of {found.name} while it runs",
+        action=Run((jail.set_parameters(found.name, wanted),)),
+        done_when=holds,
+        undo=back,
+        seconds=60,
+        subject=found.name,
+    )
+
+
+# Boot and quota
+
+
+def _boot_steps(host: Host, row: Jail, facts: HostFacts, effect: Effect | None) -> Iterable[Step]:
+    if effect is None:
+        return
+    try:
+        today = facts.boot_state().boots_today
+    except ValueError as error:
+        raise Refused({"boot": f"{host.name}: {error}."}) from error
+    if (row.name in today) == effect.new:
+        return  # somebody has made it so by hand already
+    if effect.new:
+        action, purpose = BootList(add=(row.name,)), f"Start {row.name} when {host.name} boots"
+    else:
+        action, purpose = BootList(remove=(row.name,), order=today), f"Start {row.name} no more when {host.name} boots"
+    yield common.boot_step(host, facts, action, purpose=purpose, subject=row.name)
+
+
+def _quota_steps(row: Jail, facts: HostFacts, effect: Effect | None) -> Iterable[Step]:
+    if effect is None:
+        return
+    if row.storage != Storage.ZFS or not row.dataset:
+        raise Refused({"quota": "On UFS a jail can have no quota."})
+    dataset, problem = power.own_dataset(row, facts)
+    if dataset is None:
+        raise Refused({"quota": problem})
+    if effect.new is not None and effect.new < dataset.used:
+        raise Refused({"quota": f"It uses {_size(dataset.used)} already: give it at least that."})
+    old, new = str(dataset.quota), str(effect.new or 0)
+    yield Step(
+        key="quota",
+        purpose=f"Let {row.name} fill at most {_size(effect.new)}" if effect.new else f"Let {row.name} fill the pool",
+        action=Run((zfs.set_properties(row.dataset, {"quota": new if effect.new else "none"}),)),
+        done_when=(checks.dataset_property(row.dataset, "quota", new),),
+        undo=(
+            Undo(
+                Run((zfs.set_properties(row.dataset, {"quota": old if dataset.quota else "none"}),)),
+                only_if=(checks.dataset_property(row.dataset, "quota", new),),
+            ),
+        ),
+        seconds=60,
+        subject=row.name,
+    )
+
+
+kind = JailChange()
