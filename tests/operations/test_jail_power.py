@@ -91,7 +91,10 @@ def test_a_failed_start_leaves_the_host_as_it_was(warden):
 def test_a_jail_that_ends_at_once_has_not_started(warden):
     """jail(8) says all is well; jls(8) does not."""
     www1 = warden.make("www1", "192.0.2.11", start=False)
-    warden.write(www1.config_path, warden.read(www1.config_path).replace("/bin/sh /etc/rc", "/usr/bin/true"))
+    warden.write(
+        www1.config_path,
+        warden.read(www1.config_path).replace("/bin/sh /etc/rc", "/usr/bin/true").replace("\tpersist;\n", ""),
+    )
     before = warden.picture()
     operation = warden.do("jail_start", jails=uuids(www1))
     assert operation.status == "failed"
