@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from typing import Any
 
 from django.contrib import messages
@@ -17,7 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from jails import audit, policy
 from jails.models import Invitation, Jail, Membership, Operation, Template, Tenant
-from jails.operations import lifecycle
+from jails.operations import jail_give, lifecycle
 from jails.operations.kind import Refused
 from panel import accounts
 from panel.forms.tenants import ArchiveForm, InviteMemberForm, MemberForm, TenantForm
@@ -228,19 +227,12 @@ def discard_drafts(operations: QuerySet[Operation]) -> None:
 def plan_gifts(request: HttpRequest, tenant: Tenant, form: ArchiveForm) -> bool:
     """A plan for each host and heir, for the administrator to read and run. Earlier ones nobody ran go."""
     discard_drafts(gifts_of(tenant, Status.DRAFT))
-    wanted = sorted(((jail.host_id, heir.pk if heir else 0, jail) for jail, heir in heirs(form)), key=lambda w: w[:2])
-    for (_, heir_pk), group in groupby(wanted, key=lambda w: w[:2]):
-        gifts = [jail for _, _, jail in group]
-        parameters = {"jails": [str(jail.uuid) for jail in gifts], "tenant": heir_pk or None}
+    for host, wish in jail_give.wishes({jail: form.heir_of(jail) for jail in form.jails}):
         try:
-            lifecycle.draft("jail_give", parameters, host=gifts[0].host, user=request.user, source=source(request))
+            lifecycle.draft("jail_give", wish, host=host, user=request.user, source=source(request))
         except Refused as refused:
-            form.add_error(None, f"{', '.join(jail.name for jail in gifts)}: {refused}")
+            form.add_error(None, f"{host}: {refused}")
     return not form.errors
-
-
-def heirs(form: ArchiveForm) -> list[tuple[Jail, Tenant | None]]:
-    return [(jail, form.heir_of(jail)) for jail in form.jails]
 
 
 def archive_now(request: HttpRequest, tenant: Tenant) -> bool:

@@ -337,7 +337,7 @@ def test_a_refused_gift_is_shown_and_the_rest_planned(ada: Client, fleet: Fleet,
     give.refuses = str(fleet.jails["www1"].uuid)
     response = ada.post(archive_url(), {"to": "nobody", f"to_{fleet.jails['www2'].uuid}": str(fleet.other.pk)})
     assert response.status_code == 422
-    assert "www1: its dataset is gone." in response.content.decode()
+    assert "warden1: its dataset is gone." in response.content.decode()
     assert Operation.objects.get().jails.get() == fleet.jails["www2"]
 
 
