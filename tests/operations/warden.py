@@ -192,11 +192,11 @@ class Warden:
     def facts(self):
         return gather(self.connection, jail_root=self.row.jail_root)
 
-    def draft(self, kind: str, **parameters: object) -> Operation:
+    def draft(self, kind: str, /, **parameters: object) -> Operation:
         self.refresh()
         return lifecycle.draft(kind, parameters, host=self.row, user=self.user)
 
-    def confirm(self, kind: str, **parameters: object) -> Operation:
+    def confirm(self, kind: str, /, **parameters: object) -> Operation:
         operation = self.draft(kind, **parameters)
         self.simulation.forget_log()
         return lifecycle.confirm(operation, operation.digest, user=self.user)
@@ -232,7 +232,7 @@ class Warden:
         assert not calls, f"nothing has run {words}"
         return status
 
-    def do(self, kind: str, **parameters: object) -> Operation:
+    def do(self, kind: str, /, **parameters: object) -> Operation:
         operation = self.confirm(kind, **parameters)
         self.work(operation)
         return operation

@@ -25,13 +25,13 @@ def blank(folder: Path, *, zfs: bool = True, release: str = RELEASE, arch: str =
 
 
 class World(Warden):
-    def done(self, kind: str, **parameters: Any) -> Operation:
+    def done(self, kind: str, /, **parameters: Any) -> Operation:
         """All the way; it must end as done."""
         operation = self.do(kind, **parameters)
         assert operation.status == Operation.Status.DONE, transcript(operation)
         return operation
 
-    def undone(self, kind: str, **parameters: Any) -> Operation:
+    def undone(self, kind: str, /, **parameters: Any) -> Operation:
         """It must fail, and be rolled back."""
         operation = self.do(kind, **parameters)
         assert operation.status == Operation.Status.FAILED, transcript(operation)
