@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+from uuid import UUID
 
-from django.db.models import Count, Q
+from django.db.models import Count, F, Q, Window
+from django.db.models.functions import RowNumber
 from django.http import HttpRequest
+from django.urls import Resolver404, ResolverMatch, resolve
 
 from jails import policy
-from jails.models import Host, Jail, Operation, Tenant
+from jails.models import Host, Jail, Tenant
 
 TREE_LIMIT = 60
-"""Jails listed under an open host in the tree; more are one link away."""
+"""Jails listed under an open host in the tree, and hosts; more are one link away."""
 
 
 class Shell:
@@ -50,27 +55,83 @@ class Shell:
     def may_create_jails(self) -> bool:
         return any(policy.allowed(self.user, "jail.create", host) for host in self.hosts) if self.is_staff else False
 
+    @cached_property
+    def place(self) -> ResolverMatch | None:
+        """Which page this is: for what a page asks for later, the page that asks."""
+        asker = self.request.htmx.current_url_abs_path if getattr(self.request, "htmx", False) else None
+        if asker is None:
+            return self.request.resolver_match
+        try:
+            return resolve(urlsplit(asker).path)
+        except Resolver404:
+            return None
+
+    @property
     def open_host(self) -> str:
-        """The host whose jails the tree shows: that of the page."""
-        return getattr(self.request, "tree_host", "")
+        """The host that the page is about, or that has what it is about."""
+        return getattr(self.request, "tree_host", "") or self.request.GET.get("tree", "")
 
-    def open_jails(self) -> Any:
-        name = self.open_host()
-        if not name:
-            return []
-        rows = policy.visible(self.user, Jail).filter(host__name=name).order_by("name")
+    @property
+    def open_jail(self) -> UUID | None:
+        return self.place.kwargs.get("uuid") if self.place else None
+
+    @cached_property
+    def folds(self) -> Folds:
+        return folds_of(self.request.COOKIES.get("tree", ""))
+
+    @cached_property
+    def branches(self) -> list[dict[str, Any]]:
+        """The hosts of the tree, those that are unfolded with their jails."""
+        here = self.open_host
+        shown = self.hosts[:TREE_LIMIT]
+        shown += [host for host in self.hosts[TREE_LIMIT:] if host.name == here]
+        unfolded = [host.pk for host in shown if host.pk in self.folds.opened]
+        unfolded += [host.pk for host in shown if host.name == here and host.pk not in self.folds.closed]
+        jails = self._jails_of(unfolded)
+        return [{"host": host, "open": host.pk in unfolded, "jails": jails.get(host.pk, [])} for host in shown]
+
+    @property
+    def hosts_folded(self) -> bool:
+        return 0 in self.folds.closed
+
+    @property
+    def more_hosts(self) -> int:
+        return len(self.hosts) - len(self.branches)
+
+    def _jails_of(self, hosts: list[int]) -> dict[int, list[Jail]]:
+        """Of each host the first few, in one query."""
+        found: dict[int, list[Jail]] = {}
+        if not hosts or self.hosts_folded:
+            return found
+        number = Window(RowNumber(), partition_by=[F("host_id")], order_by=[F("name").asc()])
+        rows = policy.visible(self.user, Jail).filter(host__in=hosts).annotate(number=number)
+        rows = rows.filter(number__lte=TREE_LIMIT).order_by("host_id", "name")
+        for jail in rows.only("uuid", "name", "state", "host_id"):
+            found.setdefault(jail.host_id, []).append(jail)
+        return found
+
+    @cached_property
+    def own_jails(self) -> list[Jail]:
+        """Of a tenant; one more than are shown where there are more."""
+        rows = policy.visible(self.user, Jail).order_by("name")
         return list(rows.only("uuid", "name", "state")[: TREE_LIMIT + 1])
-
-    def own_jails(self) -> Any:
-        rows = policy.visible(self.user, Jail).select_related("host").order_by("name")
-        return list(rows.only("uuid", "name", "state", "host__name")[: TREE_LIMIT + 1])
 
     @cached_property
     def own_tenants(self) -> list[Tenant]:
         return list(policy.visible(self.user, Tenant).filter(archived_at__isnull=True))
 
-    def running(self) -> Any:
-        return policy.visible(self.user, Operation).filter(status__in=Operation.OPEN)[:5]
+
+class Folds(NamedTuple):
+    """What a person has unfolded and folded in the tree: ids of hosts, 0 being the list of hosts itself."""
+
+    opened: frozenset[int]
+    closed: frozenset[int]
+
+
+def folds_of(cookie: str) -> Folds:
+    """From `+3.-5.-0`, which static/js/panel.js keeps. Anything else in it counts for nothing."""
+    words = re.findall(r"([+-])([0-9]{1,9})(?=\.|$)", cookie[:4000])
+    return Folds(*(frozenset(int(pk) for mark, pk in words if mark == sign) for sign in "+-"))
 
 
 def shell_of(request: HttpRequest) -> Shell:

@@ -151,8 +151,9 @@ def can(context: Any, action: str, thing: Any = None) -> bool:
 @register.simple_tag(takes_context=True)
 def current(context: Any, *names: str) -> str:
     """`aria-current` for a link of the tree, when the page's address has one of these names."""
-    match = context["request"].resolver_match
-    return format_html('aria-current="page"') if match and match.url_name in names else ""
+    shell = context.get("shell")
+    match = shell.place if shell else context["request"].resolver_match
+    return format_html('aria-current="{}"', "page") if match and match.url_name in names else ""
 
 
 @register.filter

@@ -7,18 +7,18 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
-from django.db.models import Max, QuerySet
+from django.db.models import Count, Max, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.utils.cache import patch_cache_control
 from django.views.decorators.http import require_POST, require_safe
 
 from jails import policy
-from jails.models import Host, Operation, OperationStep
+from jails.models import Host, Jail, Operation, OperationStep
 from jails.operations import lifecycle
 from jails.operations.kind import Refused
-from jails.operations.step import Action, Plan, RemoveFile, Run, Step, WriteFile, digest, plan_from_data, step_from_data
+from jails.operations.step import Action, Plan, RemoveFile, Run, Step, WriteFile, plan_from_data, step_from_data
+from panel.views import live
 from panel.views.access import find, source
 
 Status = Operation.Status
@@ -56,17 +56,36 @@ def index(request: HttpRequest) -> HttpResponse:
 @require_safe
 @login_required
 def tray(request: HttpRequest) -> HttpResponse:
-    """The line at the bottom of every page. 304 while nothing has changed."""
-    version = shown_operations(request).order_by().aggregate(at=Max("changed_at"))["at"]
-    mark = f'"{request.user.pk}-{version.timestamp() if version else 0}"'
-    if request.headers.get("If-None-Match") == mark:
+    """The line at the bottom of every page, and the tree beside it. 304 while nothing has changed."""
+    mark = tray_mark(request)
+    if live.has(request, mark):
         return HttpResponseNotModified()
     recent = list(shown_operations(request)[:TRAY_RECENT])
     running = [row for row in recent if row.is_open]
-    response = render(request, "panel/_tray.html", {"operations": recent, "running": running})
-    response["ETag"] = mark
-    patch_cache_control(response, private=True, no_cache=True)
-    return response
+    count_steps(running)
+    return live.marked(render(request, "panel/tray.html", {"operations": recent, "running": running}), mark)
+
+
+def tray_mark(request: HttpRequest) -> str:
+    """Of what the tray and the tree show: operations, and for staff hosts, for tenants their jails."""
+    parts: list[Any] = [request.user.pk, request.COOKIES.get("tree", "")]
+    parts += shown_operations(request).order_by().aggregate(at=Max("changed_at"), n=Count("pk")).values()
+    if policy.allowed(request.user, "panel.overview"):
+        parts += policy.visible(request.user, Host).order_by().aggregate(at=Max("changed_at"), n=Count("pk")).values()
+    else:
+        parts += policy.visible(request.user, Jail).order_by().aggregate(at=Max("state_since"), n=Count("pk")).values()
+    return live.mark_of(*parts)
+
+
+def count_steps(operations: list[Operation]) -> None:
+    """How many steps each has, and which one it is at."""
+    rows = OperationStep.objects.filter(operation__in=operations).order_by().values("operation_id")
+    over = Q(status__in=[OperationStep.Status.DONE, OperationStep.Status.SKIPPED])
+    counts = {row["operation_id"]: row for row in rows.annotate(all=Count("pk"), over=Count("pk", filter=over))}
+    for operation in operations:
+        count = counts.get(operation.pk, {"all": 0, "over": 0})
+        operation.step_count = count["all"]
+        operation.step_now = min(count["over"] + 1, count["all"])
 
 
 @require_safe
@@ -90,16 +109,13 @@ def progress(request: HttpRequest, pk: str) -> HttpResponse:
     """The part of the page that moves. 304 while nothing has changed; the whole page anew when it has ended."""
     operation = find(request, _whole(), "operation.view", pk=pk)
     mark = progress_mark(operation)
-    if request.headers.get("If-None-Match") == mark:
+    if live.has(request, mark):
         return HttpResponseNotModified()
     if operation.status in BEFORE_CONFIRMATION:
         response = HttpResponse(status=204)
         response["HX-Refresh"] = "true"
         return response
-    response = render(request, "panel/_progress.html", progress_context(request, operation))
-    response["ETag"] = mark
-    patch_cache_control(response, private=True, no_cache=True)
-    return response
+    return live.marked(render(request, "panel/_progress.html", progress_context(request, operation)), mark)
 
 
 def progress_mark(operation: Operation) -> str:
@@ -107,8 +123,7 @@ def progress_mark(operation: Operation) -> str:
     parts = [operation.status, operation.waiting_for, operation.error, str(operation.cancel_requested_at)]
     for step in operation.steps.all():
         parts += [step.status, step.output, step.error, step.command, str(step.progress)]
-    shown = digest("\0".join(parts))
-    return f'"{shown[:32]}"'
+    return live.mark_of(*parts)
 
 
 @require_POST

@@ -7,47 +7,120 @@
     });
 
   // Search: / or Ctrl-K
-  const search = () => document.querySelector("[data-search]");
-  const results = () => document.getElementById("search-results");
+  const search = document.querySelector("[data-search]");
+  const results = document.getElementById("search-results");
+  const closeSearch = () => results?.replaceChildren();
   document.addEventListener("keydown", (e) => {
-    const typing = e.target.matches?.("input, textarea, select, [contenteditable]");
-    if ((e.key === "/" && !typing && !e.metaKey && !e.ctrlKey) || (e.key === "k" && (e.ctrlKey || e.metaKey))) {
+    const typing = e.target.matches?.("input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]");
+    const plain = !e.metaKey && !e.ctrlKey && !e.altKey;
+    if (search && ((e.key === "/" && !typing && plain) || (e.key === "k" && (e.ctrlKey || e.metaKey)))) {
       e.preventDefault();
-      search()?.focus();
-      search()?.select();
+      setDrawer(false);
+      search.focus();
+      search.select();
     }
-    if (e.key === "Escape") {
-      results()?.replaceChildren();
-      document.querySelectorAll("details.menu[open]").forEach((menu) => {
-        menu.open = false;
-        menu.querySelector("summary")?.focus();
-      });
-    }
+    if (e.key === "Escape") closeWhatIsOpen(e);
     if ((e.key === "ArrowDown" || e.key === "ArrowUp") && e.target.closest?.(".shell-search")) {
-      const links = [...(results()?.querySelectorAll("a") ?? [])];
+      const links = [...(results?.querySelectorAll("a") ?? [])];
       if (!links.length) return;
       e.preventDefault();
       const at = links.indexOf(document.activeElement) + (e.key === "ArrowDown" ? 1 : -1);
-      (links[at] ?? search()).focus();
+      if (at < links.length) (links[at] ?? search).focus();
     }
   });
+  search?.form.addEventListener("focusout", (e) => {
+    if (e.relatedTarget && !search.form.contains(e.relatedTarget)) closeSearch();
+  });
+  search?.addEventListener("focus", () => {
+    if (search.value && !results.firstElementChild) htmx.trigger(search, "search-again");
+  });
+  const closeWhatIsOpen = (e) => {
+    if (e.target.closest?.(".shell-search")) {
+      if (results.firstElementChild) search.focus();
+      else search.blur();
+      return closeSearch();
+    }
+    setDrawer(false);
+    document.querySelectorAll("details.menu[open]").forEach((menu) => {
+      menu.open = false;
+      menu.querySelector("summary")?.focus();
+    });
+  };
   document.addEventListener("click", (e) => {
-    if (!e.target.closest(".shell-search")) results()?.replaceChildren();
+    if (!e.target.closest(".shell-search")) closeSearch();
     document.querySelectorAll("details.menu[open]").forEach((menu) => {
       if (!menu.contains(e.target)) menu.open = false;
     });
   });
+  document.addEventListener("focusout", (e) => {
+    const menu = e.target.closest?.("details.menu[open]");
+    if (menu && e.relatedTarget && !menu.contains(e.relatedTarget)) menu.open = false;
+  });
 
-  // The tree, a drawer on small screens
-  on("click", "[data-toggle-tree]", (e, button) => {
-    const open = document.body.classList.toggle("tree-open");
+  // The tree: hidden or shown on wide screens, a drawer on small ones
+  const narrow = matchMedia("(max-width: 760px)");
+  const treeButton = document.querySelector("[data-toggle-tree]");
+  const isTreeShown = () =>
+    narrow.matches ? document.body.classList.contains("tree-open") : document.documentElement.dataset.tree !== "hidden";
+  const tellTree = () => treeButton?.setAttribute("aria-expanded", String(isTreeShown()));
+  const setDrawer = (open) => {
+    if (open === document.body.classList.contains("tree-open")) return;
+    document.body.classList.toggle("tree-open", open);
+    document.querySelectorAll("#content, #tray").forEach((part) => (part.inert = open));
+    tellTree();
+    if (open) document.querySelector("#tree [aria-current], #tree a")?.focus();
+    else if (document.activeElement?.closest("#tree") || document.activeElement === document.body) treeButton?.focus();
+  };
+  treeButton?.addEventListener("click", () => {
+    if (narrow.matches) return setDrawer(!isTreeShown());
+    const hide = isTreeShown();
+    document.documentElement.dataset.tree = hide ? "hidden" : "";
+    try {
+      localStorage.setItem("tree", hide ? "hidden" : "");
+    } catch {
+      // Then it is not remembered.
+    }
+    tellTree();
+  });
+  on("click", "[data-close-tree]", () => setDrawer(false));
+  narrow.addEventListener("change", () => {
+    setDrawer(false);
+    tellTree();
+  });
+  tellTree();
+
+  // What is unfolded in it is in a cookie, so that every page comes as the last one was left
+  on("click", "[data-fold]", (e, button) => {
+    const open = button.getAttribute("aria-expanded") !== "true";
+    const kept = document.cookie.match(/(?:^|; )tree=([-+.0-9]*)/)?.[1].split(".").filter(Boolean) ?? [];
+    const others = kept.filter((word) => word.slice(1) !== button.dataset.fold);
+    const words = [...others, (open ? "+" : "-") + button.dataset.fold].slice(-300);
+    const secure = location.protocol === "https:" ? "; secure" : "";
+    document.cookie = `tree=${words.join(".")}; path=/; max-age=31536000; samesite=lax${secure}`;
     button.setAttribute("aria-expanded", String(open));
+    const list = document.getElementById(button.getAttribute("aria-controls") ?? "");
+    if (list) list.hidden = !open;
+    const tray = document.getElementById("tray");
+    live.forget(tray);
+    live.refresh(tray);
   });
 
   on("click", "[data-copy]", async (e, button) => {
-    await navigator.clipboard?.writeText(button.dataset.copy);
+    const name = button.getAttribute("aria-label");
+    try {
+      await navigator.clipboard.writeText(button.dataset.copy);
+    } catch {
+      // Without https the browser keeps its clipboard to itself: then one presses Ctrl-C.
+      const code = button.parentElement.querySelector("code");
+      if (code) getSelection().selectAllChildren(code);
+      return;
+    }
     button.classList.add("copied");
-    setTimeout(() => button.classList.remove("copied"), 1200);
+    button.setAttribute("aria-label", "Copied");
+    setTimeout(() => {
+      button.classList.remove("copied");
+      button.setAttribute("aria-label", name);
+    }, 1200);
   });
 
   // Choosing rows of a list: nothing to do until one is chosen
@@ -90,71 +163,80 @@
   // Forms that submit as one chooses; the button is for those without JavaScript
   on("change", "form[data-autosubmit] select, form[data-autosubmit] input", (e, input) => input.form.requestSubmit());
 
-  // Relative times in the viewer's zone
-  const units = [["year", 31536000], ["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
-  const format = new Intl.RelativeTimeFormat("en", { numeric: "always", style: "short" });
-  const refreshTimes = (root = document) =>
+  // Relative times, exact in the viewer's zone on hover; the words are those of panel/templatetags/cellblock.py
+  const spans = [[31536000, "y"], [86400, "d"], [3600, "h"], [60, "min"]];
+  const span = (seconds) => {
+    const [length, unit] = spans.find(([size]) => seconds >= size) ?? [1, "s"];
+    return `${Math.floor(seconds / length)} ${unit}`;
+  };
+  const relative = (seconds) => {
+    if (seconds < 0) return `in ${span(-seconds)}`;
+    return seconds < 10 ? "just now" : `${span(seconds)} ago`;
+  };
+  const refreshTimes = (root) =>
     root.querySelectorAll("time[data-relative]").forEach((time) => {
       const at = new Date(time.dateTime);
-      const seconds = (at - Date.now()) / 1000;
-      const [unit, length] = units.find(([, size]) => Math.abs(seconds) >= size) ?? units.at(-1);
-      time.textContent = Math.abs(seconds) < 10 ? "just now" : format.format(Math.trunc(seconds / length), unit);
-      time.title = at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "long" });
+      const words = relative(Math.floor((Date.now() - at) / 1000));
+      if (time.textContent !== words) time.textContent = words;
+      const exact = at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "long" });
+      if (time.title !== exact) time.title = exact;
     });
-  refreshTimes();
-  setInterval(refreshTimes, 15000);
+  refreshTimes(document);
+  setInterval(() => document.hidden || refreshTimes(document), 5000);
+  document.addEventListener("visibilitychange", () => document.hidden || refreshTimes(document));
   document.addEventListener("htmx:afterSettle", (e) => refreshTimes(e.target));
+  document.addEventListener("live:after", (e) => refreshTimes(e.target));
 
-  // Parts that are asked for again and again say what they have; 304 means it is so still
-  document.addEventListener("htmx:configRequest", (e) => {
-    const mark = e.detail.elt.dataset.etag;
-    if (mark) e.detail.headers["If-None-Match"] = mark;
-  });
-  document.addEventListener("htmx:beforeSwap", (e) => {
-    if (e.detail.xhr.status === 304) e.detail.shouldSwap = false;
-    else if (e.target.id === "tray") e.target.dataset.etag = e.detail.xhr.getResponseHeader("ETag") ?? "";
-  });
-
-  // The tray keeps open, or closed, across its refreshes
-  let trayOpen = false;
-  document.addEventListener("htmx:beforeSwap", (e) => {
-    if (e.target.id === "tray") trayOpen = e.target.querySelector("details")?.open ?? false;
-  });
-  document.addEventListener("htmx:afterSwap", (e) => {
-    const details = e.target.id === "tray" && e.target.querySelector("details");
-    if (details) details.open = trayOpen;
-  });
-
-  // A step's details stay as the reader left them
-  const left = new Map();
-  document.addEventListener("toggle", (e) => {
-    const step = e.target.closest?.("[data-operation] li.step");
-    if (step && e.isTrusted) left.set(step.id + [...step.querySelectorAll("details")].indexOf(e.target), e.target.open);
-  }, true);
-
-  // An operation's output follows the running step until the reader scrolls away
+  // An operation's page follows the running step until the reader scrolls away
   let following = true;
-  addEventListener("wheel", () => (following = false), { passive: true });
-  addEventListener("touchmove", () => (following = false), { passive: true });
-  document.addEventListener("htmx:afterSettle", (e) => {
-    document.querySelectorAll("pre[data-follow]").forEach((pre) => (pre.scrollTop = pre.scrollHeight));
-    if (!following || !e.target.closest?.("[data-operation]")) return;
-    document.querySelector("[data-current-step]")?.scrollIntoView({ block: "nearest" });
-  });
-
-  // When the line is cut, the page says since when
-  const offline = () => document.querySelector("[data-offline]");
-  const setOffline = () => {
-    const banner = offline();
-    if (!banner?.hidden) return;
-    const since = banner.querySelector("[data-offline-since]");
-    since.textContent = new Date().toLocaleTimeString();
-    banner.hidden = false;
+  const follow = (on) => {
+    following = on;
+    document.body.classList.toggle("let-go", !on);
+    if (on) document.querySelector("[data-current-step]")?.scrollIntoView({ block: "nearest" });
   };
-  document.addEventListener("htmx:sendError", setOffline);
-  document.addEventListener("htmx:timeout", setOffline);
-  document.addEventListener("htmx:afterOnLoad", () => {
-    const banner = offline();
-    if (banner) banner.hidden = true;
+  const letGo = () => following && document.querySelector("[data-operation][data-live]") && follow(false);
+  addEventListener("wheel", letGo, { passive: true });
+  addEventListener("touchmove", letGo, { passive: true });
+  addEventListener("pointerdown", (e) => e.clientX >= document.documentElement.clientWidth && letGo());
+  addEventListener("keydown", (e) => {
+    const scrolls = ["ArrowUp", "ArrowDown", "PageUp", "PageDown", "Home", "End"].includes(e.key);
+    if (scrolls && !e.target.closest?.("input, textarea, select, .shell-search")) letGo();
   });
+  on("click", "[data-follow-again]", () => follow(true));
+
+  // Output scrolls along while one looks at its end
+  const atEnd = new WeakSet();
+  const outputs = (part) => part.querySelectorAll("pre.output");
+  document.addEventListener("live:before", (e) =>
+    outputs(e.target).forEach((pre) => {
+      if (pre.scrollHeight - pre.scrollTop - pre.clientHeight < 8) atEnd.add(pre);
+      else atEnd.delete(pre);
+      seen.add(pre);
+    }),
+  );
+  const seen = new WeakSet();
+  document.addEventListener("live:after", (e) => {
+    outputs(e.target).forEach((pre) => {
+      if (atEnd.has(pre) || !seen.has(pre)) pre.scrollTop = pre.scrollHeight;
+    });
+    if (e.target.matches("[data-operation]") && following)
+      document.querySelector("[data-current-step]")?.scrollIntoView({ block: "nearest" });
+  });
+  outputs(document).forEach((pre) => (pre.scrollTop = pre.scrollHeight));
+
+  // A failed operation opens at the step that failed, unless one comes back to it or follows a link into it
+  const arrival = performance.getEntriesByType("navigation")[0]?.type;
+  if (arrival === "navigate" && !location.hash)
+    document.querySelector("[data-failed-step]")?.scrollIntoView({ block: "center" });
+
+  // Fields that matter for one choice only: data-for="kind=ssh"
+  const showFields = () =>
+    document.querySelectorAll("[data-for]").forEach((part) => {
+      const [name, value] = part.dataset.for.split("=");
+      const field = part.closest("form")?.elements[name];
+      if (field) part.hidden = field.value !== value;
+    });
+  document.addEventListener("change", showFields);
+  addEventListener("pageshow", showFields);
+  showFields();
 })();
