@@ -6,13 +6,14 @@ Every command that changes something runs as
 
 The lock shows that a command still runs after its worker or its connection died: lockf(1) then exits with 75. The
 file's content is the token of the newest worker: a command that an older worker had sent and that starts only now
-finds another number and exits with 76 without having done a thing. timeout(1) ends the command on the host itself.
+finds another number, or none, and exits with 76 without having done a thing. timeout(1) ends the command on the host
+itself.
 """
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from jails.freebsd import sh
 from jails.freebsd.command import Argv, Pipeline
@@ -37,7 +38,7 @@ LEAVE_DAEMONS = frozenset({"jail", "jexec", "service"})
 _FENCED = """\
 t=
 read -r t <"$1"
-[ "$t" = "$2" ] || exit 76
+if [ "$t" != "$2" ]; then [ "$t" ] || rm -f "$1"; exit 76; fi
 l=$3
 shift 3
 exec timeout -k 10 "$l" "$@\""""
@@ -50,6 +51,12 @@ read -r t <"$1"
 [ "$t" ] || t=0
 [ "$2" -ge "$t" ] || exit 76
 [ "$2" -eq "$t" ] || echo "$2" >"$1\""""
+
+# Only by who has it: another worker may have taken over since.
+_REMOVE_LOCK = """\
+t=
+read -r t <"$1"
+[ "$t" != "$2" ] || rm -f "$1\""""
 
 _IN_FOLDER = 'install -d -m 0700 "$1" && shift && exec "$@"'
 
@@ -96,8 +103,10 @@ def fence(operation_id: object, token: int) -> Pipeline:
     return Pipeline.of(("sh", "-c", _IN_FOLDER, "sh", LOCK_DIRECTORY, *argv))
 
 
-def remove_lock(operation_id: object) -> Pipeline:
-    return Pipeline.of(("rm", "-f", lock_file(operation_id)))
+def remove_lock(operation_id: object, token: int) -> Pipeline:
+    """Unless a command still runs under it, or it is another worker's by now."""
+    lock = lock_file(operation_id)
+    return Pipeline.of((*_lockf(lock), "sh", "-c", _REMOVE_LOCK, "sh", lock, str(token)))
 
 
 def fenced(pipeline: Pipeline, operation_id: object, token: int, seconds: int) -> Pipeline:
@@ -146,6 +155,12 @@ def temporary(path: str, operation_id: object) -> str:
     """Where a file's content is put before it becomes real: beside it, under a name that no include pattern takes."""
     folder, name = posixpath.split(path)
     return posixpath.join(folder, f".{name}.{operation_id}")
+
+
+def remove_drafts(actions: Iterable[Action], operation_id: object) -> Pipeline | None:
+    """Of files whose writing was cut off, as when the host went down; None where no file is written."""
+    paths = {temporary(action.path, operation_id) for action in actions if isinstance(action, WriteFile)}
+    return Pipeline.of(("rm", "-f", *sorted(paths))) if paths else None
 
 
 def _write(action: WriteFile, operation_id: object) -> Pipeline:

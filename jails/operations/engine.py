@@ -15,7 +15,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn
@@ -326,12 +326,13 @@ class _Run:
 
     def _store(self, plan: Plan) -> None:
         operation = self.operation
-        operation.plan = json.loads(json.dumps(to_data(plan)))
+        operation.plan, operation.title = json.loads(json.dumps(to_data(plan))), plan.title[:300]
         operation.status, operation.started_at = Status.RUNNING, self.clock.now()
         operation.sealed = seal.of_operation(operation, len(plan.steps))
         rows = [self._sealed_row(index, step) for index, step in enumerate(plan.steps)]
         with self.lease.writing(
             status=Status.RUNNING,
+            title=plan.title[:300],
             plan=operation.plan,
             sealed=operation.sealed,
             started_at=operation.started_at,
@@ -493,6 +494,8 @@ class _Run:
         if row.status == StepStatus.FAILED:
             raise _Failed(row.error)
         with self._holding(item):
+            if row.status == StepStatus.RUNNING:
+                self._remove_drafts(item)
             if row.status == StepStatus.RUNNING and self._is_done(item):
                 self._mark(row, StepStatus.DONE, rc=0, finished_at=self.clock.now())
                 return
@@ -540,6 +543,14 @@ class _Run:
         words = safe(words)
         self._mark(item.row, StepStatus.FAILED, error=words, finished_at=self.clock.now())
         raise _Failed(words)
+
+    def _remove_drafts(self, item: _Step) -> None:
+        """Its worker has died, and its command too, it may be, with the host. They are in nobody's way if they stay."""
+        step = item.step
+        pipeline = effects.remove_drafts((step.action, *(undo.action for undo in step.undo)), self.operation.pk)
+        if pipeline is not None:
+            with suppress(_Failed, _Interrupted):
+                self._command(item, pipeline)
 
     def _clear(self, item: _Step) -> None:
         for undo in item.step.again:
@@ -607,7 +618,10 @@ class _Run:
     def _boot_commands(self, item: _Step, action: BootList) -> list[Pipeline]:
         """Made from the host's rc.conf as it is now, which nobody else writes while this step holds its lock."""
         facts = self._gather(self.connection, self._host)
-        commands = effects.boot_commands(action, facts)
+        try:
+            commands = effects.boot_commands(action, facts)
+        except ValueError as error:
+            raise _Failed(f"{item.name} failed: {str(error).rstrip('.')}.") from error
         shown = "\n".join(Run((argv,)).shown() for argv in commands)
         with self.lease.writing():
             OperationStep.objects.filter(pk=item.row.pk).update(command=shown)
@@ -716,6 +730,8 @@ class _Run:
     def _undo_step(self, item: _Step) -> None:
         row, step = item.row, item.step
         half_done = row.rc != 0 or bool(row.error)
+        if row.status in (StepStatus.RUNNING, StepStatus.UNDOING):
+            self._remove_drafts(item)
         self._mark(row, StepStatus.UNDOING)
         failed_itself = row.rc is not None and 0 < row.rc < SIGNALLED and row.rc != effects.TIMED_OUT
         kept = step.changes and not step.undo and not failed_itself
@@ -831,7 +847,7 @@ class _Run:
         if self.operation.host is None:
             return
         try:
-            self.connection.run(effects.remove_lock(self.operation.pk), timeout=30)
+            self.connection.run(effects.remove_lock(self.operation.pk, self.lease.token), timeout=30)
         except (HostUnavailable, CommandTimeout):
             log.info("operation %s: its lock file stays until the host is restarted", self.operation.pk)
 

@@ -173,6 +173,32 @@ def test_while_a_command_runs_the_fence_is_held(shell):
     assert shell.run(effects.fence(ID, 2), timeout=10).ok
 
 
+def test_the_lock_is_removed_by_who_has_it_alone(shell, tmp_path):
+    """A worker that was overtaken wakes up in the middle of its end."""
+    shell.run(effects.fence(ID, 1), timeout=10)
+    shell.run(effects.fence(ID, 2), timeout=10)
+    shell.run(effects.remove_lock(ID, 1), timeout=10)
+    assert shell.run(fenced(("true",), token=2), timeout=10).ok
+    shell.run(effects.remove_lock(ID, 2), timeout=10)
+    assert list((tmp_path / "locks").iterdir()) == []
+
+
+def test_the_lock_is_not_removed_from_under_a_command(shell, tmp_path):
+    shell.run(effects.fence(ID, 1), timeout=10)
+    process = subprocess.Popen(fenced(("sleep", "0.7")).argvs[0], env={"PATH": f"{shell.shims}:/usr/bin:/bin"})
+    time.sleep(0.2)
+    assert shell.run(effects.remove_lock(ID, 1), timeout=10).rc == effects.HELD
+    assert shell.run(effects.fence(ID, 2), timeout=10).rc == effects.HELD
+    process.wait()
+
+
+def test_a_command_that_comes_after_the_end_leaves_no_lock(shell, tmp_path):
+    shell.run(effects.fence(ID, 1), timeout=10)
+    shell.run(effects.remove_lock(ID, 1), timeout=10)
+    assert shell.run(fenced(("touch", f"{tmp_path}/done")), timeout=10).rc == effects.OVERTAKEN
+    assert list((tmp_path / "locks").iterdir()) == [] and listing(tmp_path) == []
+
+
 def test_the_folder_of_locks_is_for_its_owner_alone(shell, tmp_path):
     shell.run(effects.fence(ID, 1), timeout=10)
     assert (tmp_path / "locks").stat().st_mode & 0o777 == 0o700

@@ -527,6 +527,21 @@ def test_rolling_back_takes_only_its_own_name_from_the_boot_list(confirmed, run,
     assert rc_conf.read_text() == "byhand\n"
 
 
+def test_an_rc_conf_that_nobody_can_read_is_a_failure_to_undo(confirmed, run, rc_conf, monkeypatch):
+    """Somebody has written `jail_list=$(…)` since the plan was made."""
+
+    def unreadable(action, facts):
+        raise ValueError("rc.conf: jail_list is set in a way that only sh can tell")
+
+    operation = confirmed(resources=["jail:www1"])
+    monkeypatch.setattr(effects, "boot_commands", unreadable)
+    run(operation)
+    assert operation.steps.get(index=0).error == (
+        "Step 1 “Start it at boot” failed: rc.conf: jail_list is set in a way that only sh can tell."
+    )
+    assert "fault of its own" not in operation.error and rc_conf.read_text() == "byhand\n"
+
+
 def test_many_at_once_all_get_into_the_boot_list(committed, confirmed, run, rc_conf):
     operations = [confirmed(resources=[f"jail:www{number}"]) for number in range(6)]
     outcomes = []
@@ -542,6 +557,29 @@ def test_many_at_once_all_get_into_the_boot_list(committed, confirmed, run, rc_c
         thread.join()
     assert outcomes == [Status.DONE] * 6
     assert sorted(rc_conf.read_text().split()) == ["byhand", *(f"www{number}" for number in range(6))]
+
+
+# When the host itself went down in the middle
+
+
+@pytest.mark.parametrize("fail", [False, True])
+def test_what_writing_a_file_left_beside_it_is_removed(confirmed, run, shell, abandon, root, fail):
+    """Between ln(1) and rm(1): the file is there, and its draft too."""
+    operation = confirmed(fail=fail)
+    interrupt_at_step(shell, run, operation, abandon, "/box/.one")
+    draft = root / "box" / f".one.{operation.pk}"
+    draft.write_text(f"made by {operation.pk}\n")
+    (root / "box" / "one").hardlink_to(draft)
+    run(operation)
+    assert operation.status == (Status.FAILED if fail else Status.DONE), operation.error
+    assert files(root) == (["journal", "old"] if fail else ["box/.id", "box/one", "box/two", "journal"])
+
+
+def test_a_title_that_was_edited_does_not_get_into_the_log(confirmed, run):
+    operation = confirmed()
+    type(operation).objects.filter(pk=operation.pk).update(title="Refresh")
+    run(operation)
+    assert AuditEntry.objects.get(operation=str(operation.pk), source="worker").object_name == "Make a box"
 
 
 # Cancelling
@@ -681,7 +719,8 @@ def test_every_changing_command_is_under_the_lock_and_its_token(confirmed, run, 
     run(operation)
     changing = [p.argvs[0] for p in shell.log if fakes.is_changing(p)]
     lock = effects.lock_file(operation.pk)
-    assert len(changing) == 5 and all(argv[:6] == ("lockf", "-k", "-s", "-t", "0", lock) for argv in changing)
+    # Five steps, and the removal of the lock itself.
+    assert len(changing) == 6 and all(argv[:6] == ("lockf", "-k", "-s", "-t", "0", lock) for argv in changing)
 
 
 def test_the_facts_it_leaves_are_kept_for_the_next_plan(confirmed, run, host):

@@ -138,7 +138,7 @@ def test_a_pipeline_fails_with_any_of_its_parts(simulated):
     simulated.run(effects.fence(ID, 10), timeout=30)
     parts = Pipeline.of(("echo", "x"), ("false",), ("cat",))
     assert simulated.run(effects.fenced(parts, ID, 10, 20), timeout=30).rc == 1
-    assert simulated.run(effects.remove_lock(ID), timeout=30).ok
+    assert simulated.run(effects.remove_lock(ID, 10), timeout=30).ok
 
 
 # The engine
