@@ -143,7 +143,8 @@ def at_start(**_: Any) -> None:
 
 
 def _look_after(*, forever: bool = True) -> None:
-    """Say every few seconds that this worker lives, and sweep: it must not depend on beat or on a free process."""
+    """Say every few seconds that this worker lives, sweep, and ask for due refreshes: none of it waits for beat or for
+    a free process, so a new installation shows its hosts at once."""
     is_published = False
     while True:
         with _database:
@@ -151,6 +152,7 @@ def _look_after(*, forever: bool = True) -> None:
                 if not is_published:
                     is_published = _publish_key()
                 sweep()
+                refresh_hosts()
             except Exception:
                 log.exception("looking after the operations failed, and is tried again")
             finally:

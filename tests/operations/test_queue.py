@@ -173,3 +173,11 @@ def test_it_goes_on_when_the_database_was_away(committed, monkeypatch):
     with pytest.raises(SystemExit):
         tasks._look_after()
     assert len(rounds) == 3
+
+
+def test_a_host_that_nobody_has_seen_yet_is_asked_at_once(committed, host, messages):
+    tasks._look_after(forever=False)
+    assert ("refresh_host", host.pk, "refresh", 0) in messages
+    messages.clear()
+    tasks._look_after(forever=False)
+    assert messages == []
