@@ -167,6 +167,7 @@ class CreateForm(AddressesForm, LimitsForm):
         return next((one for one in self.tenants if str(one.pk) == str(self["tenant"].value())), None)
 
     def default_hostname(self, name: str) -> str:
+        name = name.replace("_", "-")
         return f"{name}.{self.domain}" if self.domain and names.hostname_error(self.domain) is None else name
 
     def clean(self) -> dict[str, Any]:

@@ -109,8 +109,6 @@ def check_create(form: CreateForm) -> Plan | None:
         kinds.get("jail_create").clean(wish)
     except Refused as refused:
         _add_new_errors(form, refused)
-    except LookupError:
-        return None
     for refused in _refusals(form, wish):
         _add_new_errors(form, refused)
     return None

@@ -53,19 +53,22 @@ def plan_from_button(
     try:
         return plan(request, kind, parameters, host)
     except Refused as refused:
-        messages.error(request, str(refused))
+        # A button has no fields: what is wrong is said in whole sentences.
+        messages.error(request, " ".join(refused.errors.values()))
         return redirect(back)
 
 
 def preview(kind: str, parameters: Mapping[str, Any], host: Host) -> Plan:
     """The plan as it would be now, to show what it means: nothing is kept, no rights are asked. Raises Refused."""
-    wanted = kinds.get(kind)
-    cleaned = wanted.clean(parameters)
-    facts = lifecycle.facts_of(host)
     try:
-        return wanted.plan(kinds.Request(str(uuid4()), cleaned, host, facts, wanted.tenant(host, cleaned)))
+        wanted = kinds.get(kind)
+        cleaned = wanted.clean(parameters)
+        tenant, facts = wanted.tenant(host, cleaned), lifecycle.facts_of(host)
+        return wanted.plan(kinds.Request(str(uuid4()), cleaned, host, facts, tenant))
     except Missing as missing:
         raise Refused(str(missing)) from missing
+    except LookupError as error:
+        raise Refused(f"What it is about is gone: {error}.") from error
 
 
 def add_errors(form: Form, refused: Refused) -> None:

@@ -76,7 +76,9 @@ def page(request: HttpRequest, pk: int) -> HttpResponse:
     request.tree_host = release.host.name
     context = {
         "release": release,
-        "jails": policy.visible(request.user, Jail).filter(release=release).order_by("name")[:RELATED_MAX],
+        "jails": policy.visible(request.user, Jail)
+        .filter(release=release, template=None)
+        .order_by("name")[:RELATED_MAX],
         "templates": policy.visible(request.user, Template).filter(release=release).order_by("name")[:RELATED_MAX],
         "jails_below": policy.visible(request.user, Jail).filter(template__release=release).count(),
         **end_of(release.name),

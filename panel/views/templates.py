@@ -21,7 +21,7 @@ from panel.views.planning import plan_from_button, plan_from_form, posted
 
 RELATED_MAX = 100
 OF_THE_SYSTEM = ("ssh host keys", "host ids", "entropy", "leases")
-"""What cleaning.IDENTITY takes out of every template."""
+"""What cleaning.IDENTITY takes out of every template, in words."""
 OF_PEOPLE = (
     "authorized keys",
     "ssh keys",
@@ -33,7 +33,7 @@ OF_PEOPLE = (
     "logs",
     "temporary files",
 )
-"""What cleaning.EVERYTHING takes out besides, before everybody may use it."""
+"""What cleaning.EVERYTHING takes out besides, where others than the jail's own tenant may use it."""
 
 
 @require_safe
@@ -60,7 +60,13 @@ def create(request: HttpRequest) -> HttpResponse:
     host = form.chosen.host if form.is_bound and form.is_valid() else None
     if host and (response := plan_from_form(request, form, "template_create", form.parameters(), host)):
         return response
-    context = {"form": form, "jails": jails, "chosen": chosen, "cleaned": OF_THE_SYSTEM}
+    context = {
+        "form": form,
+        "jails": jails,
+        "chosen": chosen,
+        "of_the_system": OF_THE_SYSTEM,
+        "of_people": OF_PEOPLE,
+    }
     return render(request, "panel/template_form.html", context, status=422 if form.errors else 200)
 
 
@@ -96,10 +102,18 @@ def page(request: HttpRequest, pk: int) -> HttpResponse:
         "template": template,
         "jails": visible.filter(template=template).order_by("name")[:RELATED_MAX],
         "source": visible.filter(host=template.host_id, name=template.source_jail).first(),
-        "cleaned": OF_THE_SYSTEM,
-        "cleaned_more": OF_PEOPLE,
+        "cleaned": cleaned(template),
+        "to_clean": (*OF_THE_SYSTEM, *OF_PEOPLE),
     }
     return render(request, "panel/template.html", context)
+
+
+def cleaned(template: Template) -> list[tuple[str, list[str]]]:
+    """What was taken out of it, as its own tree has named it: (what, paths)."""
+    found: dict[str, list[str]] = {}
+    for what, path in template.cleaned:
+        found.setdefault(what, []).append(path)
+    return list(found.items())
 
 
 @require_POST
