@@ -111,10 +111,13 @@ class SSHConnection:
         self._transport = None
 
     def _run(self, text: str, stdin: bytes, timeout: float, output: Output) -> Result:
-        deadline = time.monotonic() + timeout
-        with self._free_channel(deadline, timeout), self._channel() as channel:
+        with self._free_channel(timeout), self._channel() as channel:
+            deadline = time.monotonic() + timeout  # connecting has limits of its own
             try:
-                channel.exec_command(text)
+                _execute(channel, text, deadline)
+            except TimeoutError:
+                self._discard(channel.get_transport())
+                raise CommandTimeout(timeout, Result(-1)) from None
             except (paramiko.SSHException, EOFError, OSError) as error:
                 raise self._not_executed(channel, error) from None
             exchange = _Exchange(channel, stdin, output)
@@ -137,8 +140,8 @@ class SSHConnection:
         return Result(rc, bytes(output.stdout), bytes(output.stderr), output.truncated)
 
     @contextlib.contextmanager
-    def _free_channel(self, deadline: float, timeout: float) -> Iterator[None]:
-        if not self._channels.acquire(timeout=max(0.0, deadline - time.monotonic())):
+    def _free_channel(self, timeout: float) -> Iterator[None]:
+        if not self._channels.acquire(timeout=timeout):
             raise CommandTimeout(timeout, Result(-1, b"", b"not started: all channels of the connection are in use\n"))
         try:
             yield
@@ -187,7 +190,7 @@ class SSHConnection:
             self._transport = self._connect()
             return self._transport, False
 
-    def _discard(self, transport: _Transport) -> None:
+    def _discard(self, transport: paramiko.Transport | None) -> None:
         with self._lock:
             if self._transport is transport:
                 self._drop()
@@ -267,9 +270,10 @@ class SSHConnection:
         """That `become` works without a password, once a connection: better here than in the middle of a plan."""
         output = Output(4096)
         channel = transport.open_session(timeout=self.connect_timeout)
+        deadline = time.monotonic() + self.connect_timeout
         try:
-            channel.exec_command(sh.remote_string((*self.become, "id", "-u")))
-            _Exchange(channel, b"", output).until_exit(time.monotonic() + self.connect_timeout)
+            _execute(channel, sh.remote_string((*self.become, "id", "-u")), deadline)
+            _Exchange(channel, b"", output).until_exit(deadline)
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise HostUnavailable(Unavailable.PERMISSION, f"{self.place}: {error}") from None
         finally:
@@ -322,6 +326,21 @@ class _Transport(paramiko.Transport):
         **paramiko.Transport._channel_handler_table,  # type: ignore[attr-defined]
         MSG_CHANNEL_REQUEST: _request.__func__,  # type: ignore[attr-defined]
     }
+
+
+def _execute(channel: Channel, text: str, deadline: float) -> None:
+    """Ask for the command; paramiko itself would wait for the answer for ever. Raises TimeoutError."""
+    guard = threading.Timer(max(0.0, deadline - time.monotonic()), channel.close)
+    guard.daemon = True
+    guard.start()
+    try:
+        channel.exec_command(text)
+    except (paramiko.SSHException, EOFError, OSError):
+        if time.monotonic() >= deadline:
+            raise TimeoutError from None
+        raise
+    finally:
+        guard.cancel()
 
 
 class _Exchange:

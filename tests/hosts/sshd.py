@@ -91,6 +91,14 @@ class Sshd:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
+    def stop_sessions(self) -> list[int]:
+        """Have the processes that serve connections do nothing, until they get SIGCONT."""
+        assert self.process is not None
+        pids = [pid for pid in _descendants(self.process.pid) if _name(pid).startswith("sshd")]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        return pids
+
     def stop(self) -> None:
         if self.process is None:
             return

@@ -108,6 +108,30 @@ def test_time_limit(connection):
     assert run(connection, ("true",)).ok
 
 
+def test_time_limit_where_sshd_takes_the_command_and_does_not_answer(sshd, connection, monkeypatch):
+    """A host that hangs: the network still acknowledges what is sent."""
+    run(connection, ("true",))
+    stopped = []
+    real = connection._open
+
+    def open_and_hang():
+        channel = real()
+        stopped.extend(sshd.stop_sessions())
+        return channel
+
+    monkeypatch.setattr(connection, "_open", open_and_hang)
+    begin = time.monotonic()
+    try:
+        with pytest.raises(CommandTimeout):
+            run(connection, ("true",), timeout=1)
+        assert time.monotonic() - begin < 4
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+    monkeypatch.undo()
+    assert run(connection, ("true",)).ok
+
+
 def test_output_is_bounded(connection):
     result = sh(connection, "head -c 300000 /dev/zero", limit=1000)
     assert (len(result.stdout), result.truncated) == (1000, True)
