@@ -64,6 +64,8 @@ DEBUG = env.bool("DEBUG", False)
 STATE_DIR = Path(env.str("STATE_DIR", str(BASE_DIR / ".state") if DEMO else "/var/db/cellblock")).resolve()
 LISTEN = env.str("LISTEN", "127.0.0.1:8000")
 LIVE_LISTEN = env.str("LIVE_LISTEN", "127.0.0.1:8001")
+# Where the demo serves the small mirror that its simulated hosts fetch releases from.
+MIRROR_LISTEN = env.str("MIRROR_LISTEN", "127.0.0.1:8002")
 URL = env.str("URL", f"http://{LISTEN}" if DEMO else "").rstrip("/")
 if not URL:
     raise refuse(

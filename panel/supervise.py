@@ -195,16 +195,19 @@ def signin_link() -> str:
     return output.getvalue().strip()
 
 
-def programs(listen: str, live_listen: str, state: Path) -> list[Process]:
+def programs(listen: str, live_listen: str, mirror_listen: str, state: Path) -> list[Process]:
     python = [sys.executable, "-m"]
-    gunicorn = [*python, "gunicorn", "--no-control-socket", "--forwarded-allow-ips", ""]
+    gunicorn = [*python, "gunicorn", "--no-control-socket", "--log-level", "warning", "--forwarded-allow-ips", ""]
     celery = [*python, "celery", "--quiet", "-A", "panel"]
     worker = [*celery, "worker", "--without-gossip", "--without-mingle", "--without-heartbeat"]
+    mirror_host, mirror_port = address(mirror_listen)
+    mirror = [*python, "http.server", "--bind", mirror_host, "--directory", str(state / "mirror"), str(mirror_port)]
     return [
         Process("web", [*gunicorn, "-k", "gthread", "-w", "2", "--threads", "8", "-b", listen, "panel.wsgi"]),
         Process("live", [*gunicorn, "-k", "asgi", "-b", live_listen, "panel.asgi"]),
         Process("operations", [*worker, "-Q", "operations", "-n", "operations@%h", "-c", "4"]),
         Process("refresh", [*worker, "-Q", "refresh", "-n", "refresh@%h", "-c", "2"]),
+        Process("mirror", mirror),
         Process("beat", [*celery, "beat", "-s", str(state / "beat")]),
     ]
 
@@ -267,18 +270,20 @@ def main() -> int:
         with alone(settings.STATE_DIR):
             require_free("CELLBLOCK_LISTEN", settings.LISTEN)
             require_free("CELLBLOCK_LIVE_LISTEN", settings.LIVE_LISTEN)
-            run(settings.STATE_DIR, settings.LISTEN, settings.LIVE_LISTEN, settings.URL)
+            require_free("CELLBLOCK_MIRROR_LISTEN", settings.MIRROR_LISTEN)
+            processes = programs(settings.LISTEN, settings.LIVE_LISTEN, settings.MIRROR_LISTEN, settings.STATE_DIR)
+            run(processes, settings.LISTEN, settings.URL)
     except (Problem, ImproperlyConfigured) as problem:
         print(f"make run: {problem}", file=sys.stderr)
         return 1
     return 0
 
 
-def run(state: Path, listen: str, live_listen: str, url: str) -> None:
-    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+def run(processes: list[Process], listen: str, url: str) -> None:
+    # Who tries the demo wants to see the address, not what each process has to say of its start.
+    environment = {"CELLBLOCK_LOG_LEVEL": "WARNING", **os.environ, "PYTHONUNBUFFERED": "1"}
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     prepare()
-    processes = programs(listen, live_listen, state)
     try:
         supervise(processes, environment, listen, url)
     finally:

@@ -25,7 +25,7 @@ class Panel:
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
         self.lines: list[str] = []
-        listen, live = (f"127.0.0.1:{port}" for port in free_ports(2))
+        listen, live, mirror = (f"127.0.0.1:{port}" for port in free_ports(3))
         self.url = f"http://{listen}"
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("CELLBLOCK_")}
         self.environment |= {
@@ -34,6 +34,7 @@ class Panel:
             "CELLBLOCK_STATE_DIR": str(folder),
             "CELLBLOCK_LISTEN": listen,
             "CELLBLOCK_LIVE_LISTEN": live,
+            "CELLBLOCK_MIRROR_LISTEN": mirror,
             **settings,
         }
         self.process: subprocess.Popen[str] | None = None

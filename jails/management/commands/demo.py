@@ -1,5 +1,7 @@
 """Make the simulated fleet that `make run` shows, where there is none yet."""
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +25,19 @@ FLEET: dict[str, dict[str, Any]] = {
         "fields": {"interface": "em0"},
     },
 }
+BY_HAND = """\
+# Made by hand, long before there was a panel.
+mailhub {
+	path = "/usr/jails/mailhub";
+	host.hostname = "mailhub.example.com";
+	ip4.addr = "em0|192.0.2.25/32";
+	exec.clean;
+	persist;
+}
+"""
+"""/etc/jail.conf of warden1, whose jail starts at boot."""
+FETCH_RATE = 2000
+"""Bytes a second, so that one sees the few of the mirror arrive."""
 NETWORKS = {"office": "192.0.2.0/24", "branch": "198.51.100.0/24"}
 
 
@@ -65,6 +80,24 @@ def make_host(name: str, options: list[str]) -> None:
     directory = Path(settings.STATE_DIR) / "fleet" / name
     if directory.exists():
         return
-    directory.parent.mkdir(mode=0o700, exist_ok=True)
-    simulated = [sys.executable, "-m", "jails.hosts.simulated", str(directory)]
-    subprocess.run([*simulated, "--new", "--release", RELEASE, "--hostname", name, *options], check=True)
+    # Under another name until it is whole: whoever stops this in the middle gets a new one next time.
+    draft = directory.with_name(f"{name}.new")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.parent.mkdir(mode=0o700, exist_ok=True)
+    simulated(draft, "--new", "--release", RELEASE, "--hostname", name, *options)
+    simulated(draft, "--fault", json.dumps({"fetch": {"rate": FETCH_RATE}}))
+    if name == "warden1":
+        make_jail_by_hand(draft)
+    draft.rename(directory)
+
+
+def make_jail_by_hand(host: Path) -> None:
+    simulated(host, "--", "mkdir", "-p", "/usr/jails/mailhub")
+    simulated(host, "--", "sh", "-c", "cat >/etc/jail.conf", text=BY_HAND)
+    simulated(host, "--", "sysrc", "jail_enable=YES")
+    simulated(host, "--", "service", "jail", "start")
+
+
+def simulated(directory: Path, *words: str, text: str = "") -> None:
+    argv = [sys.executable, "-m", "jails.hosts.simulated", str(directory), *words]
+    subprocess.run(argv, check=True, input=text, text=True, stdout=subprocess.DEVNULL)
