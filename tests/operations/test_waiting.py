@@ -4,11 +4,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db.models import QuerySet
 
 from jails.hosts.connection import HostUnavailable, Unavailable
-from jails.models import AuditEntry, Operation, ResourceLock
+from jails.models import AuditEntry, Operation, OperationStep, ResourceLock
 from jails.operations import checks, engine, lifecycle, locks, queue
-from jails.operations.step import Run
+from jails.operations.step import Run, Step
 
 Status = engine.Status
 
@@ -100,3 +101,29 @@ def test_a_question_that_fails_says_why_in_words_that_can_be_stored(confirmed, r
     row = operation.steps.get(index=0)
     assert "could not be found out" in row.error
     assert not set("\0\x1b") & set(row.error + operation.error)
+
+
+def test_whatever_is_written_of_a_step_shows_in_its_operations_time(committed, confirmed, run, root, box, monkeypatch):
+    """Pages ask for what has changed by that time alone: state, output, progress and the command itself."""
+    part = root / "part"
+    fetch = Step(
+        key="fetch",
+        purpose="Fetch",
+        action=Run((("sh", "-c", f"printf 12345 >{part}; echo said; sleep 0.4; rm {part}"),)),
+        progress=str(part),
+    )
+    box.change = lambda plan: replace(plan, steps=(*plan.steps, fetch))
+    operation = confirmed()
+    written, fields = [], set()
+    real = QuerySet.update
+
+    def update(rows, **values):
+        if rows.model is OperationStep:
+            written.append(Operation.objects.values_list("changed_at", flat=True).get(pk=operation.pk))
+            fields.update(values)
+        return real(rows, **values)
+
+    monkeypatch.setattr(QuerySet, "update", update)
+    assert run(operation, timing={"progress": 0.05}).state == Status.DONE
+    assert {"status", "output", "progress", "captured"} <= fields
+    assert sorted(set(written)) == written
