@@ -12,7 +12,8 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotModified, QueryDict, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -27,6 +28,7 @@ from jails.operations import lifecycle
 from jails.operations.kind import Refused
 from panel.context import shell_of
 from panel.tables import jails as table
+from panel.views import live
 from panel.views.access import find, refuse, source
 from panel.views.jail_forms import change, create, create_check, destroy, form_url, give, rename
 from panel.views.planning import plan_from_button
@@ -45,7 +47,7 @@ RELATED_MAX = 50
 
 @require_safe
 @login_required
-def index(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
+def index(request: HttpRequest) -> HttpResponseBase:
     query = request.GET
     rows = table.narrowed(policy.visible(request.user, Jail), query)
     rows = table.ordered(rows, query.get("sort", "")).select_related("host", "tenant", "release", "template")
@@ -68,7 +70,20 @@ def index(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
         "may_choose": any(policy.allowed(request.user, "jail.power", jail) for jail in jails),
         "bulk_max": BULK_MAX,
     }
-    return render(request, "panel/jails.html", context)
+    context["mark"] = mark = _list_mark(request, context["rows"], jails.paginator.count)
+    if live.has(request, mark):
+        return HttpResponseNotModified()
+    template = "panel/_jail_list.html" if request.htmx else "panel/jails.html"
+    return live.marked(render(request, template, context), mark)
+
+
+def _list_mark(request: HttpRequest, rows: list[dict[str, Any]], count: int) -> str:
+    shown = [(row["jail"].uuid, *_values(row["jail"]), *row["addresses"], row["base"]) for row in rows]
+    return live.mark_of(request.get_full_path(), count, *shown)
+
+
+def _values(jail: Jail) -> list[Any]:
+    return [getattr(jail, field.attname) for field in Jail._meta.concrete_fields]
 
 
 def _row(jail: Jail) -> dict[str, Any]:
@@ -179,19 +194,29 @@ def page(request: HttpRequest, uuid: UUID) -> HttpResponse:
     request.tree_host = jail.host.name
     operations = policy.visible(request.user, Operation).filter(jails=jail).defer("plan", "parameters")
     recent = list(operations.exclude(status__in=["draft", "discarded"]).select_related("requested_by")[:6])
+    related = _dependents(request, jail)
+    shown = [(row.pk, row.status, row.changed_at) for row in recent]
+    mark = live.mark_of(
+        *_values(jail), jail.tenant, jail.host.unavailable_since, *jail.addresses.all(), *shown, *related.values()
+    )
+    if live.has(request, mark):
+        return HttpResponseNotModified()
     context = {
         "jail": jail,
         "tree_jail": jail.pk,
         "addresses": list(jail.addresses.all()),
         "under_way": next((row for row in recent if row.is_open), None),
         "operations": recent,
+        "why_not": why_not(jail),
+        "quota_share": quota_share(jail),
+        "mark": mark,
+        **_base(jail),
+        **related,
     }
-    if request.htmx and request.htmx.target == "jail-state":
-        return render(request, "panel/_jail_state.html", context)
-    context |= _base(jail) | _dependents(request, jail) | {"why_not": why_not(jail), "quota_share": quota_share(jail)}
     if policy.allowed(request.user, "host.view", jail.host):
         context["by_hand"] = by_hand(jail)
-    return render(request, "panel/jail.html", context)
+    template = "panel/_jail.html" if request.htmx else "panel/jail.html"
+    return live.marked(render(request, template, context), mark)
 
 
 def quota_share(jail: Jail) -> int | None:

@@ -147,7 +147,9 @@
     updateBulk(form);
   });
   // Also after Back, when the browser has put the ticks back
-  addEventListener("pageshow", () => document.querySelectorAll("[data-bulk]").forEach(updateBulk));
+  const updateAllBulk = () => document.querySelectorAll("[data-bulk]").forEach(updateBulk);
+  addEventListener("pageshow", updateAllBulk);
+  document.addEventListener("live:after", updateAllBulk);
 
   // Messages that come while one types: their field is marked as they say
   document.addEventListener("htmx:oobAfterSwap", (e) => {
@@ -181,6 +183,12 @@
       const exact = at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "long" });
       if (time.title !== exact) time.title = exact;
     });
+  const countOn = () =>
+    document.querySelectorAll("time[data-elapsed]").forEach((time) => {
+      const seconds = Math.max(0, Math.floor((Date.now() - new Date(time.dateTime)) / 1000));
+      time.textContent = seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+    });
+  setInterval(() => document.hidden || countOn(), 1000);
   refreshTimes(document);
   setInterval(() => document.hidden || refreshTimes(document), 5000);
   document.addEventListener("visibilitychange", () => document.hidden || refreshTimes(document));

@@ -120,6 +120,17 @@ class TestList:
             assert client.get(LIST + query).status_code == 200
         assert len(queries) <= 8, [query["sql"][:120] for query in queries]
 
+    def test_it_keeps_itself_up_to_date(self, as_person, fleet):
+        client = as_person("member")
+        first = client.get(f"{LIST}?q=www")
+        asked = {"HX-Request": "true", "HX-Target": "jail-list", "If-None-Match": first["ETag"]}
+        assert client.get(f"{LIST}?q=www", headers=asked).status_code == 304
+        Jail.objects.filter(name="loghost").update(state="stopped")
+        assert client.get(f"{LIST}?q=www", headers=asked).status_code == 304
+        Jail.objects.filter(name="www1").update(state="stopped")
+        part = client.get(f"{LIST}?q=www", headers=asked)
+        assert part.status_code == 200 and "<html" not in part.text and 'id="jail-list"' in part.text
+
     def test_hostile_names_are_only_text(self, as_person, fleet):
         Jail.objects.create(
             host=fleet.zfs, name="<b>'\"&{{ x }}", hostname="</td><script>", kind="found", state="running"
@@ -269,16 +280,18 @@ class TestPage:
         assert f'action="{url(fleet.jails["legacy"], "restart")}"' not in response.text
         assert response.context["by_hand"] == [("Stop", "jail -R legacy")]
 
-    def test_an_operation_under_way_is_followed(self, as_person, fleet):
-        jail = fleet.jails["www1"]
-        operation = Operation.objects.create(kind="jail_stop", title="Stop www1", host=fleet.zfs, status="running")
-        operation.jails.add(jail)
-        client = as_person("administrator")
-        assert 'hx-trigger="every 2s"' in client.get(url(jail)).text
-        part = client.get(url(jail), headers={"HX-Request": "true", "HX-Target": "jail-state"})
-        assert "Stop www1" in part.text and "<html" not in part.text
-        Operation.objects.update(status="done")
-        assert "every 2s" not in client.get(url(jail)).text
+    def test_it_keeps_itself_up_to_date(self, as_person, fleet):
+        jail, client = fleet.jails["www1"], as_person("member")
+        first = client.get(url(jail))
+        asked = {"HX-Request": "true", "HX-Target": "jail-live", "If-None-Match": first["ETag"]}
+        assert client.get(url(jail), headers=asked).status_code == 304
+        values = {"kind": "jail_stop", "title": "Stop www1", "host": fleet.zfs, "tenant": fleet.acme}
+        Operation.objects.create(**values, status="running").jails.add(jail)
+        part = client.get(url(jail), headers=asked)
+        assert "Stop www1" in part.text and "<html" not in part.text and 'id="jail-live"' in part.text
+        asked["If-None-Match"] = part["ETag"]
+        Jail.objects.filter(pk=jail.pk).update(state="stopped")
+        assert f'action="{url(jail, "start")}"' in client.get(url(jail), headers=asked).text
 
     @pytest.mark.parametrize("role", ["administrator", "member"])
     def test_it_costs_the_same_however_much_there_is(self, as_person, fleet, role):
