@@ -87,7 +87,6 @@ urlpatterns = [
     path("accounts/login/", allauth.login, name="account_login"),
     path("accounts/logout/", allauth.logout, name="account_logout"),
     path("accounts/inactive/", allauth.account_inactive, name="account_inactive"),
-    path("accounts/reauthenticate/", allauth.reauthenticate, name="account_reauthenticate"),
     path("accounts/password/change/", account.change_password, name="account_change_password"),
     path("accounts/password/set/", account.set_password, name="account_set_password"),
     path("health", health.health, name="health"),

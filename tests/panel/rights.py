@@ -1,0 +1,355 @@
+"""Who gets what answer at every address: written by hand, from what the roles shall be, not from policy.py.
+
+The letters are people, in the world of `test_rights.world`:
+
+    A administrator          O owner of acme       S owner of globex
+    P operator of warden1    M member of acme      N may sign in, has no role
+    Q operator of warden2    V viewer of acme      D was an administrator and acme's owner, is disabled, has a session
+    U auditor                                      X anonymous
+
+On warden1 are www1, which is acme's, and loghost, which is nobody's; on warden2 shop, globex's, and logdb, nobody's.
+
+An answer is a status, `login` (sent to the sign-in page) or `away` (sent anywhere else: done, or told why not on the
+next page). Staff who may not do a thing they see get 403. To tenants forbidden and not found are the same: 404.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+PEOPLE = "APQUOMVSNDX"
+GET, POST = "GET", "POST"
+
+
+@dataclass(frozen=True)
+class Row:
+    """`about`: names of things of the world, in the order of the address's parts; `data`: what is sent, where a name in
+    braces is that thing's id (or digest, or token)."""
+
+    name: str
+    method: str
+    about: tuple[str, ...]
+    answers: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def expected(self) -> dict[str, str]:
+        """Letter → answer. Everybody has exactly one."""
+        found: dict[str, str] = {}
+        for part in self.answers.split(","):
+            answer, letters = part.split()
+            for letter in PEOPLE if letters == "*" else letters:
+                assert letter not in found, f"{self}: {letter} twice"
+                found[letter] = answer
+        assert sorted(found) == sorted(PEOPLE), f"{self}: not everybody"
+        return {letter: found[letter] for letter in PEOPLE}
+
+    def __str__(self) -> str:
+        sent = "" if not self.data else " " + "&".join(f"{key}={value}" for key, value in self.data.items())
+        return f"{self.method} {self.name} {' '.join(self.about)}{sent}".strip()
+
+
+def rows(name: str, /, *about: str, get: str = "405 *", post: str = "405 *", **data: Any) -> list[Row]:
+    return [Row(name, GET, about, get), Row(name, POST, about, post, data)]
+
+
+def send(name: str, /, *about: str, answers: str, method: str = POST, **data: Any) -> list[Row]:
+    return [Row(name, method, about, answers, data)]
+
+
+SIGNED_IN = "200 APQUOMVSN, login DX"
+STAFF = "200 APQU, 404 OMVSN, login DX"
+
+ROWS: list[Row] = [
+    *rows("home", get=SIGNED_IN),
+    *rows("search", get=SIGNED_IN),
+    *rows("tray", get=SIGNED_IN),
+    *rows("health", get="200 *"),
+    # Hosts
+    *rows("hosts", get=STAFF),
+    *rows("host-add", get="200 A, 403 PQU, 404 OMVSN, login DX", post="422 A, 403 PQU, 404 OMVSN, login DX", name=""),
+    *send(
+        "host-add",
+        answers="away A, 403 PQU, 404 OMVSN, login DX",
+        name="warden9",
+        kind="ssh",
+        address="192.0.2.9",
+    ),
+    *rows("host", "warden1", get="200 APU, 404 QOMVSN, login DX"),
+    *rows("host", "warden2", get="200 AQU, 404 POMVSN, login DX"),
+    *rows("host", "no-host", get="404 APQUOMVSN, login DX"),
+    *rows("host-refresh", "warden1", post="away AP, 403 U, 404 QOMVSN, login DX"),
+    *rows("host-refresh", "warden2", post="away AQ, 403 U, 404 POMVSN, login DX"),
+    *rows("host-setup", "warden1", post="away AP, 403 U, 404 QOMVSN, login DX"),
+    *rows("host-setup", "warden2", post="away AQ, 403 U, 404 POMVSN, login DX"),
+    *rows(
+        "host-change",
+        "warden1",
+        get="200 A, 403 PU, 404 QOMVSN, login DX",
+        post="422 A, 403 PU, 404 QOMVSN, login DX",
+        jail_root="not a path",
+    ),
+    *send("host-change", "warden1", answers="away A, 403 PU, 404 QOMVSN, login DX", trust="ssh-ed25519 AAAA"),
+    *rows(
+        "host-forget",
+        "warden1",
+        get="200 A, 403 PU, 404 QOMVSN, login DX",
+        post="away A, 403 PU, 404 QOMVSN, login DX",
+        name="warden1",
+    ),
+    *rows(
+        "host-forget",
+        "warden2",
+        get="200 A, 403 QU, 404 POMVSN, login DX",
+        post="away A, 403 QU, 404 POMVSN, login DX",
+        name="warden2",
+    ),
+    # Jails
+    *rows("jails", get=SIGNED_IN),
+    *rows(
+        "jail-create",
+        get="200 APQ, 403 U, 404 OMVSN, login DX",
+        post="422 APQ, 403 U, 404 OMVSN, login DX",
+    ),
+    *send("jail-create", answers="200 AP, 403 U, 404 QOMVSN, login DX", method=GET, host="warden1"),
+    *send("jail-create", answers="422 AP, 403 U, 404 QOMVSN, login DX", host="warden1"),
+    *send("jail-create", answers="422 AQ, 403 U, 404 POMVSN, login DX", host="warden2"),
+    *rows("jail-create-check", post="200 APQ, 403 U, 404 OMVSN, login DX"),
+    *send("jail-create-check", answers="200 AQ, 403 U, 404 POMVSN, login DX", host="warden2"),
+    *rows("jails-bulk", get="away APQUOMVSN, login DX", post="away APQUOMVSN, login DX"),
+    *send("jails-bulk", answers="away APOM, 403 U, 404 QVSN, login DX", do="start", jails=["{www1}"]),
+    *send("jails-bulk", answers="away AP, 403 U, 404 QOMVSN, login DX", do="stop", jails=["{www1}", "{loghost}"]),
+    *send("jails-bulk", answers="away A, 403 U, 404 PQOMVSN, login DX", do="restart", jails=["{www1}", "{shop}"]),
+    *send("jails-bulk", answers="away AQS, 403 U, 404 POMVN, login DX", do="start", jails=["{shop}"]),
+    *rows("jail", "www1", get="200 APUOMV, 404 QSN, login DX"),
+    *rows("jail", "loghost", get="200 APU, 404 QOMVSN, login DX"),
+    *rows("jail", "shop", get="200 AQUS, 404 POMVN, login DX"),
+    *rows("jail", "logdb", get="200 AQU, 404 POMVSN, login DX"),
+    *[
+        row
+        for name in ("jail-start", "jail-stop", "jail-restart")
+        for row in (
+            *rows(name, "www1", post="away APOM, 403 U, 404 QVSN, login DX"),
+            *rows(name, "loghost", post="away AP, 403 U, 404 QOMVSN, login DX"),
+            *rows(name, "shop", post="away AQS, 403 U, 404 POMVN, login DX"),
+            *rows(name, "logdb", post="away AQ, 403 U, 404 POMVSN, login DX"),
+        )
+    ],
+    *[
+        row
+        for name in ("jail-change", "jail-rename", "jail-destroy")
+        for row in (
+            *rows(
+                name,
+                "www1",
+                get="200 AP, 403 U, 404 QOMVSN, login DX",
+                post="422 AP, 403 U, 404 QOMVSN, login DX",
+                hostname="no/hostname",
+            ),
+            *rows(
+                name,
+                "shop",
+                get="200 AQ, 403 U, 404 POMVSN, login DX",
+                post="422 AQ, 403 U, 404 POMVSN, login DX",
+                hostname="no/hostname",
+            ),
+        )
+    ],
+    *rows(
+        "jail-give",
+        "www1",
+        get="200 A, 403 PU, 404 QOMVSN, login DX",
+        post="away A, 403 PU, 404 QOMVSN, login DX",
+        tenant="{globex}",
+    ),
+    *rows(
+        "jail-give",
+        "shop",
+        get="200 A, 403 QU, 404 POMVSN, login DX",
+        post="away A, 403 QU, 404 POMVSN, login DX",
+        tenant="{acme}",
+    ),
+    # Releases and templates
+    *rows("releases", get=STAFF),
+    *rows("release-fetch", get="200 APQ, 403 U, 404 OMVSN, login DX", post="422 APQ, 403 U, 404 OMVSN, login DX"),
+    *send("release-fetch", answers="422 AQ, 403 U, 404 POMVSN, login DX", host="warden2"),
+    *rows(
+        "release-trust",
+        "offered manifest",
+        get="200 A, 403 U, 404 PQOMVSN, login DX",
+        post="422 A, 403 U, 404 PQOMVSN, login DX",
+    ),
+    *rows("release", "release on warden1", get="200 APU, 404 QOMVSN, login DX"),
+    *rows("release", "release on warden2", get="200 AQU, 404 POMVSN, login DX"),
+    *rows("release-remove", "release on warden1", post="away AP, 403 U, 404 QOMVSN, login DX"),
+    *rows("release-remove", "release on warden2", post="away AQ, 403 U, 404 POMVSN, login DX"),
+    *rows("templates", get=STAFF),
+    *rows("template-create", get="200 APQ, 403 U, 404 OMVSN, login DX", post="422 APQ, 403 U, 404 OMVSN, login DX"),
+    *send("template-create", answers="422 AQ, 403 U, 404 POMVSN, login DX", jail="{shop}"),
+    *rows("template", "template on warden1", get="200 APU, 404 QOMVSN, login DX"),
+    *rows("template", "template of acme on warden1", get="200 APU, 404 QOMVSN, login DX"),
+    *rows("template", "template on warden2", get="200 AQU, 404 POMVSN, login DX"),
+    *rows("template-publish", "template on warden1", post="away A, 403 PU, 404 QOMVSN, login DX"),
+    *rows("template-publish", "template on warden2", post="away A, 403 QU, 404 POMVSN, login DX"),
+    *rows("template-remove", "template on warden1", post="away AP, 403 U, 404 QOMVSN, login DX"),
+    *rows("template-remove", "template on warden2", post="away AQ, 403 U, 404 POMVSN, login DX"),
+    # Networks
+    *rows("networks", get=STAFF),
+    *rows(
+        "network-add", get="200 A, 403 PQU, 404 OMVSN, login DX", post="422 A, 403 PQU, 404 OMVSN, login DX", name=""
+    ),
+    *send("network-add", answers="away A, 403 PQU, 404 OMVSN, login DX", name="lab", cidr="203.0.113.0/24"),
+    *rows("network-remove", "shared network", post="away A, 403 PQU, 404 OMVSN, login DX"),
+    *rows("network-remove", "network of warden2", post="away A, 403 QU, 404 POMVSN, login DX"),
+    # Operations
+    *rows("operations", get=SIGNED_IN),
+    *[
+        row
+        for name, get in (("operation", "200"), ("operation-progress", "204"))
+        for row in (
+            *rows(name, "plan for www1", get=f"{get} APUOMV, 404 QSN, login DX"),
+            *rows(name, "plan for warden1", get=f"{get} APU, 404 QOMVSN, login DX"),
+            *rows(name, "plan for shop", get=f"{get} AQUS, 404 POMVN, login DX"),
+        )
+    ],
+    *rows("operation", "failed on www1", get="200 APUOMV, 404 QSN, login DX"),
+    *rows("operation-confirm", "plan for www1", post="away APOM, 403 U, 404 QVSN, login DX", digest="{plan for www1}"),
+    *send("operation-confirm", "plan for www1", answers="409 APUOMV, 404 QSN, login DX", digest="{plan for shop}"),
+    *send(
+        "operation-confirm", "plan for shop", answers="away AQS, 403 U, 404 POMVN, login DX", digest="{plan for shop}"
+    ),
+    *send(
+        "operation-confirm",
+        "plan for warden1",
+        answers="away AP, 403 U, 404 QOMVSN, login DX",
+        digest="{plan for warden1}",
+    ),
+    *[
+        row
+        for name, thing in (
+            ("operation-discard", "plan for"),
+            ("operation-cancel", "plan for"),
+            ("operation-retry", "failed on"),
+        )
+        for row in (
+            *rows(name, f"{thing} www1", post="away APOM, 403 U, 404 QVSN, login DX"),
+            *rows(name, f"{thing} shop", post="away AQS, 403 U, 404 POMVN, login DX"),
+            *rows(name, f"{thing} warden1", post="away AP, 403 U, 404 QOMVSN, login DX"),
+        )
+    ],
+    # Tenants
+    *rows("tenants", get="200 AU, 403 PQ, 404 OMVSN, login DX"),
+    *rows("tenant-add", get="200 A, 403 PQU, 404 OMVSN, login DX", post="422 A, 403 PQU, 404 OMVSN, login DX"),
+    *send("tenant-add", answers="away A, 403 PQU, 404 OMVSN, login DX", name="Initech", slug="initech"),
+    *rows("tenant", "acme", get="200 AUOMV, 404 PQSN, login DX"),
+    *rows("tenant", "globex", get="200 AUS, 404 PQOMVN, login DX"),
+    *rows("tenant", "archived tenant", get="200 AU, 404 PQOMVSN, login DX"),
+    *rows(
+        "tenant-invite",
+        "acme",
+        get="200 AO, 403 U, 404 PQMVSN, login DX",
+        post="200 AO, 403 U, 404 PQMVSN, login DX",
+        label="Bob",
+        role="viewer",
+    ),
+    *rows(
+        "tenant-invite",
+        "globex",
+        get="200 AS, 403 U, 404 PQOMVN, login DX",
+        post="422 AS, 403 U, 404 PQOMVN, login DX",
+        role="administrator",
+    ),
+    *rows(
+        "tenant-invite", "archived tenant", get="404 APQUOMVSN, login DX", post="404 APQUOMVSN, login DX", role="owner"
+    ),
+    *rows(
+        "tenant-archive",
+        "acme",
+        get="200 A, 403 U, 404 PQOMVSN, login DX",
+        post="away A, 403 U, 404 PQOMVSN, login DX",
+        to="{globex}",
+    ),
+    *send("tenant-archive", "globex", answers="422 A, 403 U, 404 PQOMVSN, login DX", to="{archived tenant}"),
+    *rows(
+        "tenant-member",
+        "acme",
+        "member of acme",
+        get="200 AO, 403 U, 404 PQMVSN, login DX",
+        post="away AO, 403 U, 404 PQMVSN, login DX",
+        role="owner",
+    ),
+    *send("tenant-member", "acme", "member of acme", answers="away AOM, 403 U, 404 PQVSN, login DX", remove="1"),
+    *send("tenant-member", "acme", "viewer of acme", answers="away AOV, 403 U, 404 PQMSN, login DX", remove="1"),
+    *send("tenant-member", "acme", "owner of acme", answers="away A, 422 O, 403 U, 404 PQMVSN, login DX", remove="1"),
+    *rows(
+        "tenant-member",
+        "globex",
+        "owner of globex",
+        get="200 AS, 403 U, 404 PQOMVN, login DX",
+        post="away A, 422 S, 403 U, 404 PQOMVN, login DX",
+        role="viewer",
+    ),
+    *rows(
+        "tenant-member",
+        "acme",
+        "owner of globex",
+        get="404 APQUOMVSN, login DX",
+        post="404 APQUOMVSN, login DX",
+        remove="1",
+    ),
+    *rows("invitation-withdraw", "acme", "link into acme", post="away AO, 403 U, 404 PQMVSN, login DX"),
+    *rows("invitation-withdraw", "globex", "link into globex", post="away AS, 403 U, 404 PQOMVN, login DX"),
+    *send("invitation-withdraw", "acme", "link into globex", answers="404 APQOMVSN, 403 U, login DX"),
+    *send("invitation-withdraw", "acme", "link into the panel", answers="404 APQOMVSN, 403 U, login DX"),
+    # People
+    *rows("people", get="200 AU, 403 PQ, 404 OMVSN, login DX"),
+    *rows(
+        "person-invite",
+        get="200 A, 403 PQU, 404 OMVSN, login DX",
+        post="200 A, 403 PQU, 404 OMVSN, login DX",
+        label="Bob",
+        role="administrator",
+    ),
+    *rows("person", "the member", get="200 AU, 404 PQOMVSN, login DX"),
+    *rows("person", "the administrator", get="200 AU, 404 PQOMVSN, login DX"),
+    *rows(
+        "person-change",
+        "the member",
+        get="200 A, 403 U, 404 PQOMVSN, login DX",
+        post="away A, 403 U, 404 PQOMVSN, login DX",
+        role="administrator",
+    ),
+    *send("person-change", "the administrator", answers="422 A, 403 U, 404 PQOMVSN, login DX", role=""),
+    *rows("person-disable", "the member", post="away A, 403 U, 404 PQOMVSN, login DX"),
+    *rows("person-enable", "the disabled", post="away A, 403 U, 404 PQOMVSN, login DX"),
+    *rows("person-link", "the member", post="200 A, 403 U, 404 PQOMVSN, login DX"),
+    *rows("person-invitation-withdraw", "link into the panel", post="away A, 403 PQU, 404 OMVSN, login DX"),
+    *send("person-invitation-withdraw", "link into acme", answers="404 AOMVSN, 403 PQU, login DX"),
+    # The log
+    *rows("audit", get="200 AUOMVS, 403 PQ, 404 N, login DX"),
+    *send("audit", answers="200 AUOMVS, 403 PQ, 404 N, login DX", method=GET, export="csv"),
+    *rows("audit-entry", "entry of acme", get="200 AUOMV, 404 PQSN, login DX"),
+    *rows("audit-entry", "entry of globex", get="200 AUS, 404 PQOMVN, login DX"),
+    *rows("audit-entry", "entry of nobody", get="200 AU, 404 PQOMVSN, login DX"),
+    # Oneself
+    *rows("account", get=SIGNED_IN),
+    *rows("account-theme", post="away *", theme="dark"),
+    *rows("account-sessions", post="away APQUOMVSN, login DX"),
+    *rows("enter", "no link", get="410 *", post="410 *", username="eve"),
+    *rows(
+        "enter",
+        "token into acme",
+        get="200 *",
+        post="away APQUSNDX, 422 OMV",
+        username="eve",
+    ),
+    *rows("enter", "token into the panel", get="200 *", post="away DX, 422 APQUOMVSN", username="eve"),
+    *rows("enter", "token of the member", get="200 *", post="away DX, 422 APQUOMVSN"),
+    *rows("enter", "token of the disabled", get="410 *", post="410 *"),
+    *rows("account_login", get="away APQUOMVSN, 200 DX", post="away APQUOMVSN, 200 DX", login="x", password="y"),
+    *rows("account_logout", get=SIGNED_IN, post="login *"),
+    *rows("account_inactive", get="200 *"),
+    *rows("account_change_password", get="away APQUOMVSN, login DX", post="away APQUOMVSN, login DX"),
+    *rows("account_set_password", get=SIGNED_IN, post=SIGNED_IN, password1="a", password2="b"),
+]

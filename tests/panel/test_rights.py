@@ -1,0 +1,299 @@
+"""Every address × method × role against the table in rights.py, and foreign ids wherever one can put them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core.cache import cache
+from django.db import transaction
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.utils import timezone
+
+from jails import audit
+from jails.models import (
+    AuditEntry,
+    Host,
+    Invitation,
+    Jail,
+    Membership,
+    Network,
+    Operation,
+    Template,
+    Tenant,
+    TrustedManifest,
+    User,
+)
+from jails.operations import kind, lifecycle
+from jails.operations.step import Plan, Run, Step
+from tests.panel.fleet import Fleet, add_jail, make_fleet
+from tests.panel.rights import GET, PEOPLE, ROWS, Row
+
+pytestmark = pytest.mark.django_db
+BACKEND = "django.contrib.auth.backends.ModelBackend"
+
+
+class AnyKind(kind.Kind):
+    """Stands for every kind: this table is about who may ask, the kinds' own tests about what comes of it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name  # type: ignore[misc]
+
+    def jails(self, host: Host, parameters: Any) -> list[Jail]:
+        uuids = parameters.get("jails") or [parameters[key] for key in ("jail",) if key in parameters]
+        found = list(Jail.objects.filter(host=host, uuid__in=uuids).select_related("tenant", "host"))
+        if len(found) != len(uuids):
+            raise LookupError("a jail")
+        return found
+
+    def title(self, parameters: Any, host: Host) -> str:
+        return self.name
+
+    def clean(self, parameters: Any) -> dict[str, Any]:
+        return dict(parameters)
+
+    def plan(self, request: kind.Request) -> Plan:
+        step = Step(key="one", purpose=f"Do {request.operation_id}", action=Run((("/usr/bin/true",),)))
+        return Plan(title=self.name, steps=(step,), resources=())
+
+
+@dataclass
+class World:
+    people: dict[str, User | None]
+    things: dict[str, Any]
+    """Name → the value in an address, or in what is sent."""
+    sessions: dict[str, str]
+    """Letter → the cookie of a session."""
+
+
+@pytest.fixture(scope="module")
+def made(django_db_setup: None, django_db_blocker: Any) -> Iterator[World]:
+    """Made once, in a transaction around those of the tests."""
+    with pytest.MonkeyPatch.context() as patch, django_db_blocker.unblock(), transaction.atomic():
+        patch.setattr(kind, "get", any_kind)
+        yield make_world()
+        transaction.set_rollback(True)
+
+
+@pytest.fixture
+def world(made: World, db: None) -> World:
+    cache.clear()
+    return made
+
+
+def any_kind(name: str) -> kind.Kind:
+    if name not in kind.KINDS:
+        raise LookupError(name)
+    return AnyKind(name)
+
+
+def make_world() -> World:
+    fleet = make_fleet()
+    shop = add_jail(fleet, "shop", host=fleet.ufs, storage="ufs", base=fleet.ufs_release, tenant=fleet.other)
+    add_jail(fleet, "spare", tenant=fleet.acme, state="stopped")
+    people = _people(fleet)
+    admin = people["A"]
+    assert admin is not None
+    things: dict[str, Any] = {name: jail.uuid for name, jail in fleet.jails.items()}
+    things |= {"warden1": "warden1", "warden2": "warden2", "no-host": "no-host"}
+    things |= {"acme": "acme", "globex": "globex", "shop": shop.uuid}
+    things |= _bases(fleet) | _operations(fleet, admin) | _tenancy(fleet, admin) | _entries(fleet)
+    things |= {
+        "the member": fleet.people["member"].pk,
+        "the administrator": admin.pk,
+        "the disabled": fleet.people["disabled"].pk,
+    }
+    return World(people, things, {letter: session_of(person) for letter, person in people.items() if person})
+
+
+def session_of(person: User) -> str:
+    client = Client()
+    client.force_login(person, backend=BACKEND)
+    return str(client.cookies[settings.SESSION_COOKIE_NAME].value)
+
+
+def _people(fleet: Fleet) -> dict[str, User | None]:
+    other = User.objects.create_user("other-operator", role="operator")
+    other.operated_hosts.add(fleet.ufs)
+    disabled = User.objects.create_user("disabled-person", role="administrator", is_active=False)
+    Membership.objects.create(tenant=fleet.acme, user=disabled, role="owner")
+    fleet.people["disabled"] = disabled
+    named = {
+        "A": "administrator",
+        "P": "operator",
+        "U": "auditor",
+        "O": "owner",
+        "M": "member",
+        "V": "viewer",
+        "S": "stranger",
+        "D": "disabled",
+    }
+    people: dict[str, User | None] = {letter: fleet.people[role] for letter, role in named.items()}
+    return people | {"Q": other, "N": User.objects.create_user("nobody-person"), "X": None}
+
+
+def _bases(fleet: Fleet) -> dict[str, Any]:
+    def template(name: str, **fields: Any) -> int:
+        row = {
+            "architecture": "amd64",
+            "storage": "zfs",
+            "path": f"/var/db/cellblock/templates/{name}",
+            "state": "ready",
+        }
+        pk: int = Template.objects.create(name=name, **(row | fields)).pk
+        return pk
+
+    private = Network.objects.create(name="private", cidr="10.0.0.0/24", host=fleet.ufs)
+    empty = Network.objects.create(name="empty", cidr="10.1.0.0/24")
+    offer = TrustedManifest.objects.create(
+        release="14.3-RELEASE", architecture="amd64", digest="a" * 64, source="/mirror", host_name="warden1"
+    )
+    return {
+        "release on warden1": fleet.release.pk,
+        "release on warden2": fleet.ufs_release.pk,
+        "template on warden1": fleet.template.pk,
+        "template of acme on warden1": template("shop", host=fleet.zfs, tenant=fleet.acme),
+        "template on warden2": template("db", host=fleet.ufs, storage="ufs"),
+        "network of warden2": private.pk,
+        "shared network": empty.pk,
+        "offered manifest": offer.pk,
+    }
+
+
+def _operations(fleet: Fleet, admin: User) -> dict[str, Any]:
+    found = {}
+    wishes: dict[str, tuple[str, dict[str, Any], Host]] = {
+        "www1": ("jail_restart", {"jails": [str(fleet.jails["www1"].uuid)]}, fleet.zfs),
+        "shop": ("jail_restart", {"jails": [str(fleet.jails["shop"].uuid)]}, fleet.ufs),
+        "warden1": ("host_setup", {}, fleet.zfs),
+    }
+    for name, (kind_name, wish, host) in wishes.items():
+        found[f"plan for {name}"] = lifecycle.draft(kind_name, wish, host=host, user=admin).pk
+        failed = lifecycle.draft(kind_name, wish, host=host, user=admin)
+        Operation.objects.filter(pk=failed.pk).update(
+            status="failed", confirmed_at=timezone.now(), finished_at=timezone.now()
+        )
+        found[f"failed on {name}"] = failed.pk
+    return found
+
+
+def _tenancy(fleet: Fleet, admin: User) -> dict[str, Any]:
+    gone = Tenant.objects.create(slug="gone", name="Gone", archived_at=timezone.now())
+    Membership.objects.create(tenant=gone, user=fleet.people["viewer"], role="owner")
+    things: dict[str, Any] = {"archived tenant": gone.slug, "no link": "x" * 43}
+    for role in ("owner", "member", "viewer"):
+        things[f"{role} of acme"] = Membership.objects.get(tenant=fleet.acme, user=fleet.people[role]).pk
+    things["owner of globex"] = Membership.objects.get(tenant=fleet.other).pk
+    links: dict[str, dict[str, Any]] = {
+        "into acme": {"tenant": fleet.acme, "tenant_role": "viewer"},
+        "into globex": {"tenant": fleet.other, "tenant_role": "viewer"},
+        "into the panel": {"role": "administrator"},
+        "of the member": {"user": fleet.people["member"]},
+        "of the disabled": {"user": fleet.people["disabled"]},
+    }
+    for name, fields in links.items():
+        invitation, token = Invitation.issue(label=name, created_by=admin, **fields)
+        things |= {f"link {name}": invitation.pk, f"token {name}": token}
+    return things
+
+
+def _entries(fleet: Fleet) -> dict[str, Any]:
+    with transaction.atomic():
+        return {
+            f"entry of {name}": audit.record(f"test.{name}", tenant=tenant).sequence
+            for name, tenant in (("acme", fleet.acme), ("globex", fleet.other), ("nobody", None))
+        }
+
+
+IN_DATA = {"acme": Tenant, "globex": Tenant, "archived tenant": Tenant}
+
+
+def sent(row: Row, world: World) -> dict[str, Any]:
+    return {key: filled(value, world) for key, value in row.data.items()}
+
+
+def filled(value: Any, world: World) -> Any:
+    if isinstance(value, list):
+        return [filled(item, world) for item in value]
+    if not value.startswith("{"):
+        return value
+    name = value.strip("{}")
+    thing = world.things[name]
+    if name in IN_DATA:
+        return str(Tenant.objects.get(slug=thing).pk)
+    if name.startswith("plan for"):
+        return Operation.objects.get(pk=thing).digest
+    return str(thing)
+
+
+@contextlib.contextmanager
+def undone() -> Iterator[None]:
+    """So that one person's request is not seen by the next one's."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+def client_of(world: World, letter: str) -> Client:
+    client = Client()
+    if letter in world.sessions:
+        client.cookies[settings.SESSION_COOKIE_NAME] = world.sessions[letter]
+    return client
+
+
+def ask(world: World, letter: str, method: str, path: str, data: dict[str, Any]) -> Any:
+    client = client_of(world, letter)
+    return client.get(path, data) if method == GET else client.post(path, data)
+
+
+def answer(response: Any) -> str:
+    if response.status_code != 302:
+        return str(response.status_code)
+    return "login" if response.headers["Location"].startswith(reverse("account_login")) else "away"
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_everybody_gets_the_answer_of_the_table(row: Row, world: World) -> None:
+    path = reverse(row.name, args=[world.things[name] for name in row.about])
+    answers = {}
+    for letter in PEOPLE:
+        with undone():
+            recorded = AuditEntry.objects.filter(outcome="refused").count()
+            answers[letter] = answer(ask(world, letter, row.method, path, sent(row, world)))
+            if answers[letter] == "403":
+                assert AuditEntry.objects.filter(outcome="refused").count() > recorded, f"{letter}: not in the log"
+    assert answers == row.expected
+
+
+def names_in(patterns: list[URLPattern | URLResolver]) -> set[str]:
+    found: set[str] = set()
+    for pattern in patterns:
+        if isinstance(pattern, URLResolver):
+            found |= names_in(pattern.url_patterns)
+        else:
+            assert pattern.name, f"{pattern} has no name, so that nobody can say who may use it"
+            found.add(pattern.name)
+    return found
+
+
+def test_every_address_is_in_the_table() -> None:
+    known = {(row.name, row.method) for row in ROWS}
+    wanted = {(name, method) for name in names_in(get_resolver().url_patterns) for method in ("GET", "POST")}
+    assert known == wanted
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
+def test_no_other_method_does_anything(method: str, world: World) -> None:
+    for row in {(row.name, row.about): row for row in ROWS}.values():
+        path = reverse(row.name, args=[world.things[name] for name in row.about])
+        with undone():
+            before = AuditEntry.objects.exclude(action="session.sign_in").count()
+            response = client_of(world, "A").generic(method, path)
+            allowed = (405, 200, 302) if method == "OPTIONS" else (405, 302, 404)
+            assert response.status_code in allowed, row
+            assert AuditEntry.objects.exclude(action="session.sign_in").count() == before, row
