@@ -47,13 +47,16 @@ def find_tenant(key: int | None, field: str = "tenant") -> Tenant | None:
     return tenant
 
 
-def name_taken(host: Host, facts: HostFacts, name: str, *, uuid: str = "", datasets: Iterable[str] = ()) -> str:
+def name_taken(
+    host: Host, facts: HostFacts, name: str, *, uuid: str = "", datasets: Iterable[str] = (), also: str = ""
+) -> str:
     """Who or what has the name of a new jail already: a sentence, or "". `uuid` is the jail's own, which may have it.
 
-    Also what rc.conf(5) cannot tell from it, and the datasets and the path that it would get.
+    `also` is another one that may (the placeholder of a renamed jail). Also what rc.conf(5) cannot tell from it, and
+    the datasets and the path that it would get.
     """
     facts.require("jails", "files", "names")
-    rows = Jail.objects.filter(host=host).exclude(uuid=UUID(uuid or NOBODY))
+    rows = Jail.objects.filter(host=host).exclude(uuid__in=[UUID(one or NOBODY) for one in (uuid, also)])
     if rows.filter(name=name).exists():
         return f"{host.name} has a jail {name} already."
     if (running := facts.jail(name)) is not None:

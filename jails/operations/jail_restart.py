@@ -56,8 +56,8 @@ def _steps(wanted: Sequence[power.Found], facts: HostFacts) -> list[Step]:
     }
     if any(names & set(power.dependencies(facts, one)) for one in wanted):
         ordered = [step for one in reversed(wanted) for step in stops[one.name]]
-        return [*ordered, *(power.start_step(one, independent=several) for one in wanted)]
-    return [step for one in wanted for step in (*stops[one.name], power.start_step(one, independent=several))]
+        return [*ordered, *(step for one in wanted for step in power.start_steps(one, facts, independent=several))]
+    return [step for one in wanted for step in (*stops[one.name], *power.start_steps(one, facts, independent=several))]
 
 
 kind = JailRestart()

@@ -25,7 +25,7 @@ class JailStart(power.PowerKind):
             summary.append(f"Nothing is done to {power.listed(running)}: running already.")
         return Plan(
             title=self.titled([one.name for one in wanted]),
-            steps=tuple(power.start_step(one, independent=len(wanted) > 1) for one in wanted),
+            steps=tuple(step for one in wanted for step in power.start_steps(one, facts, independent=len(wanted) > 1)),
             summary=tuple(summary),
             notes=power.dying_notes(wanted),
             resources=power.resources(host, wanted, start=True),

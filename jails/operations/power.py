@@ -130,7 +130,7 @@ def why_not_start(host: Host, facts: HostFacts, found: Found, together: Sequence
     if found.configured.failed:
         return f"jail(8) refuses what {found.file} says of it: mend the file by hand first."
     return (
-        _tree_problem(found, facts)
+        tree_problem(found, facts)
         or _address_problem(host, facts, found, together)
         or _depend_problem(facts, found, together)
     )
@@ -147,7 +147,7 @@ def why_not_stop(facts: HostFacts, found: Found, together: Sequence[Found]) -> s
     return ""
 
 
-def _tree_problem(found: Found, facts: HostFacts) -> str:
+def tree_problem(found: Found, facts: HostFacts) -> str:
     row = found.row
     path = found.configured.path if found.configured is not None else row.path
     if row.managed and row.dataset:
@@ -277,6 +277,12 @@ def start_step(found: Found, *, independent: bool = False) -> Step:
     )
 
 
+def start_steps(found: Found, facts: HostFacts, *, independent: bool = False) -> tuple[Step, ...]:
+    """`start_step`, and before it what is left of an earlier run is taken away."""
+    left = clear_steps(found, facts, independent=independent)
+    return (*left, start_step(found, independent=independent))
+
+
 def stop_steps(found: Found, facts: HostFacts, *, back: bool = False, independent: bool = False) -> tuple[Step, ...]:
     """Stop it with its file as it is now, and take away what that file has forgotten and is surely the jail's.
 
@@ -306,11 +312,19 @@ def stop_steps(found: Found, facts: HostFacts, *, back: bool = False, independen
     return (stop, *_leftover_steps(found, facts, independent=independent))
 
 
+def clear_steps(found: Found, facts: HostFacts, *, independent: bool = False) -> tuple[Step, ...]:
+    """Take away what is surely left of a jail that does not run: it ended by itself, or was stopped without its file.
+
+    jail(8) would mount a second devfs over one that is left.
+    """
+    return tuple(_leftover_steps(found, facts, independent=independent)) if found.running is None else ()
+
+
 def _leftover_steps(found: Found, facts: HostFacts, *, independent: bool) -> Iterable[Step]:
     for address in forgotten_addresses(found, facts):
         yield Step(
             key=f"alias-{found.name}-{address.ip}",
-            purpose=f"Take {address.ip} off {address.interface}, which the file of {found.name} no longer names",
+            purpose=f"Take {address.ip} off {address.interface}, which would stay there without {found.name}",
             action=Run((ifconfig.remove_alias(address.interface, address.ip),)),
             done_when=(checks.is_not(checks.address_on(address.interface, address.ip)),),
             seconds=30,
@@ -321,7 +335,7 @@ def _leftover_steps(found: Found, facts: HostFacts, *, independent: bool) -> Ite
     if devfs := forgotten_devfs(found, facts):
         yield Step(
             key=f"devfs-{found.name}",
-            purpose=f"Unmount {devfs}, which the file of {found.name} no longer names",
+            purpose=f"Unmount {devfs}, which would stay there without {found.name}",
             action=Run((mount.unmount(devfs),)),
             done_when=(checks.unmounted(devfs),),
             seconds=60,
@@ -332,28 +346,47 @@ def _leftover_steps(found: Found, facts: HostFacts, *, independent: bool) -> Ite
 
 
 def forgotten_addresses(found: Found, facts: HostFacts) -> list[jailfile.Address]:
-    """Aliases that the panel gave to this jail, that it has, and that stopping it by its file leaves behind."""
-    facts.require("interfaces")
-    if not found.row.managed or found.running is None:
+    """Aliases that the panel gave to this jail and that are on the host without being needed, or will be.
+
+    Of a running jail those that its file no longer names, so that stopping it leaves them behind. Of one that does not
+    run all that no other jail has by now.
+    """
+    facts.require("interfaces", "jails")
+    if not found.row.managed:
         return []
-    live = set(map(plain_address, found.running.addresses))
-    named = addresses(found) if found.stop_file else set()
     there = {(interface.name, one.ip, one.prefix) for interface in facts.interfaces for one in interface.addresses}
+    others = {ip for one in facts.jails if one.name != found.name for ip in map(plain_address, one.addresses)}
+    kept = others | (addresses(found) if found.running is not None and found.stop_file else set())
     return [
         address
         for address in common.addresses_of(found.row)
-        if address.ip in live - named and (address.interface, address.ip, address.prefix) in there
+        if address.ip not in kept and (address.interface, address.ip, address.prefix) in there
     ]
 
 
 def forgotten_devfs(found: Found, facts: HostFacts) -> str:
+    """The jail's devfs, mounted and not needed, or left behind when it is stopped with its file as it is; or ""."""
     place = f"{found.row.path}/dev"
     if not found.row.managed or not any(
-        row.path == place and row.type == "devfs" for row in facts.mounted_below(place)
+        one.path == place and one.type == "devfs" for one in facts.mounted_below(place)
     ):
         return ""
     named = dict(found.configured.parameters).get("mount.devfs") if found.configured and found.stop_file else None
-    return "" if named is not None and named[-1:] not in (("false",), ("0",)) else place
+    unmounted = found.running is not None and named is not None and named[-1:] not in (("false",), ("0",))
+    return "" if unmounted else place
+
+
+def foreign_mounts(found: Found, facts: HostFacts) -> list[str]:
+    """What is mounted below its root and not the jail's: it would lose its place, or its files with the tree."""
+    given = dict(found.configured.parameters) if found.configured is not None else {}
+    root = found.row.path
+    own = {root, f"{root}/dev"}
+    if found.running is not None and found.stop_file:
+        own |= {f"{root}/dev/fd", f"{root}/proc"} if {"mount.fdescfs", "mount.procfs"} & given.keys() else set()
+        own |= {words[1] for line in given.get("mount", ()) if len(words := line.split()) > 1}
+    below = [one for one in facts.mounted_below(root) if one.path not in own]
+    children = {one.name for one in facts.children(found.row.dataset)} if found.row.dataset else set()
+    return [one.path for one in below if one.device not in children]
 
 
 def left_behind(found: Found, facts: HostFacts) -> str:

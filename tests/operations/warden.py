@@ -119,8 +119,9 @@ class Warden:
         """All of the host that an operation could change, to be compared: no times, no numbers of jails, no logs."""
         root = self.simulation.directory / "root"
         files = {}
-        for folder in ("etc", "var/db/cellblock", "jail"):
-            for path in sorted((root / folder).rglob("*")):
+        # Of the trees of jails the names alone: what runs in them writes as it likes.
+        for folder, pattern in (("etc", "**/*"), ("var/db/cellblock", "**/*"), ("jail", "*")):
+            for path in sorted((root / folder).glob(pattern)):
                 content = path.readlink() if path.is_symlink() else path.read_bytes() if path.is_file() else ""
                 files[str(path.relative_to(root))] = content
         properties = "name,mountpoint,origin,quota,cellblock:jail,cellblock:operation"
