@@ -21,7 +21,11 @@ STATES = {
     "ONLINE": ("circle-check", "green", "online"),
     "skipped": ("check", "secondary", "was so already"),
     "stopped": ("player-stop", "secondary", "stopped"),
+    "working": ("loader-2", "blue", "running"),
     "pending": ("circle-dashed", "secondary", "waiting"),
+    "broken_off": ("alert-triangle", "red", "broken off"),
+    "undo_failed": ("alert-triangle", "red", "could not be undone"),
+    "left_out": ("minus", "secondary", "not run"),
     "draft": ("circle-dashed", "secondary", "draft"),
     "queued": ("clock", "blue", "waiting"),
     "new": ("circle-dashed", "blue", "not seen yet"),
@@ -68,6 +72,12 @@ def state_mark(value: str) -> str:
         icon(name),
         word,
     )
+
+
+@register.filter
+def working(status: str) -> str:
+    """The state of an operation or a step, which runs in another way than a jail does."""
+    return "working" if status == "running" else status
 
 
 @register.filter
@@ -127,19 +137,29 @@ def duration(value: Any) -> str:
     return f"{int(seconds) // 60} min {int(seconds) % 60} s"
 
 
+@register.filter
+def elapsed(since: Any) -> str:
+    """How long it has been going on; static/js/panel.js counts on."""
+    seconds = int((timezone.now() - since).total_seconds())
+    words = f"{seconds} s" if seconds < 60 else f"{seconds // 60} min {seconds % 60} s"
+    return format_html('<time datetime="{}" data-elapsed>{}</time>', since.isoformat(), words)
+
+
+@register.simple_tag
+def copy_button(text: Any, what: Any = "the command") -> str:
+    return format_html(
+        '<button type="button" class="btn btn-icon btn-ghost-secondary btn-copy js-only" data-copy="{}" '
+        'aria-label="Copy {}">{}</button>',
+        text,
+        what,
+        icon("copy"),
+    )
+
+
 @register.simple_tag
 def copyable(text: Any, css: str = "") -> str:
     """Something technical in monospace with a button that copies it."""
-    return format_html(
-        '<span class="copyable {}"><code>{}</code>'
-        '<button type="button" class="btn btn-icon btn-ghost-secondary btn-copy" data-copy="{}" aria-label="Copy {}">'
-        "{}</button></span>",
-        css,
-        text,
-        text,
-        text,
-        icon("copy"),
-    )
+    return format_html('<span class="copyable {}"><code>{}</code>{}</span>', css, text, copy_button(text, text))
 
 
 @register.simple_tag(takes_context=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -10,11 +12,12 @@ from django.core.paginator import Paginator
 from django.db.models import Count, Max, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from jails import policy
-from jails.models import Host, Jail, Operation, OperationStep
+from jails.models import Host, Jail, Operation, OperationStep, Release, Template
 from jails.operations import lifecycle
 from jails.operations.kind import Refused
 from jails.operations.step import Action, Plan, RemoveFile, Run, Step, WriteFile, plan_from_data, step_from_data
@@ -22,8 +25,16 @@ from panel.views import live
 from panel.views.access import find, source
 
 Status = Operation.Status
+StepStatus = OperationStep.Status
 TRAY_RECENT = 8
 A_PAGE = 50
+RESULTS = 3
+"""Links to what an operation was about."""
+SHORT = 90
+"""Characters of a command that needs no line of its own."""
+STOPPED_IN = {StepStatus.RUNNING: "broken_off", StepStatus.UNDOING: "undo_failed"}
+"""What a step is called in which an operation ended that needs attention."""
+MAY_GO_ON = (*Operation.OPEN, Status.FAILED, Status.CANCELLED, Status.STUCK, Status.REFUSED)
 BEFORE_CONFIRMATION = (Status.DRAFT, Status.STALE)
 
 
@@ -188,11 +199,12 @@ def may_act(request: HttpRequest, operation: Operation) -> bool:
 
 def plan_context(request: HttpRequest, operation: Operation) -> dict[str, Any]:
     plan = plan_from_data(operation.plan)
+    steps = shown_steps(plan)
     return {
         "operation": operation,
         "plan": plan,
-        "steps": shown_steps(plan),
-        "irreversible": [step for step in plan.steps if step.irreversible],
+        "steps": steps,
+        "irreversible": [step for step in steps if step["irreversible"]],
         "may_act": may_act(request, operation),
         "change_url": change_url(operation),
         "commands_open": policy.allowed(request.user, "panel.overview"),
@@ -201,19 +213,21 @@ def plan_context(request: HttpRequest, operation: Operation) -> dict[str, Any]:
 
 def progress_context(request: HttpRequest, operation: Operation) -> dict[str, Any]:
     rows = list(operation.steps.all())
-    steps = [running_step(row) for row in rows] or shown_steps(plan_from_data(operation.plan))
-    current = next((row.index for row in rows if row.status in ("running", "undoing")), None)
-    failed = next((row.index for row in rows if row.status == "failed" or (row.error and row.rc)), None)
+    steps = [running_step(row, operation) for row in rows] or shown_steps(plan_from_data(operation.plan))
+    over = [row for row in rows if row.status not in (StepStatus.PENDING, StepStatus.RUNNING)]
+    current = next((step for step in steps if step.get("active")), None)
     return {
         "operation": operation,
         "mark": progress_mark(operation),
         "steps": steps,
-        "subjects": subjects(rows),
+        "parts": parts_of(steps),
         "current": current,
-        "failed": failed,
-        "finished": sum(row.status in ("done", "skipped") for row in rows),
-        "jails": operation.jails.all(),
-        "may_act": may_act(request, operation),
+        "failed": next((step for step in steps if step["error"] or step.get("stopped")), None),
+        "finished": len(over),
+        "jails": list(operation.jails.all()),
+        "results": results(request, operation) if operation.status == Status.DONE else [],
+        "may_act": may_act(request, operation) if operation.status in MAY_GO_ON else False,
+        "change_url": change_url(operation),
         "commands_open": policy.allowed(request.user, "panel.overview"),
     }
 
@@ -225,12 +239,33 @@ def change_url(operation: Operation) -> str:
     return form_url(operation)
 
 
+def results(request: HttpRequest, operation: Operation) -> list[tuple[str, str]]:
+    """What it was about, as (name, address) of pages that this person may see."""
+    jails = policy.visible(request.user, Jail).filter(operations=operation).order_by("name")[: RESULTS + 1]
+    found = [(jail.name, reverse("jail", args=[jail.uuid])) for jail in jails]
+    if len(found) > RESULTS:
+        found = [("the jails", f"{reverse('jails')}?{urlencode({'host': operation.host_name})}")]
+    wanted = operation.parameters
+    if operation.kind == "release_fetch":
+        named = {"name": wanted.get("release", ""), "architecture": wanted.get("architecture", "")}
+        rows = policy.visible(request.user, Release).filter(host=operation.host_id, **named)
+        found += [(row.name, reverse("release", args=[row.pk])) for row in rows]
+    if operation.kind in ("template_create", "template_publish"):
+        named = {"pk": wanted["template"]} if "template" in wanted else {"name": wanted.get("name", "")}
+        rows = policy.visible(request.user, Template).filter(host=operation.host_id, **named)
+        found += [(row.name, reverse("template", args=[row.pk])) for row in rows]
+    if operation.host and policy.allowed(request.user, "host.view", operation.host):
+        found.append((operation.host_name, reverse("host", args=[operation.host_name])))
+    return found
+
+
 def shown_steps(plan: Plan) -> list[dict[str, Any]]:
     return [shown_step(step, number) for number, step in enumerate(plan.steps, 1)]
 
 
 def shown_step(step: Step, number: int) -> dict[str, Any]:
     """A step as the templates show it."""
+    undo = [shown_action(undo.action) for undo in step.undo]
     return {
         "number": number,
         "purpose": step.purpose,
@@ -238,31 +273,45 @@ def shown_step(step: Step, number: int) -> dict[str, Any]:
         "seconds": step.seconds,
         "ensure": step.ensure,
         "irreversible": step.irreversible,
-        "undo": [shown_action(undo.action) for undo in step.undo],
+        "undo": undo,
+        "undo_line": undo[0]["command"] if len(undo) == 1 and _is_short(undo[0]["command"]) else "",
         "status": "",
+        "error": "",
         **shown_action(step.action),
     }
 
 
+def _is_short(command: str) -> bool:
+    return len(command) <= SHORT and "\n" not in command
+
+
 def shown_action(action: Action) -> dict[str, Any]:
-    """Its command as it would be typed, and the diff where it is a file."""
+    """Its command as it would be typed; of a file its path, what becomes of it, and the diff."""
     if isinstance(action, (WriteFile, RemoveFile)):
-        return {"command": action.shown(), "diff": action.diff(), "stdin": ""}
+        becomes = "removed" if isinstance(action, RemoveFile) else "new" if action.before is None else "changed"
+        mode = action.mode if isinstance(action, WriteFile) else ""
+        return {
+            "command": action.shown(),
+            "diff": action.diff(),
+            "path": action.path,
+            "becomes": becomes,
+            "mode": mode,
+            "stdin": "",
+        }
     secret = isinstance(action, Run) and action.stdin_is_secret
     stdin = action.stdin if isinstance(action, Run) and not secret else ""
     return {"command": action.shown(), "diff": "", "stdin": stdin, "secret": secret}
 
 
-def running_step(row: OperationStep) -> dict[str, Any]:
+def running_step(row: OperationStep, operation: Operation) -> dict[str, Any]:
     shown = shown_step(step_from_data(row.data), row.index + 1)
     took = row.finished_at - row.started_at if row.started_at and row.finished_at else None
-    rate = None
-    if row.progress and row.started_at and row.status == "running":
-        age = (timezone.now() - row.started_at).total_seconds()
-        rate = int(row.progress / age) if age > 1 else None
+    status = step_state(row, operation)
     return shown | {
         "index": row.index,
-        "status": row.status,
+        "status": status,
+        "active": status in (StepStatus.RUNNING, StepStatus.UNDOING),
+        "stopped": status in STOPPED_IN.values(),
         "command": row.command or shown["command"],
         "output": row.output,
         "error": row.error,
@@ -271,21 +320,53 @@ def running_step(row: OperationStep) -> dict[str, Any]:
         "took": took,
         "progress": row.progress,
         "progress_total": row.progress_total,
-        "rate": rate,
+        "rate": rate(row),
     }
 
 
-def subjects(rows: list[OperationStep]) -> list[dict[str, Any]]:
-    """A line a jail for an operation on several: its name and how far it is."""
-    by_name: dict[str, list[OperationStep]] = {}
-    for row in rows:
-        if subject := row.data.get("subject"):
-            by_name.setdefault(subject, []).append(row)
-    return [{"name": name, "status": _together([row.status for row in group])} for name, group in by_name.items()]
+def step_state(row: OperationStep, operation: Operation) -> str:
+    if row.error and row.status == StepStatus.UNDONE:
+        # Rolled back or not, it is the one that failed.
+        return "failed"
+    if row.status == StepStatus.PENDING and (operation.has_ended or operation.status == Status.UNDOING):
+        return "left_out"
+    if operation.has_ended:
+        return STOPPED_IN.get(row.status, row.status)
+    return row.status
+
+
+def rate(row: OperationStep) -> int | None:
+    """Bytes a second so far, once there is enough to tell."""
+    if not row.progress or not row.started_at or row.status != StepStatus.RUNNING:
+        return None
+    seconds = (timezone.now() - row.started_at).total_seconds()
+    return int(row.progress / seconds) if seconds > 1 else None
+
+
+def parts_of(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """An operation on several jails as a line a jail, each with its steps; any other as its steps."""
+    subjects = {step["subject"] for step in steps if step["subject"]}
+    if len(subjects) < 2:
+        return [{"name": "", "steps": [step]} for step in steps]
+    parts: dict[Any, dict[str, Any]] = {}
+    for step in steps:
+        key = step["subject"] or step["number"]
+        part = parts.setdefault(key, {"name": step["subject"], "steps": [], "number": len(parts) + 1})
+        part["steps"].append(step)
+    for part in parts.values():
+        part["status"] = _together([step["status"] for step in part["steps"]])
+        part["error"] = next((step["error"] for step in part["steps"] if step["error"]), "")
+        part["now"] = next((step for step in part["steps"] if step.get("active")), None)
+        part["took"] = sum((step["took"] for step in part["steps"] if step.get("took")), timedelta())
+    return list(parts.values())
 
 
 def _together(statuses: list[str]) -> str:
-    for status in ("failed", "running", "undoing", "kept", "undone", "pending"):
+    for status in ("failed", *STOPPED_IN.values(), "running", "undoing", "kept", "undone"):
         if status in statuses:
             return status
-    return "done"
+    if "left_out" in statuses:
+        return "left_out"
+    if "pending" in statuses:
+        return "pending" if set(statuses) <= {"pending", "skipped"} else "running"
+    return "done" if "done" in statuses else "skipped"
