@@ -11,11 +11,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import time
 from typing import Any
 
+from . import clock
+
 State = dict[str, Any]
-FIRST_PID = 1000
+FIRST_PID = 700
 
 
 def start(
@@ -37,7 +38,7 @@ def start(
             "user": user,
             "name": name,
             "args": args,
-            "started": time.time(),
+            "started": clock.now(),
             "real": [real, _birth(real)] if real else None,
         }
     )

@@ -233,7 +233,7 @@ class Host:
         if not folder.is_dir():
             return
         for name in os.listdir(folder):
-            number, _, pid = name.partition("-")
+            number, pid, _ = name.split("-")
             if number != str(mount["id"]):
                 continue
             if _alive(int(pid)):
@@ -241,11 +241,11 @@ class Host:
             else:
                 (folder / name).unlink(missing_ok=True)
 
-    def hold(self, mount: Mount, pid: int) -> Path:
-        """Note that a process has its working directory in a file system; remove the file to let go."""
+    def hold(self, mount: Mount) -> Path:
+        """Note that this process has a working directory in a file system; remove the file to let go."""
         folder = self.directory / "holding"
         folder.mkdir(exist_ok=True)
-        note = folder / f"{mount['id']}-{pid}"
+        note = folder / f"{mount['id']}-{os.getpid()}-{os.urandom(4).hex()}"
         note.touch()
         return note
 

@@ -3,8 +3,8 @@
 ``state["interfaces"]`` is a list in the order the kernel holds them; each has ``name``, ``driver`` (``epair``),
 ``born`` (``epair0a``, the name it was made with), ``index``, ``vnet`` (jid of the jail that has it, 0 the host),
 ``home`` (where it was made), ``up``, ``mtu``, ``ether``, ``inet``/``inet6`` (lists of ``address/prefix``),
-``groups`` and, by kind, ``added`` (when an IPv6 address came), ``members``, ``vlan``, ``parent``, ``peer``,
-``description``.
+``groups`` and, by kind, ``order`` (of addresses), ``added`` (when an IPv6 address came), ``members``, ``vlan``,
+``parent``, ``peer``, ``description``.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
-import time
 from typing import Any
+
+from . import clock
 
 State = dict[str, Any]
 Interface = dict[str, Any]
@@ -21,6 +22,8 @@ Interface = dict[str, Any]
 IFNAMSIZ = 16
 DETECTION = 1.0
 """Seconds of duplicate address detection: one probe, one second apart (net.inet6.ip6.dad_count=1)."""
+LINK_LOCAL_DETECTION = 2.2
+"""The same for an address the kernel gives itself: it waits for a random time first."""
 CLONERS = ("bridge", "epair", "gif", "lo", "tap", "tun", "vlan")
 
 
@@ -49,6 +52,9 @@ def add_physical(state: State, name: str, inet: list[str], inet6: list[str] | No
     interface["inet6"] = list(inet6 or [])
     if name == "lo0":
         _before_pflog(state, interface)
+        if "::1/128" in interface["inet6"]:
+            add_link_local(interface)
+        interface["order"] = ["::1", "fe80::1"]
     return interface
 
 
@@ -120,7 +126,7 @@ def move(state: State, interface: Interface, vnet: int) -> None:
         if row.get("members"):
             row["members"] = [member for member in row["members"] if member != interface["id"]]
     home = interface["home"] == vnet
-    interface |= {"vnet": vnet, "up": False, "inet": [], "inet6": [], "index": _free_index(state, vnet)}
+    interface |= {"vnet": vnet, "up": False, "inet": [], "inet6": [], "order": [], "index": _free_index(state, vnet)}
     interface["groups"] = [] if home else interface["groups"] or [interface["driver"]]
     state["interfaces"].append(interface)
 
@@ -156,8 +162,9 @@ def set_address(state: State, interface: Interface, family: str, address: str, *
             break
     else:
         held.append(address)
+        _note_order(interface, plain)
     if family == "inet6" and interface["driver"] != "lo":
-        interface["added"] = {**interface.get("added", {}), plain: time.time()}
+        interface["added"] = {**interface.get("added", {}), plain: clock.now()}
     came_up = not interface["up"]
     interface["up"] = True
     if family == "inet6" or (came_up and interface["driver"] != "bridge"):
@@ -166,7 +173,8 @@ def set_address(state: State, interface: Interface, family: str, address: str, *
 
 def is_tentative(interface: Interface, plain: str) -> bool:
     """Whether duplicate address detection of an IPv6 address still goes on: then it cannot be bound to."""
-    return bool(time.time() - interface.get("added", {}).get(plain, 0) < DETECTION)
+    seconds = LINK_LOCAL_DETECTION if plain.startswith("fe80:") else DETECTION
+    return bool(clock.now() - interface.get("added", {}).get(plain, 0) < seconds)
 
 
 def add_link_local(interface: Interface) -> None:
@@ -175,9 +183,28 @@ def add_link_local(interface: Interface) -> None:
     if interface["driver"] == "lo":
         if interface["name"] == "lo0":
             interface["inet6"][:0] = ["::1/128"] if "::1/128" not in interface["inet6"] else []
+            _note_order(interface, "::1")
         interface["inet6"].append("fe80::1/64")
+        _note_order(interface, "fe80::1")
     elif interface["ether"] and interface["driver"] != "bridge":
-        interface["inet6"].append(f"{link_local(interface['ether'])}/64")
+        own = link_local(interface["ether"])
+        interface["inet6"].append(f"{own}/64")
+        interface["added"] = {**interface.get("added", {}), own: clock.now()}
+        _note_order(interface, own)
+
+
+def _note_order(interface: Interface, plain: str) -> None:
+    order = interface.setdefault("order", [])
+    if plain not in order:
+        order.append(plain)
+
+
+def in_order(interface: Interface, addresses: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """(family, address/prefix) pairs as the kernel lists them: in the order they came, whatever their family."""
+    order = interface.get("order", [])
+    place = {plain: number for number, plain in enumerate(order)}
+    there = len(order) if interface["name"] == "lo0" else -1
+    return sorted(addresses, key=lambda pair: place.get(pair[1].partition("/")[0], there))
 
 
 def link_local(ether: str) -> str:
@@ -194,6 +221,7 @@ def remove_address(interface: Interface, family: str, plain: str | None) -> None
     for position, old in enumerate(held):
         if plain is None or old.partition("/")[0] == plain:
             del held[position]
+            interface["order"] = [one for one in interface.get("order", []) if one != old.partition("/")[0]]
             return
     raise NetworkError("ioctl (SIOCDIFADDR): Can't assign requested address")
 

@@ -6,12 +6,11 @@ import argparse
 import os
 import random
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import base, network
+from . import base, clock, network
 from .host import Host, State
 from .process import PATH, Process
 
@@ -91,11 +90,13 @@ def make(
     ncpu: int = 4,
     memory: int = 8 << 30,
     racct: bool = False,
+    router: str = "",
     minimal: bool = False,
 ) -> Host:
     """A new host. `pools` are {name: bytes}, `interfaces` {name: {"inet": [], "inet6": []}} (lo0 comes by itself).
 
-    `minimal` leaves /etc/rc.conf as the recorded transcripts have it. FileExistsError if the folder has a host.
+    `router` is the default one's address; `minimal` makes the services those of the recorded transcripts' host.
+    FileExistsError if the folder has a host.
     """
     host = Host(directory)
     if (host.directory / "state.json").exists():
@@ -107,6 +108,10 @@ def make(
     _write_files(host, release)
     given = dict(interfaces or {"em0": {"inet": ["192.0.2.2/24"]}})
     with host.changing() as state:
+        if router:
+            state["router"] = router
+        if minimal:
+            state["sockets"] = [row for row in _SOCKETS if row["command"] == "sshd"]
         for name, one in given.items():
             if name != "lo0":
                 network.add_physical(
@@ -117,10 +122,10 @@ def make(
         host.mount(state, "devfs", dev, "devfs", ["rw"])
     _fill_devfs(host)
     _write_configuration(host, hostname, given, bool(pools), minimal)
-    for path in directories or []:
-        host.path(path).mkdir(parents=True, exist_ok=True)
     for (name, _), device in zip((pools or {}).items(), disks, strict=True):
         _make_pool(host, name, device)
+    for path in directories or []:
+        _make_directories(host, path)
     return host
 
 
@@ -138,7 +143,7 @@ def _state(
         "memory": memory,
         "racct": racct,
         "uuid": f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}",
-        "booted": int(time.time()),
+        "booted": int(clock.now()),
         "ufs_size": ufs_size,
         "disks": disks,
         "mounts": [
@@ -200,7 +205,10 @@ def _write_configuration(
     host: Host, hostname: str, interfaces: Mapping[str, Mapping[str, Any]], zfs: bool, minimal: bool
 ) -> None:
     lines = [f'hostname="{hostname}"']
-    if not minimal:
+    if minimal:
+        lines += ['sshd_enable="YES"', 'cron_enable="NO"', 'sendmail_enable="NONE"', 'syslogd_flags="-ss"']
+        lines += ['zfs_enable="YES"'] if zfs else []
+    else:
         for name, one in interfaces.items():
             lines += [f'ifconfig_{name}="inet {address}"' for address in one.get("inet", [])[:1]]
             lines += [f'ifconfig_{name}_ipv6="inet6 {address}"' for address in one.get("inet6", [])[:1]]
@@ -211,6 +219,12 @@ def _write_configuration(
     host.path("/etc/fstab").write_text(
         "# Device\tMountpoint\tFStype\tOptions\tDump\tPass#\n/dev/vtbd0\t/\tufs\trw\t1\t1\n"
     )
+
+
+def _make_directories(host: Host, path: str) -> None:
+    parts = [part for part in path.split("/") if part]
+    for end in range(1, len(parts) + 1):
+        host.path("/" + "/".join(parts[:end])).mkdir(exist_ok=True)
 
 
 def _make_pool(host: Host, name: str, device: str) -> None:

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import time
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
+
+from . import clock
 
 State = dict[str, Any]
 Prison = dict[str, Any]
@@ -175,7 +176,7 @@ def _address(name: str, text: str, family: str) -> str:
 def reap(state: State) -> None:
     """Forget dying jails whose time has come. Needs a changing transaction to last; harmless in a reading one."""
     jails = state.setdefault("jails", [])
-    now = time.time()
+    now = clock.now()
     if any("dying" in prison and prison["dying"] <= now for prison in jails):
         jails[:] = [prison for prison in jails if prison.get("dying", now + 1) > now]
 
@@ -254,6 +255,7 @@ def values(
     result |= {
         "jid": prison["jid"],
         "name": visible_name(state, prison, within),
+        "host.hostname": hostname(state, prison),
         "parent": 0 if prison["parent"] == within else prison["parent"],
         "path": prison["path"],
         "dying": "dying" in prison,
@@ -263,6 +265,15 @@ def values(
         "osrelease": given.get("osrelease") or release,
     }
     return result
+
+
+def hostname(state: State, prison: Prison | None) -> str:
+    """gethostname(3) in a jail (None: the host): its own name, empty if none was given, or that of whom it inherits."""
+    while prison is not None:
+        if prison["set"].get("host", "new") != "inherit":
+            return str(prison["set"].get("host.hostname", ""))
+        prison = by_jid(state, prison["parent"])
+    return str(state["hostname"])
 
 
 def osreldate(state: State, release: str) -> int:
@@ -334,7 +345,7 @@ def remove(state: State, prison: Prison) -> list[int]:
     hold = float(state.get("dying") or 0)
     for jail in doomed:
         if hold and "dying" not in jail:
-            jail["dying"] = time.time() + hold
+            jail["dying"] = clock.now() + hold
             jail["set"].pop("persist", None)
     gone = {jail["jid"] for jail in doomed}
     if not hold:

@@ -30,6 +30,14 @@ class Exit(Exception):
         self.rc = rc
 
 
+class Killed(Exception):
+    """A signal that the running tool sent to its own process: it ends the shell that started the tool."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 class NotFound(Exception):
     """execve(2) failed; `words` as strerror(3), `number` the errno."""
 
@@ -44,7 +52,10 @@ class NotFound(Exception):
 
 
 class Process:
-    """A running tool. `cwd` is seen from `root`; `root` and all of `Location.path` are seen from the host."""
+    """A running tool. `cwd` is seen from `root`; `root` and all of `Location.path` are seen from the host.
+
+    `user` is who it runs as, a name of the password file of its root.
+    """
 
     def __init__(
         self,
@@ -56,6 +67,7 @@ class Process:
         cwd: str = "/",
         root: str = "/",
         jid: int = 0,
+        user: str = "root",
         exec_id: str = "",
     ) -> None:
         self.host = host
@@ -66,6 +78,7 @@ class Process:
         self.cwd = cwd
         self.root = root
         self.jid = jid
+        self.user = user
         self.exec_id = exec_id or os.urandom(8).hex()
         self.moment: faults.Moment | None = None
         self.dirty: list[Mount] = []
@@ -155,6 +168,7 @@ class Process:
         cwd: str | None = None,
         root: str | None = None,
         jid: int | None = None,
+        user: str | None = None,
         replaces: bool = False,
     ) -> int:
         """Run another tool and wait for its status. What is not given is as in this one; `cwd` is `/` in another root.
@@ -175,6 +189,7 @@ class Process:
             cwd=self.cwd if cwd is None else cwd,
             root=self.root if root is None else root,
             jid=self.jid if jid is None else jid,
+            user=self.user if user is None else user,
             exec_id=self.exec_id,
         )
         return child.execute(replaces)
@@ -232,6 +247,10 @@ class Process:
             return int(function(self) or 0)
         except Exit as end:
             return end.rc
+        except Killed as end:
+            if self.name == "kill":
+                raise
+            return 128 + end.number
         except OSError as error:
             name = error.filename if isinstance(error.filename, str) else ""
             where = f"{name}: " if name and not name.startswith(str(self.host.directory)) else ""

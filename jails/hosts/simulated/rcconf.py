@@ -151,31 +151,35 @@ def assigned_in(text: str, name: str) -> bool:
     return any((match := _ASSIGNMENT.match(line)) and match[1] == name for line in text.split("\n"))
 
 
-def quoted(value: str) -> str:
-    """A value in the double quotes that sysrc writes."""
-    return '"' + re.sub(r'(["\\$`])', r"\\\1", value) + '"'
-
-
 def replaced(text: str, name: str, value: str) -> str:
-    """The file with its last assignment to ``name`` changed (earlier ones removed), or one added at the end."""
+    """The file with its last assignment to ``name`` changed, or one added at the end.
+
+    As f_sysrc_set has it: the value goes between the quotes that are there (or double ones) as it is, with nothing in
+    it escaped, and what follows the old value stays.
+    """
     lines = text.split("\n")
-    places = [number for number, line in enumerate(lines) if (m := _ASSIGNMENT.match(line)) and m[1] == name]
+    places = [number for number, line in enumerate(lines) if re.match(rf"\s*{re.escape(name)}=", line)]
     if not places:
-        if text and not text.endswith("\n"):
-            text += "\n"
-        return f"{text}{name}={quoted(value)}\n"
-    last = places[-1]
-    before, _, _ = lines[last].partition("=")
-    body = lines[last][len(before) + 1 :]
-    lines[last] = f"{before}={quoted(value)}{_comment(body)}"
-    for number in places[:-1][::-1]:
-        del lines[number]
+        # The shell's >> does not look whether the last line is ended.
+        return f'{text}{name}="{value}"\n'
+    head, _, body = lines[places[-1]].partition("=")
+    if body[:1] in ("`", "$", "\\"):
+        return f'{text}{name}="{value}"\n'
+    quote = body[:1] if body[:1] in ("'", '"') else '"'
+    rest = re.sub(r"^'[^']*'?" if body[:1] == "'" else r'^"[^"]*"?' if body[:1] == '"' else r"^[^\s;]*", "", body)
+    lines[places[-1]] = f"{head}={quote}{value}{quote}{rest}"
     return "\n".join(lines)
 
 
-def _comment(body: str) -> str:
-    match = re.search(r"""(?:"[^"]*"|'[^']*'|[^\s"'#]+)(\s+#.*)$""", body)
-    return match[1] if match else ""
+def is_well_formed(text: str) -> bool:
+    """What `sh -n` says of a file of assignments: whether its quotes are closed."""
+    from .syntax import SyntaxFault, parse
+
+    try:
+        parse(text)
+    except SyntaxFault:
+        return False
+    return True
 
 
 def removed(text: str, name: str) -> str:
@@ -190,22 +194,24 @@ def yes(value: str) -> bool:
 
 def added(old: str, words: str) -> str:
     """``sysrc name+=words``: each word once, separated as ``words`` starts (``+=,x``) or by blanks."""
-    separator, words = _separator(words)
-    have = [word for word in old.split(separator) if word] if separator != " " else old.split()
-    for word in words.split(separator) if separator != " " else words.split():
-        if word and word not in have:
-            have.append(word)
-    return separator.join(have)
+    separator = _separator(words)
+    have = _split(old, separator)
+    new = old
+    for word in _split(words, separator):
+        if word not in have:
+            new += separator + word
+    return new.removeprefix(separator)
 
 
 def subtracted(old: str, words: str) -> str:
-    separator, words = _separator(words)
-    unwanted = set(words.split(separator) if separator != " " else words.split())
-    have = old.split(separator) if separator != " " else old.split()
-    return separator.join(word for word in have if word and word not in unwanted)
+    separator = _separator(words)
+    unwanted = _split(words, separator)
+    return separator.join(word for word in _split(old, separator) if word not in unwanted)
 
 
-def _separator(words: str) -> tuple[str, str]:
-    if words and not words[0].isalnum() and words[0] not in " _-./":
-        return words[0], words[1:]
-    return " ", words
+def _separator(words: str) -> str:
+    return words[0] if words and not re.match(r"[A-Za-z0-9./\s]", words) else " "
+
+
+def _split(text: str, separator: str) -> list[str]:
+    return [word for word in (text.split() if separator == " " else text.split(separator)) if word]

@@ -8,14 +8,16 @@ only the first line of a usage text counts. MASKS names what differs from run to
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
-from . import new
+from . import clock, new
 from .host import Host
 from .process import PATH, NotFound, Process
 
@@ -30,6 +32,11 @@ MASKS: tuple[tuple[str, str], ...] = (
     ("epoch", r"\b1[678]\d{8}\b"),
 )
 """Name and regular expression of what is replaced by `<name>` on both sides before they are compared."""
+
+PACE = 0.4
+"""Seconds that a command took where transcripts were recorded: in a slow virtual machine, by ssh(1)."""
+LIMIT = 10.0
+"""Seconds that a command's output may be held after its end."""
 
 _SIZES = re.compile(r" *-?\d+(?:\.\d+)?[BKMGTPE%x]?(?:iB)?(?: |\t|(?=\n)|$)*")
 
@@ -57,7 +64,12 @@ def replay(transcript: dict[str, Any], directory: str | Path | None = None) -> l
     place = Path(directory) if directory else Path(tempfile.mkdtemp(prefix="replay-"))
     try:
         host = make_host(transcript["host"], place / "host")
-        return [run(host, one["argv"], one.get("stdin") or "") for one in transcript["commands"]]
+        clock.hurry()
+        ran = []
+        for one in transcript["commands"]:
+            clock.forward(PACE)
+            ran.append(run(host, one["argv"], one.get("stdin") or ""))
+        return ran
     finally:
         if directory is None:
             shutil.rmtree(place, ignore_errors=True)
@@ -78,22 +90,61 @@ def make_host(given: dict[str, Any], directory: Path) -> Host:
         ncpu=given["ncpu"],
         memory=given["memory"],
         racct=given.get("features", {}).get("racct", False),
+        router=given.get("router") or _router(given["interfaces"]),
         minimal=True,
     )
 
 
+def _router(interfaces: dict[str, Any]) -> str:
+    """The recorded host is a virtual machine: in its network, QEMU's user network, .2 is the router."""
+    for one in interfaces.values():
+        for address in one.get("inet", []):
+            if address.startswith("10.0.2."):
+                return "10.0.2.2"
+    return ""
+
+
 def run(host: Host, argv: list[str], stdin: str) -> dict[str, Any]:
+    """One command as it was recorded: over when it has ended and nobody holds its output any more.
+
+    A daemon that goes on holding it makes the recorder's time limit: status None and `TIMEOUT ` on standard error.
+    """
     caller = Process(host, ["sh"], fds={}, env={"PATH": PATH, "HOME": "/root", "USER": "root"}, cwd="/")
-    try:
-        rc, stdout, stderr = caller.capture(argv, stdin.encode())
-    except NotFound as problem:
-        rc, stdout, stderr = 127, b"", f"{argv[0]}: {problem.words}\n".encode()
-    return {
-        "argv": argv,
-        "rc": rc,
-        "stdout": stdout.decode(errors="replace"),
-        "stderr": stderr.decode(errors="replace"),
-    }
+    streams = [_Stream(), _Stream()]
+    with tempfile.TemporaryFile() as given:
+        given.write(stdin.encode())
+        given.seek(0)
+        rc: int | None
+        try:
+            rc = caller.run(argv, fds={0: given.fileno(), 1: streams[0].end, 2: streams[1].end})
+        except NotFound as problem:
+            rc = 127
+            os.write(streams[1].end, f"{argv[0]}: {problem.words}\n".encode())
+    ended = [stream.finish() for stream in streams]
+    stdout, stderr = (b"".join(stream.parts).decode(errors="replace") for stream in streams)
+    if not all(ended):
+        rc, stderr = None, stderr + "TIMEOUT "
+    return {"argv": argv, "rc": rc, "stdout": stdout, "stderr": stderr}
+
+
+class _Stream:
+    """A pipe read by a thread, for as long as somebody holds its other end, or LIMIT seconds after the command."""
+
+    def __init__(self) -> None:
+        self._end, self.end = os.pipe()
+        self.parts: list[bytes] = []
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        while part := os.read(self._end, 1 << 16):
+            self.parts.append(part)
+        os.close(self._end)
+
+    def finish(self) -> bool:
+        os.close(self.end)
+        self._thread.join(LIMIT)
+        return not self._thread.is_alive()
 
 
 def differences(transcript: dict[str, Any], ran: list[dict[str, Any]]) -> list[str]:

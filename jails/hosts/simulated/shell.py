@@ -13,11 +13,12 @@ import re
 import signal
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from . import builtins, journal
 from .host import Location, os_error, strerror
-from .process import NotFound, Process
+from .process import Killed, NotFound, Process
 from .syntax import (
     AndOr,
     Arithmetic,
@@ -141,6 +142,20 @@ class Shell:
         self.tested = 0  # how many conditions we are inside of, where a failure does not end the shell (-e)
         self.loops = 0
         self.variables["PWD"] = self.cwd
+        self.held: Path | None = None
+
+    def work_in(self, place: Location) -> None:
+        """Have the working directory there: its file system is busy until this shell goes elsewhere or ends."""
+        self.let_go()
+        root = self.process.root.rstrip("/")
+        self.cwd = self.variables["PWD"] = place.path[len(root) :] or "/"
+        if place.mount["dir"] != "/":
+            self.held = self.process.host.hold(place.mount)
+
+    def let_go(self) -> None:
+        if self.held is not None:
+            self.held.unlink(missing_ok=True)
+            self.held = None
 
     def subshell(self, fds: dict[int, int] | None = None) -> Shell:
         copy = object.__new__(Shell)
@@ -151,6 +166,7 @@ class Shell:
         copy.traps = {}
         copy.children = []
         copy.loops = 0
+        copy.held = None
         return copy
 
     # Running
@@ -166,6 +182,7 @@ class Shell:
         if trap:
             self.status = status
             status = self._ended(lambda: self._trapped(trap, status))
+        self.let_go()
         return status
 
     def _trapped(self, text: str, status: int) -> int:
@@ -247,6 +264,7 @@ class Shell:
 
     def _pipeline(self, parts: list[Any]) -> int:
         statuses = [1] * len(parts)
+        signals: list[Killed] = []
         threads = []
         source = self.fds.get(0)
         for number, part in enumerate(parts):
@@ -261,18 +279,22 @@ class Shell:
                 source, fds[1] = os.pipe()
                 own.append(fds[1])
             shell = self.subshell(fds)
-            thread = threading.Thread(target=shell._run_part, args=(part, statuses, number, own))
+            thread = threading.Thread(target=shell._run_part, args=(part, statuses, number, own, signals))
             threads.append(thread)
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+        if signals:
+            raise signals[0]
         failed = [status for status in statuses if status]
         return failed[-1] if failed and self.options.get("pipefail") else statuses[-1]
 
-    def _run_part(self, part: Any, statuses: list[int], number: int, own: list[int]) -> None:
+    def _run_part(self, part: Any, statuses: list[int], number: int, own: list[int], signals: list[Killed]) -> None:
         try:
             statuses[number] = self.forked(part)
+        except Killed as end:
+            signals.append(end)
         finally:
             for real in own:
                 os.close(real)
@@ -315,6 +337,8 @@ class Shell:
             fds[0] = null
             keep_only({*fds.values(), null})
             shell = self.subshell(fds)
+            if self.held is not None:
+                shell.work_in(locate(self.process, self.cwd, "/"))
             status = shell.guarded(lambda: shell.and_or(tree))
         finally:
             os._exit(status)
@@ -508,12 +532,24 @@ class Shell:
         fds = dict(self.fds)
         try:
             return self.process.run(words, fds=fds, env=env, cwd=self.cwd, replaces=replaces)
+        except Killed as end:
+            return self._signalled(end)
         except NotFound as problem:
             if problem.number == errno.ENOENT:
                 self.complain(f"{words[0]}: not found")
                 return 127
             self.complain(f"{words[0]}: {problem.words}")
             return 126
+
+    def _signalled(self, end: Killed) -> int:
+        """A signal to this shell itself: its trap, or its end."""
+        trap = self.traps.get(signal.Signals(end.number).name.removeprefix("SIG"))
+        if trap is None or end.number == signal.SIGKILL:
+            raise end
+        status = self.status
+        self.evaluate(trap)
+        self.status = status
+        return 0
 
     # Redirections
 
@@ -1049,12 +1085,21 @@ def _trap(shell: Shell, words: list[str]) -> int:
         return 0
     action = words.pop(0) if len(words) > 1 and not words[0].isdigit() else "-"
     for name in words:
-        name = "EXIT" if name == "0" else name.removeprefix("SIG")
+        name = "EXIT" if name == "0" else _signal_name(name)
         if action == "-":
             shell.traps.pop(name, None)
         else:
             shell.traps[name] = action
     return 0
+
+
+def _signal_name(word: str) -> str:
+    if not word.isdigit():
+        return word.upper().removeprefix("SIG")
+    try:
+        return signal.Signals(int(word)).name.removeprefix("SIG")
+    except ValueError:
+        raise _Fault(f"trap: bad signal {word}") from None
 
 
 def _unset(shell: Shell, words: list[str]) -> int:
@@ -1081,9 +1126,8 @@ def _cd(shell: Shell, words: list[str]) -> int:
         shell.process.host.entries(place.backing)
     except OSError as error:
         raise _Fault(f"cd: {target}: {strerror(error)}") from None
-    root = shell.process.root.rstrip("/")
     shell.variables["OLDPWD"] = shell.cwd
-    shell.cwd = shell.variables["PWD"] = place.path[len(root) :] or "/"
+    shell.work_in(place)
     if show:
         shell._write(1, os.fsencode(shell.cwd + "\n"))
     return 0

@@ -171,8 +171,9 @@ class World:
             fds |= {1: log, 2: log}
         try:
             if background:
-                return self._in_background(argv, fds, env, cwd, root, jid or 0)
-            return self._in_time(argv, fds, env, cwd, root, jid, timeout, warn)
+                self._in_background(argv, fds, env, cwd, root, jid or 0, user)
+                return 0
+            return self._in_time(argv, fds, env, cwd, root, jid, timeout, warn, user)
         finally:
             if log >= 0:
                 os.close(log)
@@ -184,9 +185,19 @@ class World:
         except OSError:
             return False
 
-    def _run(self, argv: list[str], fds: Any, env: Any, cwd: str, root: str, jid: int | None, warn: Any) -> int:
+    def _run(
+        self,
+        argv: list[str],
+        fds: Any,
+        env: Any,
+        cwd: str,
+        root: str,
+        jid: int | None,
+        warn: Any,
+        user: str | None = None,
+    ) -> int:
         try:
-            status = self._process.run(argv, fds=fds, env=env, cwd=cwd, root=root, jid=jid)
+            status = self._process.run(argv, fds=fds, env=env, cwd=cwd, root=root, jid=jid, user=user)
         except NotFound as problem:
             warn(f"exec {argv[0]}: {problem.words}")
             return 1
@@ -204,16 +215,17 @@ class World:
         jid: int | None,
         timeout: int | None,
         warn: Any,
+        user: str | None,
     ) -> int:
         if not timeout:
-            return self._run(argv, fds, env, cwd, root, jid, warn)
+            return self._run(argv, fds, env, cwd, root, jid, warn, user)
         pid = os.fork()
         if pid == 0:
             os.setpgid(0, 0)
             _close_all_but(fds.values())
             status = 1
             try:
-                status = self._run(argv, fds, env, cwd, root, jid, warn)
+                status = self._run(argv, fds, env, cwd, root, jid, warn, user)
             finally:
                 os._exit(status & 0xFF if status >= 0 else 128 - status)
         deadline = time.monotonic() + timeout
@@ -227,19 +239,26 @@ class World:
         os.waitpid(pid, 0)
         return TIMED_OUT
 
-    def _in_background(self, argv: list[str], fds: Any, env: Any, cwd: str, root: str, jid: int) -> int:
+    def background(self, argv: list[str], *, fds: Any, cwd: str, user: str | None) -> int:
+        """Start a program that nothing waits for; gives its pid on the host."""
+        self._process.flush()
+        return self._in_background(argv, fds, dict(self.env), cwd, self.root, self.jid, user)
+
+    def _in_background(
+        self, argv: list[str], fds: Any, env: Any, cwd: str, root: str, jid: int, user: str | None
+    ) -> int:
         pid = os.fork()
         if pid == 0:
             os.setsid()
             _close_all_but(fds.values())
             try:
-                self._run(argv, fds, env, cwd, root, jid, self._whisper)
+                self._run(argv, fds, env, cwd, root, jid, self._whisper, user)
             finally:
                 os._exit(0)
         time.sleep(0.01)
         with self.host.changing() as state:
-            daemons.start(state, argv[0].rpartition("/")[2], " ".join(argv), jid=jid, real=pid)
-        return 0
+            name = argv[0].rpartition("/")[2]
+            return daemons.start(state, name, " ".join(argv), jid=jid, real=pid, user=user or self._process.user)
 
     def _whisper(self, text: str) -> None:
         self.err(f"jail: {text}\n")

@@ -103,4 +103,5 @@ def test_a_new_ipv6_address_is_tentative_for_a_while(machine: Machine, monkeypat
     machine.run("ifconfig", "em0", "inet6", "2001:db8::10", "prefixlen", "64", "alias")
     assert "inet6 2001:db8::10 prefixlen 64 tentative" in machine.run("ifconfig", "em0").out
     monkeypatch.setattr(network, "DETECTION", 0)
+    monkeypatch.setattr(network, "LINK_LOCAL_DETECTION", 0)
     assert "tentative" not in machine.run("ifconfig", "em0").out

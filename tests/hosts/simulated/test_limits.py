@@ -40,8 +40,7 @@ def test_devfs_rules_are_numbered_in_hundreds(machine: Machine) -> None:
 
 
 def test_an_anchor_is_loaded_beside_the_main_rules(machine: Machine) -> None:
-    with machine.host.changing() as state:
-        state["pf"] = {}
+    machine.run("kldload", "pf")
     rules = b'anchor "cellblock/*"\npass all\n'
     assert machine.run("pfctl", "-f", "-", stdin=rules).rc == 0
     assert machine.run("pfctl", "-a", "cellblock/www1", "-f", "-", stdin=b"pass in proto tcp\n").rc == 0
@@ -50,8 +49,7 @@ def test_an_anchor_is_loaded_beside_the_main_rules(machine: Machine) -> None:
 
 
 def test_a_broken_rule_loads_nothing(machine: Machine) -> None:
-    with machine.host.changing() as state:
-        state["pf"] = {}
+    machine.run("kldload", "pf")
     outcome = machine.run("pfctl", "-f", "-", stdin=b"pass all\npas all\n")
     assert outcome.rc == 1 and outcome.err.startswith("stdin:2: syntax error\n")
     assert machine.run("pfctl", "-s", "rules").out == ""

@@ -18,12 +18,24 @@ _TEXT = {
     "/usr/bin": "awk cmp cut diff grep head sed sort tail tr uniq wc xargs",
 }
 _SYSTEM = {
-    "/bin": "date df freebsd-version hostname kenv kill ps sleep sync",
-    "/sbin": "dmesg kldload kldstat kldunload shutdown swapinfo sysctl",
-    "/usr/bin": "env false id killall lockf logger netstat nohup pkill ssh-keygen sockstat timeout true tty uname "
-    "uuidgen which whoami",
-    "/usr/sbin": "chroot newsyslog nologin pkg pwd_mkdb",
+    "/bin": "date freebsd-version hostname sleep sync",
+    "/sbin": "dmesg reboot shutdown",
+    "/usr/bin": "env false id lockf logger nohup ssh-keygen timeout true tty uname uuidgen which whoami yes",
+    "/usr/sbin": "chroot daemon newsyslog nologin pkg pwd_mkdb",
 }
+_PROCESSES = {"/bin": "kill pgrep pkill ps", "/usr/bin": "killall"}
+_DISKS = {"/sbin": "diskinfo gpart mdconfig mknod newfs swapinfo"}
+_MODULES = (
+    ("tools.files", _FILES),
+    ("tools.text", _TEXT),
+    ("tools.system", _SYSTEM),
+    ("tools.processes", _PROCESSES),
+    ("tools.disks", _DISKS),
+    ("tools.sysctl", {"/sbin": "sysctl", "/bin": "kenv"}),
+    ("tools.kld", {"/sbin": "kldload kldstat kldunload"}),
+    ("tools.df", {"/bin": "df"}),
+    ("tools.netstat", {"/usr/bin": "netstat sockstat"}),
+)
 _OTHERS = {
     "/bin/sh": "shell:main",
     "/sbin/zfs": "tools.zfs:main",
@@ -34,6 +46,7 @@ _OTHERS = {
     "/usr/sbin/jls": "tools.jls:main",
     "/usr/sbin/jexec": "tools.jexec:main",
     "/sbin/ifconfig": "tools.ifconfig:main",
+    "/sbin/ping": "tools.ping:main",
     "/sbin/route": "tools.route:main",
     "/usr/sbin/arp": "tools.route:arp",
     "/sbin/pfctl": "tools.pfctl:main",
@@ -49,12 +62,15 @@ _OTHERS = {
 }
 
 
+_FUNCTIONS = {"[": "test", "pgrep": "pkill"}
+
+
 def _table() -> dict[str, tuple[str, str]]:
     table = {}
-    for module, places in (("tools.files", _FILES), ("tools.text", _TEXT), ("tools.system", _SYSTEM)):
+    for module, places in _MODULES:
         for place, names in places.items():
             for name in names.split():
-                function = "test" if name == "[" else name.replace("-", "_")
+                function = _FUNCTIONS.get(name) or name.replace("-", "_")
                 table[name] = (f"{place}/{name}", f"{module}:{function}_main")
     for path, target in _OTHERS.items():
         table[path.rpartition("/")[2]] = (path, target)

@@ -134,6 +134,13 @@ def check_space(process: Process, place: Location, nbytes: int) -> None:
             if full or (nbytes >= 1 << 20 and ufs_used(process, state) + nbytes > state["ufs_size"]):
                 raise os_error(errno.ENOSPC)
             return
+        if parts[0] == "tmpfs":
+            from .df import tmpfs_size
+
+            size, used = tmpfs_size(process, place.mount)
+            if used + nbytes > size:
+                raise os_error(errno.ENOSPC)
+            return
         if parts[0] != "datasets":
             return
         name = place.mount["source"] if place.mount["type"] == "zfs" else _dataset_of(state, parts[1])

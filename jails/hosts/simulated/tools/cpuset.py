@@ -61,6 +61,8 @@ def _get(process: Any, flags: set[str], values: dict[str, str]) -> int:
                 process.err("cpuset: getaffinity: No such process\n")
                 return 1
             what, jid = f"cpuset {wanted}", owner["jid"] if owner else 0
+        elif "p" in values:
+            what = f"pid {values['p']}"
         cpus = _mask(process, state, jid)
     if "i" in flags:
         process.out(f"{what} cpuset id: {number}\n")

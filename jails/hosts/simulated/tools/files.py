@@ -11,7 +11,7 @@ import stat as modes
 import time
 from collections.abc import Callable
 
-from jails.hosts.simulated import builtins
+from jails.hosts.simulated import builtins, clock, prison
 from jails.hosts.simulated.host import Location, os_error, strerror
 from jails.hosts.simulated.process import Process
 
@@ -121,6 +121,7 @@ def dd_main(process: Process) -> int:
     if "seek" in given:
         os.lseek(target, _amount(process, given["seek"]) * size, os.SEEK_SET)
     full = partial = total = failed = 0
+    unwritten = b""
     while count is None or full + partial < count:
         part = os.read(source, size)
         if not part:
@@ -132,14 +133,15 @@ def dd_main(process: Process) -> int:
         except OSError as error:
             process.err(f"dd: {given.get('of', 'stdout')}: {strerror(error)}\n")
             failed = 1
+            unwritten = part
             break
         total += len(part)
         full, partial = (full + 1, partial) if len(part) == size else (full, partial + 1)
     if given.get("status") != "none":
         seconds = max(time.monotonic() - start, 0.000001)
-        records = f"{full}+{partial}"
+        more = int(len(unwritten) == size), int(0 < len(unwritten) < size)
         process.err(
-            f"{records} records in\n{records} records out\n"
+            f"{full + more[0]}+{partial + more[1]} records in\n{full}+{partial} records out\n"
             f"{total} bytes transferred in {seconds:.6f} secs ({int(total / seconds)} bytes/sec)\n"
         )
     return failed
@@ -787,6 +789,10 @@ def chflags_main(process: Process) -> int:
                     failed = 1
                 continue
             now = process.host.metadata(place.backing).get("flags", [])
+            if process.jid and not _may_set_flags(process) and (add | drop | set(now)) & _SYSTEM_FLAGS:
+                process.err(f"chflags: {path}: Operation not permitted\n" if "f" not in options else "")
+                failed = 1
+                continue
             new = sorted(({*now} - drop if not clear else set()) | add)
             if new != now:
                 process.host.set_metadata(place.backing, flags=new or None)
@@ -794,6 +800,16 @@ def chflags_main(process: Process) -> int:
         return 0
 
     return each(process, options.operands[1:], one) | failed
+
+
+_SYSTEM_FLAGS = {"schg", "sappnd", "sunlnk", "arch"}
+
+
+def _may_set_flags(process: Process) -> bool:
+    """Whether root of a jail counts as root for the system's file flags: allow.chflags."""
+    with process.host.reading() as state:
+        jail = prison.by_jid(state, process.jid)
+    return bool(jail and jail["set"].get("allow.chflags"))
 
 
 def _flag_changes(process: Process, text: str) -> tuple[bool, set[str], set[str]]:
@@ -1110,7 +1126,7 @@ def _list(process: Process, found: list[tuple[str, Location]], options: Options)
         owner = str(given.uid) if numeric else access.name_of(users, given.uid)
         group = str(given.gid) if numeric else access.name_of(groups, given.gid)
         when = time.gmtime(given.real.st_mtime)
-        old = abs(time.time() - given.real.st_mtime) > 180 * 86400
+        old = abs(clock.now() - given.real.st_mtime) > 180 * 86400
         stamp = time.strftime("%b %e %H:%M:%S %Y" if "T" in options else "%b %e  %Y" if old else "%b %e %H:%M", when)
         flags = ",".join(given.flags) or "-"
         link = f" -> {os.readlink(place.backing)}" if given.is_link else ""

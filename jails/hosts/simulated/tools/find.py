@@ -6,9 +6,9 @@ import errno
 import fnmatch
 import re
 import stat as modes
-import time
 from collections.abc import Callable
 
+from jails.hosts.simulated import clock
 from jails.hosts.simulated.host import Location, os_error, strerror
 from jails.hosts.simulated.process import Process
 
@@ -158,7 +158,7 @@ class _Find:
         return {"": size == int(found[2]), "+": size > int(found[2]), "-": size < int(found[2])}[found[1]]
 
     def aged(self, place: Location, value: str, unit: int) -> bool:
-        age = int((time.time() - place.backing.lstat().st_mtime) // unit)
+        age = int((clock.now() - place.backing.lstat().st_mtime) // unit)
         number = int(value.lstrip("+-"))
         return age > number if value[0] == "+" else age < number if value[0] == "-" else age == number
 

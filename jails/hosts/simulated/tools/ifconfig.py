@@ -9,6 +9,8 @@ from typing import Any
 
 from jails.hosts.simulated import network, prison
 
+from . import kld
+
 USAGE = "usage: ifconfig [-f type:format] %sinterface address_family\n"
 _FLAG_OPTIONS = "adklmnuvCDGL"
 
@@ -40,6 +42,8 @@ def main(process: Any) -> int:
         options += word[1:]
     if group is not None:
         return _show_group(process, group)
+    if "C" in options:
+        return _cloners(process)
     if "l" in options:
         return _list(process, options)
     if not words or "a" in options:
@@ -60,6 +64,14 @@ def _list(process: Any, options: str) -> int:
         rows = network.interfaces(state, _vnet(process, state))
     rows = [row for row in rows if ("u" not in options or row["up"]) and ("d" not in options or not row["up"])]
     process.out(" ".join(row["name"] for row in rows) + "\n")
+    return 0
+
+
+def _cloners(process: Any) -> int:
+    """The kinds of interface that can be made: those of loaded modules first, the latest in front."""
+    with process.host.reading() as state:
+        names = [row["name"].removeprefix("if_") for row in kld.modules(state) if row["name"].startswith("if_")]
+    process.out(" ".join([*names[::-1], "vlan", "ipsec", "gif", "vmnet", "tap", "tun", "lo"]) + "\n")
     return 0
 
 
@@ -173,6 +185,7 @@ class _Change:
         hostname = str(self.state.get("hostname", ""))
         try:
             self.interface = network.create(self.state, self.name, self.vnet, hostname)
+            kld.load(self.state, f"if_{self.interface['driver']}")
         except network.NetworkError as problem:
             named = f" ({self.name})" if prison.version(self.release)[0] >= 14 else ""
             raise _Failed(f"SIOCIFCREATE2{named}: {problem}") from None
@@ -365,13 +378,9 @@ def _describe(process: Any, state: dict[str, Any], row: dict[str, Any], family: 
     links = family in ("", "link", "ether")
     if row["ether"] and links:
         lines.append(f"\tether {row['ether']}")
-    shown: list[str] = []
-    if family in ("", "inet"):
-        shown += [_inet(row, address) for address in wanted["inet"]]
-    if family in ("", "inet6"):
-        six = [_inet6(row, address) for address in wanted["inet6"]]
-        shown = six + shown if row["name"] == "lo0" or row["driver"] == "epair" else shown + six
-    lines += shown
+    pairs = [(one, text) for one in ("inet", "inet6") if family in ("", one) for text in wanted[one]]
+    for one, text in network.in_order(row, pairs):
+        lines.append(_inet(row, text) if one == "inet" else _inet6(row, text))
     if family == "":
         lines += _details(state, row)
         lines += _nd6(row, major) if not shared else []

@@ -72,7 +72,9 @@ def _enter(
     cwd = options.get("d", cwd)
     argv = command or [entry[6] if entry and entry[6] else "/bin/sh"]
     try:
-        status = process.run(argv, env=env, cwd=cwd, root=jail["path"], jid=jail["jid"], replaces=True)
+        status = process.run(
+            argv, env=env, cwd=cwd, root=jail["path"], jid=jail["jid"], user=entry[0] if entry else None, replaces=True
+        )
     except NotFound as problem:
         process.err(f"jexec: execvp: {argv[0]}: {problem.words}\n")
         return 1

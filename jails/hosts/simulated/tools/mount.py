@@ -11,6 +11,8 @@ from jails.hosts.simulated import prison
 from jails.hosts.simulated.host import os_error, strerror
 from jails.hosts.simulated.world import World
 
+from . import kld
+
 USAGE = """\
 usage: mount [-adflpruvw] [-F fstab] [-o options] [-t ufs | external_type]
        mount [-dfpruvw] special | node
@@ -42,7 +44,7 @@ class _Refused(Exception):
         self.status = status
 
 
-def _seen(process: World, state: dict[str, Any]) -> list[dict[str, Any]]:
+def seen_mounts(process: World, state: dict[str, Any]) -> list[dict[str, Any]]:
     """Mounts as the process sees them: a jail by its enforce_statfs, paths from its own root."""
     mounts = [dict(mount) for mount in state["mounts"]]
     if not process.jid:
@@ -143,7 +145,7 @@ def _dispatch(process: World, flags: set[str], options: list[str], fstab: str, k
         return _all(process, fstab, kind, "l" in flags)
     if not words:
         with process.host.reading() as state:
-            mounts = [m for m in _seen(process, state) if not kind or m["type"] in kind.split(",")]
+            mounts = [m for m in seen_mounts(process, state) if not kind or m["type"] in kind.split(",")]
         if "p" in flags and process.jid and process.stat("/etc/fstab") is None:
             process.err("fstab: /etc/fstab:0: No such file or directory\n" * 2)
         process.out(_list_fstab(mounts) if "p" in flags else _list_plain(mounts))
@@ -228,10 +230,13 @@ def mount_one(process: World, kind: str, source: str, path: str, options: list[s
             raise _Refused(f"mount: {source}: mount option <{name}> is unknown: Invalid argument")
     if kind == "zfs":
         return _zfs(process, source, place, options)
+    if kind == "ufs":
+        return _memory_disk(process, source, place, options)
     if kind not in (*SYNTHETIC, "unionfs"):
         raise _Refused(f"mount: {source}: No such file or directory")
     label = kind if kind in SYNTHETIC else f"<above>:{source}"
     with process.host.changing() as state:
+        kld.load(state, kind)
         made = process.host.mount(state, label, place, kind, ["ro" if "ro" in options else "rw", *_kept(options)])
         _furnish(process, made, options)
     return 0
@@ -249,6 +254,23 @@ def _zfs(process: World, source: str, place: Any, options: list[str]) -> int:
             raise _Refused(f"mount: {source}: Device busy")
         access = "ro" if "ro" in options or "@" in source else "rw"
         process.host.mount(state, source, place, "zfs", [access, *_kept(options), "nfsv4acls"], backing=backing)
+    return 0
+
+
+def _memory_disk(process: World, source: str, place: Any, options: list[str]) -> int:
+    """UFS, which the simulated host has on memory disks besides its own root."""
+    from .disks import md_backing
+
+    with process.host.changing() as state:
+        backing = md_backing(state, source)
+        if backing is None:
+            missing = source.removeprefix("/dev/") not in state["disks"]
+            raise _Refused(f"mount: {source}: {'No such file or directory' if missing else 'Invalid argument'}")
+        if any(one["source"] == source for one in state["mounts"]):
+            raise _Refused(f"mount: {source}: Device busy")
+        process.host.mount(
+            state, source, place, "ufs", ["ro" if "ro" in options else "rw", *_kept(options)], backing=backing
+        )
     return 0
 
 
@@ -318,6 +340,7 @@ def _nullfs(process: World, source: str, path: str, options: list[str], prefix: 
     if same or (upper.mount["type"] == "nullfs" and upper.is_mountpoint and upper.mount["source"] == lower.path):
         raise _Refused(f"mount_nullfs: {path}: Resource deadlock avoided")
     with process.host.changing() as state:
+        kld.load(state, "nullfs")
         backing = os.path.relpath(lower.backing, process.host.directory)
         mode = "ro" if "ro" in options or lower.read_only else "rw"
         process.host.mount(state, lower.path, upper, "nullfs", [mode, *_kept(options)], backing=backing)

@@ -11,6 +11,8 @@ from typing import Any
 from jails.hosts.simulated.host import strerror
 from jails.hosts.simulated.world import World
 
+from . import kld
+
 KEYWORDS = (
     "altq anchor antispoof binat binat-anchor block ether include load match nat nat-anchor no pass queue rdr "
     "rdr-anchor scrub set table"
@@ -55,9 +57,7 @@ def main(caller: Any) -> int:
 
 def loaded(state: dict[str, Any]) -> bool:
     """Whether the pf module is in the kernel."""
-    modules = [*state.get("modules", []), *state.get("kld", [])]
-    names = {row["name"] if isinstance(row, dict) else str(row) for row in modules}
-    return bool(names & {"pf", "pf.ko"}) or "pf" in state
+    return kld.loaded(state, "pf")
 
 
 def _pf(state: dict[str, Any]) -> dict[str, Any]:
@@ -92,7 +92,8 @@ def _load(process: World, filename: str, anchor: str, only_check: bool) -> int:
     for number in faults:
         process.err(f"{name}:{number}: syntax error\n")
     if faults:
-        process.err("pfctl: Syntax error in config file: pf rules not loaded\n")
+        if not only_check:
+            process.err("pfctl: Syntax error in config file: pf rules not loaded\n")
         return 1
     if not only_check:
         with process.host.changing() as state:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-from jails.hosts.simulated import daemons, network, rcconf
+from jails.hosts.simulated import clock, daemons, network, rcconf
 from jails.hosts.simulated.world import World
 
 
@@ -58,7 +57,7 @@ def _reader(process: World) -> rcconf.Read:
 def _shut_down(process: World) -> None:
     with process.host.changing() as state:
         daemons.end(state, list(state.get("processes", [])))
-        state |= {"jails": [], "lastjid": 0, "rctl": [], "sysctl": {}, "sockets": [], "booted": int(time.time())}
+        state |= {"jails": [], "lastjid": 0, "rctl": [], "sysctl": {}, "sockets": [], "booted": int(clock.now())}
         for name in ("devfs", "devfs_default", "pf"):
             state.pop(name, None)
         state["interfaces"] = [row for row in state.get("interfaces", []) if row.get("physical") and not row["home"]]

@@ -19,6 +19,9 @@ _METRICS = (
 
 def main(caller: Any) -> int:
     process = World(caller)
+    numeric = any(
+        word.startswith("-") and "n" in word and word not in ("-inet", "-net", "-inet6") for word in process.argv[1:]
+    )
     words = [word for word in process.argv[1:] if word not in ("-n", "-v", "-q", "-4", "-inet", "-net", "-host")]
     six = any(word in ("-6", "-inet6") for word in words)
     words = [word for word in words if word not in ("-6", "-inet6")]
@@ -27,7 +30,7 @@ def main(caller: Any) -> int:
         return 64
     verb, operands = words[0], words[1:]
     if verb == "get" and operands:
-        return _get(process, operands[0], six)
+        return _get(process, operands[0], six, numeric)
     if verb == "add" and len(operands) > 1:
         return _add(process, operands[0], operands[1], six)
     if verb in ("delete", "del") and operands:
@@ -59,7 +62,8 @@ def _network(text: str, six: bool) -> Any:
 
 
 def routes(process: World, state: dict[str, Any]) -> list[dict[str, Any]]:
-    """Static routes of the stack; the host's default one comes from rc.conf(5) or is the network's first address."""
+    """Static routes of the stack; the host's default one comes from rc.conf(5), from how the host was made, or is the
+    first address of its network."""
     vnet = stack_of(process, state)
     rows = [row for row in state.get("routes", []) if row["vnet"] == vnet]
     if vnet == 0 and not any(row["destination"] == "0.0.0.0/0" for row in rows):
@@ -76,6 +80,8 @@ def _default_gateway(process: World, state: dict[str, Any]) -> str:
             return known["defaultrouter"]
     except OSError:
         pass
+    if router := state.get("router"):
+        return str(router)
     for row in network.interfaces(state):
         if row.get("physical") and row["driver"] not in ("lo", "pflog") and row["inet"]:
             own = ipaddress.ip_interface(row["inet"][0])
@@ -83,7 +89,7 @@ def _default_gateway(process: World, state: dict[str, Any]) -> str:
     return ""
 
 
-def _through(process: World, state: dict[str, Any], address: Any) -> tuple[str, Any] | None:
+def through(process: World, state: dict[str, Any], address: Any) -> tuple[str, Any] | None:
     """The interface whose own network has the address, and that network."""
     for row in network.interfaces(state, max(0, stack_of(process, state))):
         for text in row["inet" if address.version == 4 else "inet6"]:
@@ -92,7 +98,7 @@ def _through(process: World, state: dict[str, Any], address: Any) -> tuple[str, 
     return None
 
 
-def _get(process: World, text: str, six: bool) -> int:
+def _get(process: World, text: str, six: bool, numeric: bool) -> int:
     wanted = _network(text, six or ":" in text)
     if wanted is None:
         process.err(f"route: bad address: {text}\n")
@@ -101,15 +107,17 @@ def _get(process: World, text: str, six: bool) -> int:
         if stack_of(process, state) < 0:
             process.err("route: route has not been found\n")
             return 255
-        direct = _through(process, state, wanted.network_address) if text != "default" else None
+        direct = through(process, state, wanted.network_address) if text != "default" else None
         rows = [row for row in routes(process, state) if wanted.subnet_of(_network(row["destination"], six))] \
             if not direct else []  # fmt: skip
         best = max(rows, key=lambda row: _network(row["destination"], six).prefixlen, default=None)
-        link = _through(process, state, ipaddress.ip_address(best["gateway"])) if best else direct
+        link = through(process, state, ipaddress.ip_address(best["gateway"])) if best else direct
     if not best and not direct:
         process.err("route: route has not been found\n")
         return 255
     net = _network(best["destination"], six) if best else direct[1] if direct else wanted
+    if text == "default" and numeric:
+        text = str(wanted.network_address)
     shown = "default" if text == "default" else str(net.network_address)
     mask = "default" if text == "default" else str(net.netmask)
     lines = [f"   route to: {text}", f"destination: {shown}", f"       mask: {mask}"]
@@ -135,7 +143,7 @@ def _add(process: World, text: str, gateway: str, six: bool) -> int:
         if any(row["destination"] == str(wanted) for row in routes(process, state)):
             process.out(f"add net {shown}: gateway {gateway} fib 0: route already in table\n")
             return 1
-        if _through(process, state, hop) is None:
+        if through(process, state, hop) is None:
             process.out(f"add net {shown}: gateway {gateway} fib 0: Network is unreachable\n")
             process.err("route: writing to routing socket: Network is unreachable\n")
             return 1

@@ -9,7 +9,7 @@ import contextlib
 import time
 from typing import Any
 
-from jails.hosts.simulated import prison, rcconf
+from jails.hosts.simulated import clock, prison, rcconf
 from jails.hosts.simulated.world import World
 
 PREFIXES = ("fast", "force", "one", "quiet", "quietone")
@@ -376,7 +376,7 @@ def rc_start(caller: Any) -> int:
             process.run_quietly(["ssh-keygen", "-q", "-t", "rsa", "-N", "", "-f", "/etc/ssh/ssh_host_rsa_key"])
         _start(process, name, variables, _running(process, name))
     out("Clearing /tmp (X related).\nUpdating motd:.\nUpdating /var/run/os-release done.\n\n")
-    out(time.strftime("%a %b %e %H:%M:%S UTC %Y\n", time.gmtime()))
+    out(time.strftime("%a %b %e %H:%M:%S UTC %Y\n", time.gmtime(clock.now())))
     return 0
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from jails.hosts.simulated import prison, rcconf
 from jails.hosts.simulated.world import World
 
+DEFAULTS = "/etc/defaults/rc.conf"
 USAGE = "Usage: sysrc [OPTIONS] [name[[+|-]=value] ...]\nTry `sysrc --help' for more information.\n"
 
 
@@ -27,10 +29,15 @@ def main(caller: Any) -> int:
                 values.setdefault(letter, []).append(word[position + 1 :] or (words.pop(0) if words else ""))
                 break
             if letter not in "AacDdeEFhilnNqvx":
-                process.err(f"sysrc: illegal option -- {letter}\n{USAGE}")
+                process.err(f"Illegal option -{letter}\n{USAGE}")
                 return 1
             flags.add(letter)
-    if not words and not flags & {"a", "A"}:
+    for word in words:
+        name = re.split(r"[%#+=-]", re.split(r":[+=-]", word)[0])[0]
+        if re.search(r"[^0-9A-Za-z_]", name):
+            process.err(f"sysrc: {name}: name contains characters not allowed in shell\n")
+            return 1
+    if not words and not flags & {"a", "A", "l"}:
         process.err(USAGE)
         return 1
     return _Sysrc(process, flags, values).go(words)
@@ -59,17 +66,25 @@ class _Sysrc:
             return None
 
     def _known(self) -> dict[str, str]:
-        if not self.files:
+        if not self.files and "D" not in self.flags:
             return rcconf.load(self._read, service=self.service)
-        known: dict[str, str] = {}
+        known = self._defaults()
         for path in self.files:
             rcconf.parse(self._read(path) or "", known)
+        return known
+
+    def _defaults(self) -> dict[str, str]:
+        known = dict(rcconf.DEFAULTS)
+        rcconf.parse(self._read(DEFAULTS) or "", known)
         return known
 
     def go(self, words: list[str]) -> int:
         if self.missing_jail:
             self.process.err(f"jexec: {self.missing_jail}\n")
             return 1
+        if "l" in self.flags:
+            self.process.out(" ".join(self.files or rcconf.FILES) + "\n")
+            return 0
         if self.flags & {"a", "A"}:
             return self._all()
         status = 0
@@ -80,53 +95,64 @@ class _Sysrc:
     def _all(self) -> int:
         known = self._known()
         for name in sorted(known):
-            if "A" in self.flags or rcconf.DEFAULTS.get(name) != known[name]:
+            if "A" in self.flags or self._where(name):
                 self._show(name, known[name])
         return 0
 
     def _one(self, word: str) -> int:
         name, equals, value = word.partition("=")
         known = self._known()
-        if "x" in self.flags:
-            return self._delete(name, known)
-        if not equals:
-            if name not in known:
-                if "i" in self.flags:
-                    return 0
-                self.process.err(f"sysrc: unknown variable '{name}'\n" if "q" not in self.flags else "")
-                return 1
-            if "F" in self.flags:
-                where = self._where(name)
-                self.process.out(f"{where}\n" if "n" in self.flags else f"{name}: {where}\n")
-                return 0
-            self._show(name, known[name])
+        if equals:
+            return self._set(name, value, known)
+        if name not in known:
+            if not self.flags & {"i", "q"}:
+                self.process.err(f"sysrc: unknown variable '{name}'\n")
+            return 1
+        if "c" in self.flags:
             return 0
-        mode = name[-1] if name[-1:] in "+-" else ""
-        name = name.rstrip("+-") if mode else name
+        if "x" in self.flags:
+            return self._delete(name)
+        if "F" in self.flags:
+            where = self._where(name) or DEFAULTS
+            self.process.out(f"{where}\n" if "n" in self.flags else f"{name}: {where}\n")
+            return 0
+        self._show(name, known[name])
+        return 0
+
+    def _set(self, name: str, value: str, known: dict[str, str]) -> int:
+        mode = name[-1] if name[-1:] in ("+", "-") else ""
+        name = name[:-1] if mode else name
+        if "x" in self.flags:
+            return self._delete(name)
         old = known.get(name, "")
         new = rcconf.added(old, value) if mode == "+" else rcconf.subtracted(old, value) if mode == "-" else value
         if "c" in self.flags:
             return 0 if name in known and old == new else 1
-        if mode and new == old:
-            self._show(name, old) if "q" not in self.flags else None
-            return 0
         return self._assign(name, old, new)
 
     def _assign(self, name: str, old: str, new: str) -> int:
         target = self._where(name) or (self.files[0] if self.files else self._default_file())
+        if "v" in self.flags:
+            self.process.out(f"{target}: ")
         text = self._read(target) or ""
+        changed = rcconf.replaced(text, name, new)
+        if self._where(name) and not rcconf.is_well_formed(changed):
+            self.process.err(f"sysrc: Not overwriting `{target}' due to previous syntax errors\n")
+            return 1
         try:
-            self.process.write_text(self.root + target, rcconf.replaced(text, name, new), jid=self.jid)
+            self.process.write_text(self.root + target, changed, jid=self.jid)
         except OSError as problem:
             self.process.err(f"sysrc: cannot create {target}: {problem.strerror}\n")
             return 1
-        if "q" not in self.flags:
-            if "n" in self.flags:
-                self.process.out(f"{new}\n")
-            elif "e" in self.flags:
-                self.process.out(f'{name}="{new}"\n')
-            else:
-                self.process.out(f"{name}: {old} -> {new}\n")
+        after = self._known().get(name, "")
+        if "N" in self.flags:
+            self.process.out(f"{name}\n")
+        elif "n" in self.flags:
+            self.process.out(f"{old} -> {after}\n")
+        elif "e" in self.flags:
+            self.process.out(f'{name}="{old}" # -> "{after}"\n')
+        else:
+            self.process.out(f"{name}: {old} -> {after}\n")
         return 0
 
     def _default_file(self) -> str:
@@ -141,18 +167,15 @@ class _Sysrc:
                 return path
         return ""
 
-    def _delete(self, name: str, known: dict[str, str]) -> int:
-        if name not in known:
-            if "i" in self.flags:
-                return 0
-            self.process.err(f"sysrc: unknown variable '{name}'\n")
-            return 1
+    def _delete(self, name: str) -> int:
         while where := self._where(name):
             text = self._read(where) or ""
             self.process.write_text(self.root + where, rcconf.removed(text, name), jid=self.jid)
         return 0
 
     def _show(self, name: str, value: str) -> None:
+        if "v" in self.flags:
+            self.process.out((self._where(name) or DEFAULTS) + ": ")
         if "e" in self.flags:
             self.process.out(f'{name}="{value}"\n')
         elif "n" in self.flags:

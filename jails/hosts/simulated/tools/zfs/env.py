@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from jails.hosts.simulated import clock
 
 from . import space, trees
 from .errors import ZfsError
@@ -93,7 +94,7 @@ class Env:
         for word in words[2:]:
             pool = zfs.pools.get(word.partition("/")[0].partition("@")[0])
             if pool is not None:
-                pool["history"] = [*pool["history"][-499:], [int(time.time()), " ".join(words)]]
+                pool["history"] = [*pool["history"][-499:], [int(clock.now()), " ".join(words)]]
                 return
 
     def _stale(self, zfs: Zfs) -> list[tuple[str, int]]:
@@ -346,8 +347,7 @@ class Env:
             return True
         filesystem = name.partition("@")[0]
         given = [one for one, dataset in zfs.datasets.items() if self.jail in dataset.get("jail", ())]
-        at_root = zfs.state and self.mounts(zfs.state).get(filesystem) == self._jail_root(zfs.state)
-        return at_root or any(
+        return any(
             filesystem == one or one.startswith(filesystem + "/") or filesystem.startswith(one + "/") for one in given
         )
 

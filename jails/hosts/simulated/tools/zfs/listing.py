@@ -158,7 +158,7 @@ def chosen(
 ) -> list[tuple[str, Record]]:
     """What the operands name, with what lies below down to `depth` (None: no limit), in the order of the lists."""
     found: dict[str, Record] = {}
-    roots: Iterable[str] = operands or zfs.active_pools()
+    roots: Iterable[str] = operands or [pool for pool in zfs.active_pools() if env.visible(zfs, pool)]
     for operand in roots:
         try:
             name, record = _open(zfs, env, operand, types, depth)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from jails.hosts.simulated import clock
+
 from . import numbers
 from .datasets import finish_deferred, open_dataset
 from .env import Env
@@ -55,7 +57,7 @@ def _hold(zfs: Zfs, env: Env, name: str, record: Record, tag: str) -> None:
     holds = record.setdefault("holds", {})
     if tag in holds:
         raise ZfsError(f"cannot hold snapshot '{name}': tag already exists on this dataset")
-    holds[tag] = int(time.time())
+    holds[tag] = int(clock.now())
 
 
 def _release(zfs: Zfs, env: Env, name: str, record: Record, tag: str) -> None:
@@ -123,7 +125,7 @@ def diff(env: Env, argv: Sequence[str]) -> int:
     for change, kind, path in lines:
         columns = [change, *([kind] if "F" in flags else []), where.rstrip("/") + path]
         if "t" in flags:
-            columns.insert(0, f"{time.time():.9f}")
+            columns.insert(0, f"{clock.now():.9f}")
         env.out("\t".join(columns) + "\n")
     return 0
 

@@ -13,9 +13,10 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Iterator
 from typing import Any
+
+from jails.hosts.simulated import clock
 
 from . import properties
 from .properties import Properties
@@ -203,7 +204,7 @@ class Zfs:
             "id": self.next_id("d"),
             "type": type_,
             "guid": new_guid(),
-            "creation": int(time.time()),
+            "creation": int(clock.now()),
             "createtxg": self.next_txg(),
             "origin": origin,
             "props": {},
@@ -217,7 +218,7 @@ class Zfs:
             "name": short,
             "id": self.next_id("s"),
             "guid": new_guid(),
-            "creation": int(time.time()),
+            "creation": int(clock.now()),
             "createtxg": txg or self.next_txg(),
             "props": {},
         }

@@ -6,6 +6,8 @@ import math
 import time
 from collections.abc import Sequence
 
+from jails.hosts.simulated import clock
+
 from . import mounting, names, numbers, space
 from .env import Env
 from .errors import UsageError, ZfsError, expect_operands, options
@@ -85,7 +87,7 @@ def add_pool(zfs: Zfs, env: Env, name: str, size: int, vdevs: Sequence[Sequence[
         "guid": new_guid(),
         "size": size,
         "vdevs": [list(one) for one in vdevs],
-        "created": int(time.time()),
+        "created": int(clock.now()),
         "health": "ONLINE",
         "props": {},
         "history": [],
@@ -483,7 +485,7 @@ def scrub(env: Env, argv: Sequence[str]) -> int:
 
 
 def _finished(zfs: Zfs, what: str, seconds: int) -> str:
-    when = time.strftime("%a %b %e %H:%M:%S %Y", time.gmtime(time.time() + seconds))
+    when = time.strftime("%a %b %e %H:%M:%S %Y", time.gmtime(clock.now() + seconds))
     days = "" if zfs.openzfs else "0 days "
     return f"{what} {days}00:00:{seconds:02} with 0 errors on {when}"
 
