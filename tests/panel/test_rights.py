@@ -157,7 +157,7 @@ def _bases(fleet: Fleet) -> dict[str, Any]:
         "release on warden1": fleet.release.pk,
         "release on warden2": fleet.ufs_release.pk,
         "template on warden1": fleet.template.pk,
-        "template of acme on warden1": template("shop", host=fleet.zfs, tenant=fleet.acme),
+        "template of acme on warden1": template("blog", host=fleet.zfs, tenant=fleet.acme),
         "template on warden2": template("db", host=fleet.ufs, storage="ufs"),
         "network of warden2": private.pk,
         "shared network": empty.pk,
@@ -297,3 +297,179 @@ def test_no_other_method_does_anything(method: str, world: World) -> None:
             allowed = (405, 200, 302) if method == "OPTIONS" else (405, 302, 404)
             assert response.status_code in allowed, row
             assert AuditEntry.objects.exclude(action="session.sign_in").count() == before, row
+
+
+# What one may know of
+
+
+WORDS_OF = {
+    "acme": ["www1", "www2", "spare", "acme", "Acme", "owner-person", "member-person", "viewer-person"],
+    "globex": ["shop", "globex", "Globex", "stranger-person"],
+    "host": ["loghost", "logdb", "legacy", "operator-person", "auditor-person"],
+}
+MAY_NOT_READ = {
+    "O": WORDS_OF["globex"] + WORDS_OF["host"],
+    "M": WORDS_OF["globex"] + WORDS_OF["host"],
+    "V": WORDS_OF["globex"] + WORDS_OF["host"],
+    "S": WORDS_OF["acme"] + WORDS_OF["host"],
+    "N": WORDS_OF["acme"] + WORDS_OF["globex"] + WORDS_OF["host"],
+    "P": [*WORDS_OF["globex"], "warden2", "logdb", "private"],
+    "Q": [*WORDS_OF["acme"], "warden1", "loghost", "legacy"],
+    "X": WORDS_OF["acme"] + WORDS_OF["globex"] + WORDS_OF["host"],
+}
+"""Letter → words that stand on no page they can open. What one has sent oneself is left out of the page first."""
+
+
+@pytest.mark.parametrize("letter", MAY_NOT_READ)
+def test_no_page_tells_of_what_one_may_not_know(letter: str, world: World) -> None:
+    for row in ROWS:
+        if row.method != GET or row.name == "enter" or row.expected[letter] not in ("200", "404"):
+            continue
+        path = reverse(row.name, args=[world.things[name] for name in row.about])
+        data = sent(row, world)
+        with undone():
+            text = text_of(ask(world, letter, GET, path, data))
+        for own in (path, *data.values()):
+            text = text.replace(own, "")
+        assert not [word for word in MAY_NOT_READ[letter] if word in text], row
+
+
+def text_of(response: Any) -> str:
+    content = b"".join(response.streaming_content) if response.streaming else response.content
+    return content.decode()
+
+
+FILTERS = {
+    "jails": [
+        "host=warden2",
+        "host=warden1",
+        "tenant=globex",
+        "tenant=-",
+        "q=shop",
+        "q=loghost",
+        "q=192.0.2",
+        "kind=found",
+    ],
+    "operations": ["host=warden2", "host=warden1", "status=failed", "page=2"],
+    "audit": ["tenant=globex", "who=stranger-person", "host=warden2", "q=globex", "before=999999", "after=0"],
+    "search": [
+        "q=shop",
+        "q=loghost",
+        "q=globex",
+        "q=warden",
+        "q=192.0.2",
+        "q=198.51.100",
+        "q=person",
+        "q=14.2",
+        "q=web",
+    ],
+    "jails-bulk": ["plan={plan for shop}", "plan={plan for warden1}"],
+}
+
+
+@pytest.mark.parametrize(("name", "query"), [(name, query) for name, queries in FILTERS.items() for query in queries])
+@pytest.mark.parametrize("letter", ["M", "S", "N", "P", "Q"])
+def test_no_filter_and_no_search_finds_what_one_may_not_know(letter: str, name: str, query: str, world: World) -> None:
+    key, _, value = query.partition("=")
+    if value.startswith("{"):
+        value = str(world.things[value.strip("{}")])
+    with undone():
+        for extra in ({}, {"export": "csv"}):
+            text = text_of(ask(world, letter, GET, reverse(name), {key: value} | extra)).replace(value, "")
+            assert not [word for word in MAY_NOT_READ[letter] if word.replace(value, "") and word in text]
+
+
+def test_counts_are_of_what_one_may_know(world: World) -> None:
+    with undone():
+        assert "3 jails" in text_of(ask(world, "M", GET, reverse("home"), {}))
+        assert "1 jail" in text_of(ask(world, "S", GET, reverse("home"), {}))
+        assert "0 jails" in text_of(ask(world, "N", GET, reverse("home"), {}))
+
+
+# Foreign ids in what is sent
+
+
+def planned(world: World, letter: str, name: str, /, *about: str, **data: Any) -> list[str]:
+    """Names of the jails of all that was planned by a request."""
+    with undone():
+        before = set(Operation.objects.values_list("pk", flat=True))
+        path = reverse(name, args=[world.things[it] for it in about])
+        ask(world, letter, "POST", path, {key: filled(value, world) for key, value in data.items()})
+        made = Operation.objects.exclude(pk__in=before)
+        return sorted(made.values_list("jails__name", flat=True))
+
+
+def test_all_that_match_are_all_one_may_know(world: World) -> None:
+    assert planned(world, "M", "jails-bulk", do="stop", all="1") == ["spare", "www1", "www2"]
+    assert planned(world, "S", "jails-bulk", do="stop", all="1", filter="") == ["shop"]
+    assert planned(world, "M", "jails-bulk", do="stop", all="1", filter="tenant=globex") == []
+    assert planned(world, "M", "jails-bulk", do="stop", all="1", filter="host=warden2") == []
+    assert planned(world, "V", "jails-bulk", do="stop", all="1") == []
+
+
+@pytest.mark.parametrize("jails", [["{shop}"], ["{www1}", "{shop}"], ["{loghost}"], ["{www1}", "{www1}", "{logdb}"]])
+def test_one_foreign_jail_among_ones_own_stops_all(world: World, jails: list[str]) -> None:
+    assert planned(world, "M", "jails-bulk", do="start", jails=jails) == []
+
+
+def refused_at(world: World, letter: str, name: str, /, *about: str, **data: Any) -> list[str]:
+    with undone():
+        path = reverse(name, args=[world.things[it] for it in about])
+        response = ask(world, letter, "POST", path, {key: filled(value, world) for key, value in data.items()})
+        assert response.status_code == 422
+        return sorted(response.context["form"].errors)
+
+
+def test_an_operator_gives_no_jail_to_a_tenant_and_takes_nothing_from_another_host(world: World) -> None:
+    wish = {"host": "warden1", "name": "new", "kind": "thick", "hostname": "new.example.org"}
+    for tenant in ("{acme}", "{globex}"):
+        assert "tenant" in refused_at(world, "P", "jail-create", **wish, tenant=tenant)
+    for base in ("release on warden2", "template on warden2"):
+        sort = base.split()[0]
+        assert "base" in refused_at(world, "P", "jail-create", **wish, base=f"{sort}:{world.things[base]}")
+
+
+def test_a_jail_goes_to_no_archived_tenant(world: World) -> None:
+    assert refused_at(world, "A", "jail-give", "www1", tenant="{archived tenant}") == ["tenant"]
+    assert refused_at(world, "A", "tenant-archive", "acme", to="{archived tenant}") == ["to"]
+
+
+def test_an_owner_gives_themselves_no_role_of_the_panel(world: World) -> None:
+    with undone():
+        for name, about in (("tenant-invite", ["acme"]), ("tenant-member", ["acme", "owner of acme"])):
+            path = reverse(name, args=[world.things[it] for it in about])
+            ask(world, "O", "POST", path, {"label": "x", "role": "administrator"})
+            data = {"label": "x", "role": "owner", "tenant_role": "owner", "user": "1", "operated_hosts": ["1"]}
+            ask(world, "O", "POST", path, data)
+        owner = User.objects.get(username="owner-person")
+        assert (owner.role, owner.operated_hosts.count()) == ("", 0)
+        assert set(Invitation.objects.filter(created_by=owner).values_list("role", "tenant__slug")) == {("", "acme")}
+        assert not Invitation.objects.filter(created_by=owner, operated_hosts__isnull=False).exists()
+
+
+# Ids that are none
+
+
+INTEGERS = [0, 2**31, 2**63 - 1, 2**63, 10**30]
+
+
+def test_a_number_that_is_no_id_is_not_found(world: World) -> None:
+    patterns = [pattern for pattern in get_resolver().url_patterns if "<int:" in str(pattern.pattern)]
+    assert len(patterns) > 10
+    with undone():
+        for pattern in patterns:
+            for number in INTEGERS:
+                path = "/" + str(pattern.pattern).replace("<slug:slug>", "acme")
+                path = path.replace("<int:pk>", str(number)).replace("<int:sequence>", str(number))
+                for method in ("GET", "POST"):
+                    assert ask(world, "A", method, path, {}).status_code in (404, 405), path
+
+
+@pytest.mark.parametrize(
+    "text", ["a%00b", "%F0%9F%92%A9", "%ff", "..%2f..", "'%22%3Cscript%3E", "a" * 3000, "%0d%0aX:1"]
+)
+def test_a_text_that_is_no_name_is_not_found(world: World, text: str) -> None:
+    with undone():
+        for path in (f"/hosts/{text}/", f"/hosts/{text}/refresh", f"/hosts/{text}/forget", f"/enter/{text}/"):
+            for method in ("GET", "POST"):
+                assert ask(world, "A", method, path, {}).status_code in (404, 405, 410), path
