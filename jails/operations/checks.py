@@ -341,6 +341,17 @@ def nothing_mounted_below(path: str) -> Question:
     )
 
 
+@register
+def mounted_below_only(path: str, *allowed: str) -> Question:
+    """Of what is mounted below a path, everything is one of these mount points."""
+    below = path.rstrip("/") + "/"
+    return Question(
+        ("mount", "-p"),
+        lambda answer: all(point in allowed for point in _mount_points(answer) if point.startswith(below)),
+        f"nothing {'else ' if allowed else ''}is mounted below {path}",
+    )
+
+
 def _mount_points(text: str) -> set[str]:
     """The second field of fstab(5) lines, where a space is \\040."""
     fields = (line.split() for line in text.splitlines())

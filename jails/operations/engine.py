@@ -25,6 +25,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, transacti
 from django.utils import timezone
 
 from jails import audit, policy
+from jails.freebsd import fstat
 from jails.freebsd.command import Pipeline
 from jails.hosts.connection import CommandTimeout, Connection, HostUnavailable, Result, Unavailable
 from jails.hosts.facts import Missing
@@ -435,9 +436,11 @@ class _Run:
     def _perform_one(self, item: _Step) -> None:
         try:
             self._perform(item)
-        except _Failed:
+        except _Failed as failed:
             if not item.step.independent:
                 raise
+            if item.row.status != StepStatus.FAILED:
+                self._mark(item.row, StepStatus.FAILED, error=str(failed), finished_at=self.clock.now())
             self._give_up(item.step.subject)
 
     def _is_given_up(self, item: _Step) -> bool:
@@ -520,6 +523,8 @@ class _Run:
         if row.status == StepStatus.RUNNING:
             self._clear(item)
         while True:
+            if unmet := self._unmet(item):
+                self._fail(item, f"{item.name} failed: it needs that {unmet}, and that is not so.")
             self._mark(row, StepStatus.RUNNING, rc=None, error="", started_at=row.started_at or self.clock.now())
             try:
                 self._attempt(item)
@@ -532,12 +537,32 @@ class _Run:
             except _Failed as failed:
                 attempt += 1
                 if attempt >= step.attempts:
-                    self._fail(item, str(failed))
+                    self._fail(item, f"{failed}{self._in_use(step)}")
                 self.clock.sleep(self.timing.backoff)
             if self._is_done(item):
                 self._mark(row, StepStatus.DONE, rc=0, finished_at=self.clock.now())
                 return
             self._clear(item)
+
+    def _unmet(self, item: _Step) -> str:
+        """The first claim without which it must not be run, and that does not hold; or ""."""
+        try:
+            answers = checks.ask(self.connection, item.step.requires, self.captured)
+        except (checks.Unanswered, CommandTimeout, KeyError) as error:
+            raise _Failed(f"{item.name} failed: whether it may be run could not be found out: {error}.") from error
+        wrong = [checks.words(c) for c, holds in zip(item.step.requires, answers, strict=True) if not holds]
+        return wrong[0] if wrong else ""
+
+    def _in_use(self, step: Step) -> str:
+        """Who keeps the step's file system from going: a sentence, or ""."""
+        if not step.in_use:
+            return ""
+        try:
+            result = self.connection.run(Pipeline.of(fstat.same_file_system(step.in_use)), timeout=30)
+        except (HostUnavailable, CommandTimeout):
+            return ""
+        holders = fstat.parse(result.stdout, step.in_use)
+        return f" {step.in_use} is in use by {', '.join(map(str, holders[:5]))}." if holders else ""
 
     def _fail(self, item: _Step, words: str) -> NoReturn:
         words = safe(words)
@@ -702,7 +727,7 @@ class _Run:
 
     def _point_of_no_return(self, items: Sequence[_Step] | None = None) -> _Step | None:
         steps = self.steps if items is None else items
-        begun = [i for i in steps if i.row.status not in (StepStatus.PENDING, StepStatus.SKIPPED)]
+        begun = [i for i in steps if i.row.status not in (StepStatus.PENDING, StepStatus.SKIPPED) and _was_begun(i.row)]
         return next((item for item in begun if item.step.irreversible), None)
 
     def _turn(self, words: str) -> None:
@@ -734,6 +759,9 @@ class _Run:
             self._remove_drafts(item)
         self._mark(row, StepStatus.UNDOING)
         failed_itself = row.rc is not None and 0 < row.rc < SIGNALLED and row.rc != effects.TIMED_OUT
+        if not _was_begun(row):
+            self._mark(row, StepStatus.UNDONE)
+            return
         kept = step.changes and not step.undo and not failed_itself
         for undo in (*(step.again if half_done else ()), *step.undo):
             if undo.after_failure or not failed_itself:
@@ -855,7 +883,9 @@ class _Run:
         left = [
             f"{item.row.index + 1}. {item.step.purpose}"
             for item in self.steps
-            if item.step.changes and item.row.status not in (StepStatus.PENDING, StepStatus.SKIPPED, StepStatus.UNDONE)
+            if item.step.changes
+            and _was_begun(item.row)
+            and item.row.status not in (StepStatus.PENDING, StepStatus.SKIPPED, StepStatus.UNDONE)
         ]
         return f"{words} Begun or done, and not undone: {'; '.join(left)}." if left else words
 
@@ -1021,6 +1051,11 @@ class _Output:
 
 OUTPUT = 80_000
 """Characters kept of all the commands of one step, its attempts and its undoing."""
+
+
+def _was_begun(row: OperationStep) -> bool:
+    """Not one that failed before its command was run, because what it requires was not so."""
+    return row.started_at is not None
 
 
 def _captures(action: Action) -> tuple[tuple[str, str], ...]:

@@ -163,6 +163,11 @@ class Step:
     attempts: int = 1
     """How often to try, a few seconds apart, when the command fails (a dataset that stays busy for a moment)."""
     independent: bool = False
+    requires: tuple[Check, ...] = ()
+    """All of these must hold right before each try: what the command would change is still what the plan was made for.
+    For what nothing brings back."""
+    in_use: str = ""
+    """A mount point: who has files open there is named when the step fails."""
 
 
 @dataclass(frozen=True)
@@ -227,7 +232,8 @@ def step_from_data(data: Mapping[str, Any]) -> Step:
     """The inverse of to_data for one step."""
     values = {name: value for name, value in data.items() if name != "version"}
     values["action"] = action_from_data(data["action"])
-    values["done_when"] = tuple(check_from_data(check) for check in data["done_when"])
+    for name in ("done_when", "requires"):
+        values[name] = tuple(check_from_data(check) for check in data.get(name, ()))
     for name in ("undo", "again"):
         values[name] = tuple(undo_from_data(undo) for undo in data[name])
     values["resources"] = tuple(data["resources"])

@@ -141,6 +141,65 @@ def test_a_busy_command_is_tried_again(confirmed, run, box, root):
     assert (root / "tries").read_text() == "x\n" * 3
 
 
+def test_what_a_step_requires_is_asked_before_each_try(confirmed, run, box, root):
+    """Not begun, it is not undone, and nothing that cannot be undone has happened."""
+    needed = effects_check("path_exists", str(root / "needed"))
+    step = Step(
+        key="last",
+        purpose="Burn it",
+        action=Run((("touch", str(root / "burnt")),)),
+        requires=(needed,),
+        undo=(Undo(Run((("touch", str(root / "undone")),))),),
+        irreversible="it is burnt",
+    )
+    box.change = lambda plan: replace(plan, steps=(*plan.steps, step))
+    operation = confirmed()
+    assert run(operation).state == Status.FAILED
+    assert f"it needs that {root}/needed exists, and that is not so" in operation.error
+    assert not (root / "burnt").exists() and not (root / "undone").exists() and not (root / "box").exists()
+    (root / "needed").touch()
+    operation = confirmed()
+    assert run(operation).state == Status.DONE and (root / "burnt").exists()
+
+
+def test_what_is_required_is_asked_again_when_a_worker_has_died_in_the_step(confirmed, run, box, root, shell, abandon):
+    (root / "needed").touch()
+    step = Step(
+        key="last",
+        purpose="Burn it",
+        action=Run((("touch", str(root / "burnt")),)),
+        done_when=(effects_check("path_exists", str(root / "burnt")),),
+        requires=(effects_check("path_exists", str(root / "needed")),),
+        irreversible="it is burnt",
+    )
+    box.change = lambda plan: replace(plan, steps=(*plan.steps, step))
+    operation = confirmed()
+
+    def die(pipeline):
+        if fakes.is_changing(pipeline) and pipeline.argvs[0][-1] == str(root / "burnt"):
+            raise Dead
+
+    shell.before = die
+    with pytest.raises(Dead):
+        run(operation)
+    shell.before = lambda pipeline: None
+    abandon(operation)
+    (root / "needed").unlink()
+    assert run(operation).state == Status.STUCK
+    assert "needs that" in operation.error and not (root / "burnt").exists()
+
+
+def test_who_is_in_the_way_is_named(confirmed, run, box, root, shell):
+    (shell.shims / "fstat").write_text(f"#!/bin/sh\necho 'ada  sh  4711  wd {root} 34 drwxr-xr-x 10 r'\n")
+    (shell.shims / "fstat").chmod(0o755)
+    busy = Run((("sh", "-c", "echo busy >&2; exit 1"),))
+    step = Step(key="busy", purpose="Unmount it", action=busy, in_use=str(root), attempts=2)
+    box.change = lambda plan: replace(plan, steps=(*plan.steps, step))
+    operation = confirmed()
+    assert run(operation).state == Status.FAILED
+    assert f"failed: busy. {root} is in use by sh (process 4711 of ada)." in operation.error
+
+
 def test_a_command_is_ended_on_the_host_after_its_time_limit(confirmed, run, box, root):
     step = Step(key="slow", purpose="Sleep", action=Run((("sh", "-c", f"sleep 30; touch {root}/late"),)), seconds=1)
     box.change = lambda plan: replace(plan, steps=(*plan.steps, step))

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from jails.hosts.connection import Result
 from jails.models import AuditEntry, ResourceLock
 from jails.operations import checks, engine, lifecycle
 from jails.operations.step import Run, Step, Undo, step_from_data, to_data
@@ -91,6 +92,25 @@ def test_the_rest_of_a_failed_one_is_left_out(lines, confirmed, run, root, box):
     run(operation)
     assert statuses(operation) == ["undone", "pending", "done", "done"]
     assert there(root) == ["b"] and "1 of 2 failed: a." in operation.error
+
+
+def test_a_question_that_is_not_answered_is_a_failure_of_its_own_subject(lines, confirmed, run, root, box, shell):
+    lines(("a", "true"), ("b", "true"))
+    plan_of = box.change
+    first = lambda plan: replace(plan_of(plan).steps[0], ensure=True)  # noqa: E731
+    box.change = lambda plan: replace(plan, steps=(first(plan), *plan_of(plan).steps[1:]))
+    operation = confirmed()
+    real = shell.run
+    broken = [Result(1, b"", b"no answer")]
+
+    def answer(pipeline, **options):
+        asked = broken and "a.made" in str(pipeline.argvs) and not fakes.is_changing(pipeline)
+        return broken.pop() if asked else real(pipeline, **options)
+
+    shell.run = answer
+    assert run(operation).state == Status.FAILED
+    assert there(root) == made(root) == ["b"]
+    assert "1 of 2 failed: a." in operation.error and "no answer" in operation.error
 
 
 def test_all_well_is_done(lines, confirmed, run, box):
