@@ -1,4 +1,4 @@
-"""A real Celery worker with beat, for tests: it knows the kind `box` and one host of real processes.
+"""A real Celery worker with beat, for tests: it knows the kind `box`, whose commands are processes of this machine.
 
 Run as `python -m tests.operations.worker FOLDER`; the folder is that of the test that started it.
 """
@@ -27,7 +27,11 @@ def main(folder: Path) -> None:
     quick = replace(engine.Timing(), lease=2, heartbeat=0.5, patience=1, park=0.5, backoff=0)
     engine.Timing = lambda: quick
     tasks.FORGOTTEN = timedelta(seconds=1)
-    app.conf.beat_schedule = {"sweep": {"task": "jails.tasks.sweep", "schedule": 1.0}}
+    tasks.SEEN_EVERY = 1
+    app.conf.beat_schedule = {
+        "sweep": {"task": "jails.tasks.sweep", "schedule": 1.0},
+        "refresh hosts": {"task": "jails.tasks.refresh_hosts", "schedule": 1.0},
+    }
     app.conf.beat_schedule_filename = str(folder / "beat")
     app.start(
         ["--skip-checks", "worker", "-B", "-c", "2", "-Q", "operations,refresh", "--without-gossip", "--without-mingle"]
