@@ -26,6 +26,7 @@ class BootState:
     everything: what `jail -f /etc/jail.conf -c` starts, included files among it.
     own_files: jails that have a file called after them, which a list reads instead of /etc/jail.conf.
     includes_folder: whether a new file in /etc/jail.conf.d is part of everything.
+    listed: what jail_list has, also where jail_enable keeps it from counting.
     """
 
     mode: Mode
@@ -33,6 +34,7 @@ class BootState:
     everything: tuple[str, ...] = ()
     own_files: frozenset[str] = frozenset()
     includes_folder: bool = False
+    listed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def boot_state(
     if conf.is_yes("jail_enable"):
         mode = "list" if listed else "all"
     boots = {"off": (), "list": listed, "all": _unique(everything)}[mode]
-    return BootState(mode, boots, _unique(everything), frozenset(own_files), includes_folder)
+    return BootState(mode, boots, _unique(everything), frozenset(own_files), includes_folder, listed)
 
 
 def boot_change(
@@ -104,11 +106,19 @@ def boot_change(
     after = _placed(kept, added, order)
     plain = _without_a_list(state, added, renamed, destroyed)
     if set(after) == set(plain) and (state.mode != "list" or after == plain):
-        return BootChange(before, after, None, False, (), ())
+        return _unlisted(state, removed) or BootChange(before, after, None, False, (), ())
     if not after:
         commands = (rcconf.set_value("jail_enable", "NO"), rcconf.set_value("jail_list", ""))
         return BootChange(before, after, (), False, (), commands)
     return _listed(state, before, after)
+
+
+def _unlisted(state: BootState, removed: frozenset[str]) -> BootChange | None:
+    """Where nothing boots a list may still name what is to go: a change that was cut off leaves that."""
+    if state.mode != "off" or not removed & set(state.listed):
+        return None
+    left = tuple(name for name in state.listed if name not in removed)
+    return BootChange((), (), left, False, (), (rcconf.set_value("jail_list", " ".join(left)),))
 
 
 def _placed(kept: Iterable[str], added: Iterable[str], order: Sequence[str]) -> tuple[str, ...]:

@@ -143,3 +143,10 @@ def test_what_is_taken_out_finds_its_place_again(listed, removed):
 
 def test_what_no_order_knows_goes_to_the_end():
     assert boot.boot_change(listing("a", "b"), add=["new"], order=["b", "a"]).after == ("a", "b", "new")
+
+
+def test_a_list_that_does_not_count_loses_what_goes_as_well():
+    state = boot.boot_state('jail_enable=NO\njail_list="old www1"\n')
+    change = boot.boot_change(state, destroyed=["www1"])
+    assert change.commands == (("sysrc", "jail_list=old"),) and change.before == change.after == ()
+    assert boot.boot_change(state, destroyed=["other"]).commands == ()
