@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from jails import audit, policy
@@ -86,16 +88,15 @@ class ReleaseFetch(Kind):
             return
         wish, host = operation.parameters, operation.host
         assert host is not None
-        Release.objects.filter(operation=operation, state=Release.State.PENDING).delete()
-        Release.objects.create(
-            host=host,
-            name=wish["release"],
-            architecture=wish["architecture"],
-            storage=Storage.UFS,
-            path=layout.release_path(wish["release"], wish["architecture"]),
-            operation=operation,
-            source=wish["source"],
-        )
+        wanted = {"host": host, "name": wish["release"], "architecture": wish["architecture"]}
+        path = layout.release_path(wish["release"], wish["architecture"])
+        row = Release.objects.select_for_update().filter(**wanted).first()
+        if row is None:
+            row = Release(**wanted, storage=Storage.UFS, path=path)
+        elif row.state != Release.State.MISSING:
+            raise Refused({"release": f"{host.name} has {row.name} already ({row.get_state_display().lower()})."})
+        row.state, row.operation, row.source = Release.State.PENDING, operation, wish["source"]
+        row.save()
 
     def finish(self, operation: Operation, plan: Plan) -> None:
         if dict(plan.result)["mode"] == OFFER:
@@ -110,7 +111,12 @@ class ReleaseFetch(Kind):
         row.save()
 
     def release(self, operation: Operation) -> None:
-        Release.objects.filter(operation=operation, state=Release.State.PENDING).delete()
+        rows = Release.objects.filter(operation=operation, state=Release.State.PENDING)
+        # One that was there once, and has jails that descend from it, is missing again.
+        rows.filter(Q(jails__isnull=False) | Q(templates__isnull=False)).update(
+            state=Release.State.MISSING, operation=None
+        )
+        rows.delete()
 
 
 def row_of(host: Host, facts: HostFacts, release: str, architecture: str) -> Release:
@@ -237,7 +243,7 @@ def _refuse_present(request: Request, row: Release) -> None:
     host, facts = request.host, request.facts
     where = f"{row.name} for {row.architecture}"
     others = Release.objects.filter(host=host, name=row.name, architecture=row.architecture)
-    other = others.exclude(operation_id=request.operation_id).first()
+    other = others.exclude(operation=UUID(request.operation_id)).exclude(state=Release.State.MISSING).first()
     if other is not None:
         state = other.get_state_display().lower()
         raise Refused({"release": f"{host.name} has {where} already ({state})."})
