@@ -1,3 +1,5 @@
+from datetime import timedelta
+
 from django.db import models
 from django.urls import reverse
 from django.utils import timezone
@@ -8,6 +10,8 @@ from jails.hosts.hostkey import HostKey
 class Worker(models.Model):
     """A worker process group that serves hosts; hosts name theirs, and say so when it has not been seen lately."""
 
+    SILENT_AFTER = timedelta(seconds=60)
+
     name = models.CharField(max_length=64, primary_key=True)
     seen_at = models.DateTimeField()
     public_key = models.TextField(blank=True)
@@ -15,6 +19,10 @@ class Worker(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_silent(self) -> bool:
+        return self.seen_at < timezone.now() - self.SILENT_AFTER
 
 
 class Host(models.Model):
@@ -134,8 +142,13 @@ class Pool(models.Model):
         return self._share(self.used - self.reserve, self.total - self.reserve)
 
     @property
+    def data(self) -> int:
+        """Bytes used, without snapshots and reserve."""
+        return max(0, self.used - self.snapshots - self.reserve)
+
+    @property
     def data_share(self) -> int:
-        return self._share(self.used - self.snapshots - self.reserve)
+        return self._share(self.data)
 
     @property
     def snapshot_share(self) -> int:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import ipaddress
+from typing import Any
+
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db import IntegrityError, transaction
@@ -13,6 +16,9 @@ from jails.models import Address, Host, Network, ObservedAddress
 from panel.forms.networks import NetworkForm
 from panel.views.access import find, require, source
 
+CONFLICTS = 200
+ADDRESSES = 500
+
 
 @require_safe
 @login_required
@@ -20,17 +26,23 @@ def index(request: HttpRequest) -> HttpResponse:
     require(request, "network.view")
     networks = policy.visible(request.user, Network).select_related("host").annotate(given=Count("addresses"))
     addresses = policy.visible(request.user, Address).select_related("network", "jail", "jail__host")
-    context = {"networks": networks, "addresses": addresses[:500], "conflicts": conflicts(request)}
+    context = {"networks": networks, "addresses": addresses[:ADDRESSES], "conflicts": conflicts(request)}
     return render(request, "panel/networks.html", context)
 
 
-def conflicts(request: HttpRequest) -> list[dict[str, object]]:
-    """Addresses seen more than once, with where: on one host, or on hosts that share a network."""
+def conflicts(request: HttpRequest) -> list[dict[str, Any]]:
+    """Addresses seen more than once, with where. What belongs to a host's own private network may repeat elsewhere."""
     seen: dict[str, list[ObservedAddress]] = {}
     rows = ObservedAddress.objects.filter(host__in=policy.visible(request.user, Host)).select_related("host")
-    repeated = rows.values("ip").annotate(n=Count("pk")).filter(n__gt=1).values("ip")
-    for row in rows.filter(ip__in=repeated).exclude(interface__startswith="lo"):
-        seen.setdefault(row.ip, []).append(row)
+    rows = rows.exclude(interface__startswith="lo")
+    repeated = rows.order_by().values("ip").annotate(n=Count("pk")).filter(n__gt=1).values("ip")
+    private: dict[int | None, list[Any]] = {}
+    for host_id, cidr in Network.objects.filter(host__isnull=False).values_list("host_id", "cidr"):
+        private.setdefault(host_id, []).append(ipaddress.ip_network(cidr))
+    for row in rows.filter(ip__in=repeated).order_by("ip", "host__name", "interface")[:CONFLICTS]:
+        address = ipaddress.ip_address(row.ip)
+        if not any(address in network for network in private.get(row.host_id, [])):
+            seen.setdefault(row.ip, []).append(row)
     return [{"ip": ip, "places": places} for ip, places in seen.items() if len(places) > 1]
 
 

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from datetime import date
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Iterable
+from datetime import date, datetime
+from typing import Any, NamedTuple
 
 from django.contrib.auth.decorators import login_required
-from django.db.models import Count, Q
-from django.http import HttpRequest, HttpResponse
+from django.db.models import Count, F, Q, QuerySet, Sum
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from jails import policy
+from jails.freebsd.uname import Release as ReleaseName
 from jails.freebsd.uname import eol_of
-from jails.models import Host, Jail, ObservedAddress, Operation, Pool, Release, Tenant
+from jails.models import Host, Jail, Operation, Pool, Tenant, Worker
+from panel.context import shell_of
+from panel.views import live
+from panel.views.networks import conflicts
 
-POOL_FULL = 80
-"""Per cent at which a pool gets slow and is shown as needing attention."""
+POOL_FULL, POOL_VERY_FULL = 80, 90
+"""Per cent at which a pool gets slow and is shown as needing attention, and at which it is grave."""
 LIMIT = 20
+"""Of each sort; more of it is a list of its own."""
+SHOWN = 12
+"""Before one asks for the rest."""
+RECENT = timezone.timedelta(days=2)
+"""How long a failed operation that nobody has tried again stays in sight."""
 
 
 class Need(NamedTuple):
@@ -29,7 +41,7 @@ class Need(NamedTuple):
     grave: bool
     text: str
     url: str
-    since: object = None
+    since: datetime | None = None
 
 
 @require_safe
@@ -37,105 +49,157 @@ class Need(NamedTuple):
 def home(request: HttpRequest) -> HttpResponse:
     if not policy.allowed(request.user, "panel.overview"):
         return tenant_home(request)
-    hosts = list(policy.visible(request.user, Host))
-    jails = policy.visible(request.user, Jail)
-    counts = jails.aggregate(all=Count("pk"), running=Count("pk", filter=Q(state=Jail.State.RUNNING)))
+    hosts = shell_of(request).hosts
+    found = needs(request, hosts)
     context = {
-        "needs": needs(request, hosts),
+        "needs": found[:SHOWN],
+        "more_needs": found[SHOWN:],
+        "need_count": len(found),
         "hosts": hosts,
-        "jails": counts,
-        "tenants": policy.visible(request.user, Tenant).filter(archived_at__isnull=True).count(),
-        "releases": policy.visible(request.user, Release).filter(state=Release.State.READY).count(),
-        "operations": policy.visible(request.user, Operation)
-        .exclude(status__in=[Operation.Status.DRAFT, Operation.Status.DISCARDED])
-        .select_related("requested_by")[:10],
+        "figures": figures(request, hosts),
+        "operations": list(_shown(request).select_related("requested_by").defer("plan", "parameters")[:10]),
     }
-    return render(request, "panel/overview.html", context)
+    mark = live.mark_of(found, context["figures"], [(row.pk, row.changed_at) for row in context["operations"]])
+    if live.has(request, mark):
+        return HttpResponseNotModified()
+    template = "panel/_overview.html" if request.htmx else "panel/overview.html"
+    return live.marked(render(request, template, context | {"mark": mark}), mark)
 
 
 def tenant_home(request: HttpRequest) -> HttpResponse:
     jails = policy.visible(request.user, Jail).select_related("host", "tenant").prefetch_related("addresses")
-    operations = policy.visible(request.user, Operation).exclude(
-        status__in=[Operation.Status.DRAFT, Operation.Status.DISCARDED]
-    )
     context = {
         "jails": jails.order_by("name"),
-        "trouble": operations.filter(status__in=[Operation.Status.FAILED, Operation.Status.STUCK])[:3],
-        "operations": operations.select_related("requested_by")[:8],
+        "trouble": trouble(request)[:3],
+        "operations": _shown(request).select_related("requested_by").defer("plan", "parameters")[:8],
     }
     return render(request, "panel/tenant_home.html", context)
 
 
-def needs(request: HttpRequest, hosts: list[Host]) -> list[Need]:
-    """What needs attention, the gravest first. A constant number of queries."""
-    user = request.user
-    found = [
-        Need(
-            "server-off",
-            True,
-            f"{host} does not answer: {host.unavailable_reason}",
-            _host(host),
-            host.unavailable_since,
-        )
-        for host in hosts
-        if host.unavailable_since
-    ]
-    trouble = policy.visible(user, Operation).filter(
-        Q(status=Operation.Status.STUCK)
-        | Q(
-            status=Operation.Status.FAILED,
-            finished_at__gt=timezone.now() - timezone.timedelta(days=2),
-            retries__isnull=True,
-        )
+def _shown(request: HttpRequest) -> QuerySet[Operation]:
+    return policy.visible(request.user, Operation).exclude(
+        status__in=[Operation.Status.DRAFT, Operation.Status.DISCARDED]
     )
-    found += [
-        Need(
-            "alert-triangle",
-            row.status == Operation.Status.STUCK,
-            f"{row.title} on {row.host_name}: {row.error or row.get_status_display()}",
-            reverse("operation", args=[row.pk]),
-            row.finished_at,
-        )
-        for row in trouble[:LIMIT]
-    ]
-    found += [
-        Need(
-            "database",
-            pool.percent >= 90,
-            f"Pool {pool.name} of {pool.host} is {pool.percent} % full; above {POOL_FULL} % it gets slow.",
-            _host(pool.host),
-        )
-        for pool in Pool.objects.filter(host__in=hosts).select_related("host")
-        if pool.percent >= POOL_FULL or pool.health not in ("ONLINE", "UNKNOWN")
-    ]
-    found += [
-        Need("clock", False, f"{host} runs {host.release}, past its end of life.", _host(host))
-        for host in hosts
-        if is_past_end(host.release)
-    ]
-    found += [
-        Need(
-            "box", True, f"{jail.name} is missing on {jail.host}.", reverse("jail", args=[jail.uuid]), jail.state_since
-        )
-        for jail in policy.visible(user, Jail).filter(state=Jail.State.MISSING).select_related("host")[:LIMIT]
-    ]
-    found += [
-        Need("network", True, f"{row['ip']} is in use on {row['n']} interfaces of the fleet.", reverse("networks"))
-        for row in ObservedAddress.objects.filter(host__in=hosts)
-        .exclude(ip__startswith="127.")
-        .exclude(ip__startswith="fe80:")
-        .exclude(ip="::1")
-        .values("ip")
-        .annotate(n=Count("pk"))
-        .filter(n__gt=1)[:LIMIT]
+
+
+def figures(request: HttpRequest, hosts: list[Host]) -> dict[str, Any]:
+    """The fleet in five numbers. Storage in bytes, without what is held back."""
+    space = Pool.objects.filter(host__in=hosts).aggregate(
+        data=Sum(F("used") - F("reserve")), all=Sum(F("used") + F("available") - F("reserve"))
+    )
+    return {
+        "hosts": len(hosts),
+        "jails": sum(host.jail_count for host in hosts),
+        "running": sum(host.running for host in hosts),
+        "used": space["data"] or 0,
+        "space": space["all"] or 0,
+        "tenants": policy.visible(request.user, Tenant).filter(archived_at__isnull=True).count(),
+    }
+
+
+# What needs attention
+
+
+def needs(request: HttpRequest, hosts: list[Host]) -> list[Need]:
+    """The gravest first. A constant number of queries."""
+    found = [
+        *silent_hosts(hosts),
+        *silent_workers(hosts),
+        *failed_operations(request),
+        *full_pools(hosts),
+        *missing_jails(request),
+        *repeated_addresses(request),
+        *old_releases(request, hosts),
     ]
     return sorted(found, key=lambda need: not need.grave)
+
+
+def silent_hosts(hosts: Iterable[Host]) -> Iterable[Need]:
+    for host in hosts:
+        if host.offered_key:
+            text = f"{host} waits for its key to be compared and pinned."
+            if host.host_key:
+                text = f"{host} shows another key than the pinned one."
+            yield Need("key", bool(host.host_key), text, host.get_absolute_url(), host.unavailable_since)
+        elif host.unavailable_since:
+            text = f"{host} does not answer: {host.unavailable_reason}"
+            yield Need("server-off", True, text, host.get_absolute_url(), host.unavailable_since)
+
+
+def silent_workers(hosts: Iterable[Host]) -> Iterable[Need]:
+    workers = Worker.objects.in_bulk()
+    served = Counter(host.worker for host in hosts)
+    for name, count in sorted(served.items()):
+        worker = workers.get(name)
+        if worker is None or worker.is_silent:
+            text = f"Worker {name} is not running: {_count(count, 'host')} cannot be reached."
+            yield Need("plug-connected-x", True, text, reverse("hosts"), worker.seen_at if worker else None)
+
+
+def trouble(request: HttpRequest) -> QuerySet[Operation]:
+    """Operations that ended badly and were not tried again."""
+    stuck = Q(status=Operation.Status.STUCK)
+    failed = Q(status=Operation.Status.FAILED, finished_at__gt=timezone.now() - RECENT)
+    rows = policy.visible(request.user, Operation).filter(stuck | failed, retries__isnull=True)
+    return rows.defer("plan", "parameters").order_by("-finished_at")
+
+
+def failed_operations(request: HttpRequest) -> Iterable[Need]:
+    for row in trouble(request)[:LIMIT]:
+        where = f" on {row.host_name}" if row.host_name else ""
+        text = f"{row.title}{where}: {row.error or row.get_status_display()}"
+        url = reverse("operation", args=[row.pk])
+        yield Need("alert-triangle", row.status == Operation.Status.STUCK, text, url, row.finished_at)
+
+
+def full_pools(hosts: list[Host]) -> Iterable[Need]:
+    for pool in Pool.objects.filter(host__in=hosts).select_related("host"):
+        url = pool.host.get_absolute_url()
+        if pool.health not in ("ONLINE", "UNKNOWN"):
+            yield Need("database", True, f"Pool {pool.name} of {pool.host} is {pool.health.lower()}.", url)
+        if pool.percent >= POOL_FULL:
+            text = f"Pool {pool.name} of {pool.host} is {pool.percent} % full; above {POOL_FULL} % it gets slow."
+            yield Need("database", pool.percent >= POOL_VERY_FULL, text, url)
+
+
+def missing_jails(request: HttpRequest) -> Iterable[Need]:
+    rows = policy.visible(request.user, Jail).filter(state=Jail.State.MISSING).select_related("host")
+    for jail in rows.order_by("host__name", "name")[:LIMIT]:
+        text = f"{jail.name} is missing on {jail.host}."
+        yield Need("box", True, text, reverse("jail", args=[jail.uuid]), jail.state_since)
+
+
+def repeated_addresses(request: HttpRequest) -> Iterable[Need]:
+    for row in conflicts(request)[:LIMIT]:
+        places = " and ".join(f"{place.jail_name or place.interface} on {place.host}" for place in row["places"])
+        yield Need("network", True, f"{row['ip']} is in use more than once: {places}.", reverse("networks"))
+
+
+def old_releases(request: HttpRequest, hosts: list[Host]) -> Iterable[Need]:
+    """A line a release that gets no security fixes any more, with who still has it."""
+    on_hosts = Counter(base_release(host.release) for host in hosts if host.release)
+    userland = Coalesce("release__name", "template__release__name")
+    rows = policy.visible(request.user, Jail).order_by().annotate(userland=userland).values("userland")
+    in_jails = Counter({row["userland"]: row["n"] for row in rows.annotate(n=Count("pk")) if row["userland"]})
+    for name in sorted(on_hosts | in_jails):
+        if is_past_end(name):
+            used = [_count(on_hosts[name], "host"), _count(in_jails[name], "jail")]
+            text = f"{name} is past its end of life: {' and '.join(word for word in used if word)}."
+            yield Need("clock", False, text, reverse("hosts") if on_hosts[name] else reverse("releases"))
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}" if number else ""
+
+
+def base_release(release: str) -> str:
+    """Without the patch level: `14.2-RELEASE`; unchanged where it is no release."""
+    try:
+        return ReleaseName.parse(release).name
+    except ValueError:
+        return release
 
 
 def is_past_end(release: str) -> bool:
     end = eol_of(release) if release else None
     return end is not None and end < date.today()
-
-
-def _host(host: Host) -> str:
-    return reverse("host", args=[host.name])

@@ -103,7 +103,7 @@
     const headers = { "HX-Request": "true", "HX-Current-URL": location.href, "HX-Target": part.id };
     const { mark } = stateOf(part);
     if (mark) headers["If-None-Match"] = mark;
-    return fetch(part.dataset.live, { headers, redirect: "manual", signal: AbortSignal.timeout(PATIENCE) });
+    return fetch(part.dataset.live, { headers, cache: "no-store", redirect: "manual", signal: AbortSignal.timeout(PATIENCE) });
   };
 
   const refresh = async (part) => {
@@ -150,9 +150,29 @@
     const state = stateOf(part);
     const every = Number(part.dataset.every) || (state.failures ? 2000 : 0);
     if (!part.isConnected || !part.dataset.live || !every) return;
+    clearTimeout(state.timer);
     const pause = Math.min(Math.max(LONGEST_PAUSE, every), every * 2 ** Math.min(state.failures, 10));
     state.timer = setTimeout(() => document.hidden || refresh(part), pause);
   };
+
+  // A button whose answer is a part of this page: <form data-post>
+  const post = async (form, button) => {
+    const body = new URLSearchParams(new FormData(form, button));
+    const headers = { "HX-Request": "true", "HX-Current-URL": location.href };
+    try {
+      const answer = await fetch(form.action, { method: "POST", headers, body, redirect: "manual" });
+      if (!answer.ok) throw new Error(answer.status);
+      show(await answer.text());
+      document.querySelectorAll("[data-live][data-every]").forEach(schedule);
+    } catch {
+      HTMLFormElement.prototype.submit.call(form);
+    }
+  };
+  document.addEventListener("submit", (event) => {
+    if (!event.target.matches("[data-post]") || event.defaultPrevented) return;
+    event.preventDefault();
+    post(event.target, event.submitter);
+  });
 
   // Nobody looks at a hidden tab; whoever comes back to one wants to see how it is.
   document.addEventListener("visibilitychange", () => {
