@@ -24,5 +24,5 @@ def marked(response: HttpResponse, mark: str) -> HttpResponse:
     """No cache may answer for us: it would take the part for the page."""
     response["ETag"] = mark
     patch_cache_control(response, private=True, no_cache=True)
-    patch_vary_headers(response, ("HX-Request",))
+    patch_vary_headers(response, ("HX-Request", "HX-Current-URL"))
     return response
