@@ -23,6 +23,10 @@ RESERVED_NAMES = frozenset({"anonymous", "cellblock", "command-line", "demo", "n
 class AccountAdapter(DefaultAccountAdapter):
     """People are invited; nobody makes an account for themselves."""
 
+    error_messages = DefaultAccountAdapter.error_messages | {
+        "username_password_mismatch": "No account here has this user name and this password.",
+    }
+
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
 

@@ -1,10 +1,22 @@
 from __future__ import annotations
 
+from typing import Any
+
+from allauth.account.forms import LoginForm
 from django import forms
 
 from jails.freebsd import names
 from jails.models import User
 from panel.accounts import RESERVED_NAMES
+
+
+class SignInForm(LoginForm):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["login"].label = "User name"
+        self.fields["login"].widget.attrs |= {"autofocus": True, "autocapitalize": "none", "spellcheck": "false"}
+        for field in self.fields.values():
+            field.widget.attrs.pop("placeholder", None)
 
 
 class EnterForm(forms.Form):
@@ -14,7 +26,9 @@ class EnterForm(forms.Form):
         label="User name",
         max_length=150,
         help_text="How you sign in, and what the log calls you: lower case letters, digits, “-” and “_”.",
-        widget=forms.TextInput(attrs={"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"}),
+        widget=forms.TextInput(
+            attrs={"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false", "autofocus": True}
+        ),
     )
 
     def clean_username(self) -> str:

@@ -176,6 +176,27 @@ def current(context: Any, *names: str) -> str:
     return format_html('aria-current="{}"', "page") if match and match.url_name in names else ""
 
 
+BROWSERS = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
+SYSTEMS = (
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "macOS"),
+    ("FreeBSD", "FreeBSD"),
+    ("OpenBSD", "OpenBSD"),
+    ("Linux", "Linux"),
+)
+
+
+@register.filter
+def browser(user_agent: str) -> str:
+    """A User-Agent in words, `Firefox on FreeBSD`; what it says where that tells nothing."""
+    program = next((name for mark, name in BROWSERS if mark in user_agent), "")
+    system = next((name for mark, name in SYSTEMS if mark in user_agent), "")
+    return " on ".join(filter(None, (program, system))) or user_agent[:60] or "unknown browser"
+
+
 @register.filter
 def diff_lines(text: str) -> list[tuple[str, str]]:
     """A unified diff as (css class, line) pairs."""

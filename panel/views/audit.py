@@ -8,7 +8,8 @@ from typing import Any
 from django.contrib.auth.decorators import login_required
 from django.core.cache import cache
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
@@ -30,6 +31,8 @@ CHECKED_FOR = 60
 @require_safe
 @login_required
 def index(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
+    if "" in request.GET.values():
+        return redirect(reverse("audit") + table.without(request.GET))  # an address to pass on, without empty fields
     tenants = list(policy.visible(request.user, Tenant))
     sees_all = policy.allowed(request.user, "audit.view")
     if not sees_all and not tenants:
