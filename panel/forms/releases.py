@@ -107,7 +107,7 @@ def sources_of(host: Host, release: str, architecture: str) -> list[str]:
         mirrors.reverse()
     if settings.DEMO and host.kind == Host.Kind.SIMULATED:
         demo = Path(settings.STATE_DIR) / "mirror" / path
-        return [f"file://{demo}", *mirrors] if demo.is_dir() else mirrors
+        return [f"http://{settings.MIRROR_LISTEN}/{path}", *mirrors] if demo.is_dir() else mirrors
     return mirrors
 
 

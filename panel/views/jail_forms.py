@@ -152,7 +152,8 @@ def _add_new_errors(form: CreateForm, refused: Refused) -> None:
 def _notes(form: CreateForm) -> list[Any]:
     """The fields whose messages are sent: an empty one says nothing before the form is sent."""
     rows = [field for row in form.rows for field in (row.network, row.ip)]
-    fields = [form["name"], form["base"], form["kind"], form["hostname"], *rows, *form.limit_fields]
+    of_base = [form["base"], form["kind"]] if form.bases else []
+    fields = [form["name"], *of_base, form["hostname"], *rows, *form.limit_fields]
     for field in fields:
         if not field.value() and field.name in form.errors:
             del form.errors[field.name]

@@ -153,7 +153,7 @@
 
   // Messages that come while one types: their field is marked as they say
   document.addEventListener("htmx:oobAfterSwap", (e) => {
-    const notes = e.detail.target;
+    const notes = document.getElementById(e.detail.target?.id ?? "");
     if (!notes?.id.endsWith("_notes")) return;
     const wrong = notes.querySelector(".invalid-feedback") !== null;
     const input = document.getElementById(notes.id.slice(0, -"_notes".length));
