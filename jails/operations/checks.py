@@ -175,6 +175,33 @@ def snapshot_absent(snapshot: str) -> Question:
 
 
 @register
+def no_snapshots(dataset: str) -> Question:
+    """The dataset has no snapshot, whoever made it: nothing of what it held before can be seen in it."""
+    text = 'zfs list -H -d 1 -t snapshot -o name "$1" 2>/dev/null || zpool list -H -o name "$2" >/dev/null'
+    return Question(_sh(text, dataset, _pool(dataset)), lambda answer: not answer, f"{dataset} has no snapshots")
+
+
+@register
+def snapshot_unused(snapshot: str) -> Question:
+    """No dataset is a clone of it."""
+    text = 'zfs get -H -p -o value clones "$1" 2>/dev/null || zpool list -H -o name "$2" >/dev/null'
+    return Question(
+        _sh(text, snapshot, _pool(snapshot)), lambda answer: answer.strip() in ("", "-"), f"{snapshot} has no clones"
+    )
+
+
+@register
+def snapshot_let_go(snapshot: str) -> Question:
+    """It is gone, or goes with the last of its clones."""
+    text = 'zfs get -H -p -o value defer_destroy "$1" 2>/dev/null || zpool list -H -o name "$2" >/dev/null'
+    return Question(
+        _sh(text, snapshot, _pool(snapshot)),
+        lambda answer: answer in ("", "on\n"),
+        f"{snapshot} is gone, or goes with the last of its clones",
+    )
+
+
+@register
 def dataset_property(dataset: str, name: str, value: str) -> Question:
     """A property has that value, as `zfs get -p` prints it."""
     return _zfs_value(dataset, name, value, f"{name} of {dataset} is {value}")

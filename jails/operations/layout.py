@@ -105,6 +105,11 @@ def template_path(name: str) -> str:
     return f"{TEMPLATES}/{name}"
 
 
+def template_archive(name: str) -> str:
+    """On UFS: the tree of a template."""
+    return f"{template_path(name)}/tree.tar"
+
+
 def jail_path(host: Host, name: str) -> str:
     return names.require("path", f"{host.jail_root.rstrip('/')}/{name}", names.path_error)
 

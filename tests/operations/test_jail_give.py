@@ -6,11 +6,11 @@ import threading
 import pytest
 from django.db import connection
 
-from jails.freebsd.command import Pipeline
 from jails.models import AuditEntry, Jail, Operation, Tenant, User
 from jails.operations import jail_give, kind, lifecycle
 from jails.operations.kind import Refused
 from tests.operations import fakes
+from tests.operations.meddling import Meddling
 from tests.operations.warden import expire
 
 GIVE = "jail_give"
@@ -30,23 +30,6 @@ def refused(warden, field="jails", **parameters):
         warden.draft(GIVE, **parameters)
     assert list(error.value.errors) == [field]
     return error.value.errors[field]
-
-
-class Meddling:
-    """A connection that does something to the host before the n-th changing command."""
-
-    def __init__(self, inner, at, act):
-        self.inner, self.left, self.act = inner, at, act
-
-    def run(self, pipeline: Pipeline, **options):
-        if fakes.is_changing(pipeline):
-            self.left -= 1
-            if self.left == 0:
-                self.act()
-        return self.inner.run(pipeline, **options)
-
-    def close(self):
-        pass
 
 
 def steps_of(operation):
