@@ -86,13 +86,26 @@ def stop(state: State, name: str, jid: int) -> None:
     state["sockets"] = [row for row in state.get("sockets", []) if row not in gone]
 
 
+def ask(state: State, rows: list[dict[str, Any]], number: int = signal.SIGTERM) -> None:
+    """Send a signal that ends: what only is there is gone at once, what really runs when it has taken the signal."""
+    _signal(rows, number)
+    _forget(state, {row["pid"] for row in rows if not row["real"]})
+
+
 def end(state: State, rows: list[dict[str, Any]], number: int = signal.SIGTERM) -> None:
     """Processes end: they are forgotten, and what does their work is killed."""
-    gone = {row["pid"] for row in rows}
+    _signal(rows, number)
+    _forget(state, {row["pid"] for row in rows})
+
+
+def _signal(rows: list[dict[str, Any]], number: int) -> None:
     for row in rows:
         if row["real"] and alive(row):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 _kill(row["real"][0], number)
+
+
+def _forget(state: State, gone: set[int]) -> None:
     state["processes"] = [row for row in state.get("processes", []) if row["pid"] not in gone and alive(row)]
     state["sockets"] = [row for row in state.get("sockets", []) if row["pid"] not in gone]
 

@@ -34,6 +34,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from . import clock
+
 State = dict[str, Any]
 Mount = dict[str, Any]
 
@@ -214,9 +216,10 @@ class Host:
             if other["on"] == mount["id"]:
                 return f"{other['dir']} is mounted on it"
         for jail in state.get("jails", []):
-            if self._lies_on(state, jail.get("path", "/"), mount):
+            gone = "dying" in jail and jail["dying"] < clock.now()
+            if not gone and self._lies_on(state, jail.get("path", "/"), mount):
                 return f"jail {jail['name']} has its root in it"
-        for holder in self._holders(mount):
+        for holder in self.holders(mount):
             return f"process {holder} works in it"
         return None
 
@@ -228,7 +231,8 @@ class Host:
         except OSError:
             return False
 
-    def _holders(self, mount: Mount) -> Iterator[int]:
+    def holders(self, mount: Mount) -> Iterator[int]:
+        """The processes that have their working directory there."""
         folder = self.directory / "holding"
         if not folder.is_dir():
             return

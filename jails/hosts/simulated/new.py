@@ -13,6 +13,7 @@ from typing import Any
 from . import base, clock, network
 from .host import Host, State
 from .process import PATH, Process
+from .tools import devfs
 
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _OSRELDATES = {"12.1-STABLE": 1201517}
@@ -119,8 +120,7 @@ def make(
                 )
         network.add_physical(state, "lo0", ["127.0.0.1/8"], ["::1/128"])
         dev = host.locate(state, "/dev")
-        host.mount(state, "devfs", dev, "devfs", ["rw"])
-    _fill_devfs(host)
+        devfs.furnish(host, state, host.mount(state, "devfs", dev, "devfs", ["rw"]), "0")
     _write_configuration(host, hostname, given, bool(pools), minimal)
     for (name, _), device in zip((pools or {}).items(), disks, strict=True):
         _make_pool(host, name, device)
@@ -188,17 +188,6 @@ def _write_files(host: Host, release: str) -> None:
             flags.setdefault(place.parent, {})[place.name] = kept
     for directory, names in flags.items():
         host.set_metadata_in(directory, names)
-
-
-def _fill_devfs(host: Host) -> None:
-    with host.reading() as state:
-        folder = host.locate(state, "/dev").backing
-    for name in DEVICES:
-        (folder / name).touch()
-    (folder / "fd").mkdir()
-
-
-DEVICES = ("null", "zero", "random", "urandom", "console", "stdin", "stdout", "stderr")
 
 
 def _write_configuration(

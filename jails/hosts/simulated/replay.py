@@ -33,6 +33,18 @@ MASKS: tuple[tuple[str, str], ...] = (
 )
 """Name and regular expression of what is replaced by `<name>` on both sides before they are compared."""
 
+ENVIRONMENT = {
+    "LOGNAME": "root",
+    "MAIL": "/var/mail/root",
+    "PATH": f"{PATH}:/root/bin",
+    "PWD": "/root",
+    "TERM": "su",
+    "USER": "root",
+    "HOME": "/root",
+    "SHELL": "/bin/sh",
+    "BLOCKSIZE": "K",
+}
+"""What sshd(8) and login.conf(5) give a command of root."""
 PACE = 0.4
 """Seconds that a command took where transcripts were recorded: in a slow virtual machine, by ssh(1)."""
 LIMIT = 10.0
@@ -109,7 +121,7 @@ def run(host: Host, argv: list[str], stdin: str) -> dict[str, Any]:
 
     A daemon that goes on holding it makes the recorder's time limit: status None and `TIMEOUT ` on standard error.
     """
-    caller = Process(host, ["sh"], fds={}, env={"PATH": PATH, "HOME": "/root", "USER": "root"}, cwd="/")
+    caller = Process(host, ["sh"], fds={}, env=ENVIRONMENT, cwd="/root")
     streams = [_Stream(), _Stream()]
     with tempfile.TemporaryFile() as given:
         given.write(stdin.encode())

@@ -314,7 +314,7 @@ class World:
     def terminate_jail(self, jid: int) -> list[int]:
         with self.host.changing() as state:
             rows = daemons.running(state, jid)
-            daemons.end(state, rows)
+            daemons.ask(state, rows)
         return [int(row["pid"]) for row in rows]
 
     def daemon_pid(self, name: str) -> int | None:

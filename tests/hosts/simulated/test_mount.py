@@ -34,6 +34,18 @@ def test_what_holds_a_mount_keeps_it(machine: Machine) -> None:
     assert machine.run("umount", "/jail/www1/mnt").rc == 0
 
 
+def test_a_jail_that_has_died_keeps_nothing(machine: Machine) -> None:
+    machine.run("mount", "-t", "tmpfs", "tmpfs", "/jail/www1/mnt")
+    machine.run("jail", "-c", "name=a", "path=/jail/www1/mnt", "persist")
+    with machine.host.changing() as state:
+        state["dying"] = 60
+    machine.run("jail", "-r", "a")
+    assert machine.run("umount", "/jail/www1/mnt").rc == 1
+    with machine.host.changing() as state:
+        state["jails"][0]["dying"] -= 61
+    assert machine.run("umount", "/jail/www1/mnt").rc == 0
+
+
 def test_a_mount_below_another_keeps_it(machine: Machine) -> None:
     machine.run("mount", "-t", "tmpfs", "tmpfs", "/jail/www1")
     machine.run("mkdir", "/jail/www1/in")

@@ -24,6 +24,7 @@ class Status(NamedTuple):
     size: int
     flags: list[str]
     real: os.stat_result
+    device: int = 0
 
     @property
     def is_directory(self) -> bool:
@@ -42,8 +43,26 @@ def status(process: Process, place: Location) -> Status:
     if place.mount["type"] == "devfs" and kind == modes.S_IFREG:
         kind = modes.S_IFCHR
     mode = kind | kept.get("mode", modes.S_IMODE(real.st_mode))
-    return Status(
-        mode, kept.get("uid", 0), kept.get("gid", 0), kept.get("size", real.st_size), kept.get("flags", []), real
+    size = kept.get("size", real.st_size)
+    if kind == modes.S_IFDIR:
+        size = _directory_size(process, place)
+        mode = mode & ~0o222 if place.mount["type"] == "devfs" else mode
+    return Status(mode, kept.get("uid", 0), kept.get("gid", 0), size, kept.get("flags", []), real, kept.get("rdev", 0))
+
+
+def _directory_size(process: Process, place: Location) -> int:
+    """UFS has blocks of 512 bytes for the names, ZFS counts them."""
+    names = process.host.entries(place.backing)
+    if place.mount["type"] == "zfs":
+        return len(names) + 2
+    used = 24 + sum(8 + (len(os.fsencode(name)) + 4) // 4 * 4 for name in names)
+    return (used + 511) // 512 * 512
+
+
+def block_size(process: Process) -> int:
+    """getbsize(3): the unit of df, du and ls, from BLOCKSIZE."""
+    return {"K": 1 << 10, "1K": 1 << 10, "M": 1 << 20, "1M": 1 << 20, "G": 1 << 30}.get(
+        process.env.get("BLOCKSIZE", "").upper(), 512
     )
 
 

@@ -98,9 +98,11 @@ def _zfs_totals(process: Process) -> dict[str, Any]:
 
 
 def _table(process: Process, options: Options, rows: list[dict[str, Any]]) -> None:
-    unit = 1 << 10 if "k" in options else 1 << 20 if "m" in options else 1 << 30 if "g" in options else 512
+    given = access.block_size(process)
+    unit = 1 << 10 if "k" in options else 1 << 20 if "m" in options else 1 << 30 if "g" in options else given
     human = "h" in options or "H" in options
-    heads = {512: "512-blocks", 1 << 10: "1024-blocks", 1 << 20: "1M-blocks", 1 << 30: "1G-blocks"}
+    heads = {512: "512-blocks", 1 << 10: "1K-blocks", 1 << 20: "1M-blocks", 1 << 30: "1G-blocks"}
+    heads |= {1 << 10: "1024-blocks"} if "k" in options else {}
     table = [[row["source"], row["type"], *_amounts(row["sizes"], 0 if human else unit), row["dir"]] for row in rows]
     if "c" in options:
         total = tuple(sum(row["sizes"][column] for row in rows) for column in range(3))

@@ -1096,7 +1096,8 @@ def _list_directory(
         found = [(".", place), ("..", place), *found]
     if any(letter in options for letter in "lno"):
         blocks = sum((access.status(process, child).size + 511) // 512 for _, child in found)
-        process.out(f"total {blocks if 'k' not in options else (blocks + 1) // 2}\n")
+        unit = 1024 if "k" in options else access.block_size(process)
+        process.out(f"total {(blocks * 512 + unit - 1) // unit}\n")
     _list(process, found, options)
     if "R" in options:
         for name, child in found:
@@ -1137,7 +1138,7 @@ def _list(process: Process, found: list[tuple[str, Location]], options: Options)
                 owner,
                 group,
                 flags,
-                str(given.size),
+                f"{given.device:#x}" if modes.S_ISCHR(given.mode) else str(given.size),
                 stamp,
                 name + link,
             ]
@@ -1157,7 +1158,7 @@ def find_main(process: Process) -> int:
 
 def du_main(process: Process) -> int:
     options = Options(process, "AHLPasd:chkmgtB:nxI:", "usage: du [-AcHhklmLNnPx] [-a | -s | -d depth] [file ...]", 1)
-    unit = 1024 if "k" in options else 1 << 20 if "m" in options else 512
+    unit = 1024 if "k" in options else 1 << 20 if "m" in options else access.block_size(process)
 
     def shown(size: int) -> str:
         return _human(size) if "h" in options else str((size + unit - 1) // unit)

@@ -11,7 +11,7 @@ from jails.hosts.simulated import prison
 from jails.hosts.simulated.host import os_error, strerror
 from jails.hosts.simulated.world import World
 
-from . import kld
+from . import devfs, kld
 
 USAGE = """\
 usage: mount [-adflpruvw] [-F fstab] [-o options] [-t ufs | external_type]
@@ -32,9 +32,6 @@ OWN = {
     "nullfs": {"nocache", "cache", "emptydir"},
     "unionfs": {"below", "copymode", "whiteout", "noatime"},
 }
-# What devfs shows by the rule set of jails, and what without one (an excerpt).
-JAIL_DEVICES = ("null", "random", "stderr", "stdin", "stdout", "urandom", "zero", "zfs")
-HOST_DEVICES = (*JAIL_DEVICES, "acpi", "bpf", "bpf0", "console", "devctl", "full", "io", "klog", "kmem", "mem", "pci")
 
 
 class _Refused(Exception):
@@ -238,7 +235,9 @@ def mount_one(process: World, kind: str, source: str, path: str, options: list[s
     with process.host.changing() as state:
         kld.load(state, kind)
         made = process.host.mount(state, label, place, kind, ["ro" if "ro" in options else "rw", *_kept(options)])
-        _furnish(process, made, options)
+        if kind == "devfs":
+            ruleset = next((word.partition("=")[2] for word in options if word.startswith("ruleset=")), "0")
+            devfs.furnish(process.host, state, made, ruleset or "0")
     return 0
 
 
@@ -276,17 +275,6 @@ def _memory_disk(process: World, source: str, place: Any, options: list[str]) ->
 
 def _kept(options: list[str]) -> list[str]:
     return [word for word in options if word not in ("ro", "rw")]
-
-
-def _furnish(process: World, mount: dict[str, Any], options: list[str]) -> None:
-    """Devices are empty files: enough to be listed and redirected to."""
-    folder = process.host.directory / mount["backing"]
-    if mount["type"] != "devfs":
-        return
-    ruleset = next((word.partition("=")[2] for word in options if word.startswith("ruleset=")), "0")
-    (folder / "fd").mkdir(exist_ok=True)
-    for name in JAIL_DEVICES if ruleset not in ("", "0") else HOST_DEVICES:
-        (folder / name).touch()
 
 
 def _jail_may(process: World, kind: str) -> bool:

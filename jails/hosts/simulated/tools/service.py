@@ -24,7 +24,42 @@ DAEMONS = {
     "syslogd": ("/usr/sbin/syslogd", "-s", "/var/run/syslog.pid"),
 }
 # Scripts that run once and leave nothing behind.
-ONCE = ("cleanvar", "devfs", "hostname", "ip6addrctl", "motd", "netif", "newsyslog", "pf", "pflog", "rctl", "routing")
+ONCE = (
+    "bgfsck cleanvar devfs dmesg gptboot hostid hostid_save hostname ip6addrctl kldxref mixer motd netif newsyslog pf "
+    "pflog rctl resolv routing sysctl virecover zfs zfsbe zvol"
+).split()
+# What `service -e` goes through, in rcorder(8)'s order: name, the variable that enables it (none: always on) and its
+# default, whether jails have it.
+RCORDER = (
+    ("hostid", "hostid_enable", "YES", False),
+    ("zvol", "zfs_enable", "NO", False),
+    ("hostid_save", "hostid_enable", "YES", False),
+    ("zfsbe", "zfs_enable", "NO", False),
+    ("zfs", "zfs_enable", "NO", False),
+    ("cleanvar", "cleanvar_enable", "YES", True),
+    ("kldxref", "kldxref_enable", "YES", False),
+    ("ip6addrctl", "ip6addrctl_enable", "YES", True),
+    ("netif", "", "", True),
+    ("resolv", "resolv_enable", "YES", False),
+    ("pf", "pf_enable", "NO", False),
+    ("pflog", "pflog_enable", "NO", False),
+    ("newsyslog", "newsyslog_enable", "YES", True),
+    ("syslogd", "syslogd_enable", "YES", True),
+    ("virecover", "virecover_enable", "YES", True),
+    ("dmesg", "dmesg_enable", "YES", False),
+    ("motd", "update_motd", "YES", True),
+    ("rctl", "rctl_enable", "YES", False),
+    ("ntpd", "ntpd_enable", "NO", False),
+    ("sshd", "sshd_enable", "NO", True),
+    ("sendmail", "sendmail_enable", "YES", True),
+    ("cron", "cron_enable", "YES", True),
+    ("inetd", "inetd_enable", "NO", True),
+    ("powerd", "powerd_enable", "NO", False),
+    ("jail", "jail_enable", "NO", False),
+    ("mixer", "mixer_enable", "YES", False),
+    ("gptboot", "gptboot_enable", "YES", False),
+    ("bgfsck", "background_fsck", "YES", False),
+)
 ORDER = ("ip6addrctl", "netif", "newsyslog", "syslogd", "sshd", "ntpd", "cron", "sendmail", "inetd", "powerd")
 LISTENS = {"sshd": ("tcp", 22), "sendmail": ("tcp", 25), "syslogd": ("udp", 514)}
 
@@ -90,18 +125,31 @@ def exists(process: Any, name: str) -> str | None:
 def enabled(variables: dict[str, str], name: str) -> bool:
     if name == "sendmail":
         return variables.get("sendmail_enable", "NO").upper() not in ("NO", "NONE")
+    if name == "devfs":
+        return True
     return rcconf.yes(variables.get(f"{name}_enable", "NO"))
 
 
 def _listing(process: Any, option: str) -> int:
-    names = [*ORDER, *ONCE, "jail", *local_scripts(process)]
+    local = local_scripts(process)
     variables = rcconf.load(_read(process))
     if option == "-e":
-        names = [name for name in dict.fromkeys(names) if enabled(variables, name) or name in ("netif",)]
+        names = [name for name, variable, default, _ in RCORDER if _listed(process, variables, name, variable, default)]
+        names += [name for name in local if enabled(variables, name)]
         process.out("".join(f"{exists(process, name)}\n" for name in names))
     else:
+        names = [*ORDER, *ONCE, "jail", *local]
         process.out("".join(f"{name}\n" for name in sorted(set(names))))
     return 0
+
+
+def _listed(process: Any, variables: dict[str, str], name: str, variable: str, default: str) -> bool:
+    """What counts as enabled for `service -e`: sendmail is unless it is NONE, since then its submission agent is."""
+    if process.jid and not next(row[3] for row in RCORDER if row[0] == name):
+        return False
+    if name == "sendmail":
+        return variables.get("sendmail_enable", "").upper() != "NONE" or bool(process.jid)
+    return not variable or rcconf.yes(variables.get(variable, default))
 
 
 def script(process: Any, name: str, action: str, words: list[str]) -> int:
@@ -211,6 +259,9 @@ def _start(process: Any, name: str, variables: dict[str, str], pid: int | None) 
         return 1
     process.out(f"Starting {name}.\n")
     flags = variables.get(f"{name}_flags", arguments)
+    if name == "syslogd" and "-ss" not in flags and not _has_address(process):
+        process.err(f"/etc/rc.d/{name}: WARNING: failed to start {name}\n")
+        return 1
     listens = LISTENS.get(name)
     if name == "syslogd" and "-ss" in flags:
         listens = None
@@ -218,6 +269,18 @@ def _start(process: Any, name: str, variables: dict[str, str], pid: int | None) 
     with contextlib.suppress(OSError):  # a tree without /var/run: the daemon runs all the same
         process.write_text(_pid_file(name), f"{pid}\n")
     return 0
+
+
+def _has_address(process: Any) -> bool:
+    """Whether there is an address to bind to: a jail without any cannot open a socket of the internet."""
+    if not process.jid:
+        return True
+    with process.host.reading() as state:
+        jail = prison.by_jid(state, process.jid)
+    given = jail["set"] if jail else {}
+    if given.get("vnet") == "new":
+        return True
+    return any(given.get(f"{one}.addr") or given.get(one) == "inherit" for one in ("ip4", "ip6"))
 
 
 def _stop(process: Any, name: str, pid: int | None) -> int:
