@@ -110,6 +110,7 @@ class JailCreate(Kind):
             title=self.title(wish, request.host),
             steps=common.each_once(steps),
             summary=_summary(wanted),
+            warnings=_warnings(wanted, later),
             notes=end_of_life_notes(release.name) if release is not None else (),
             resources=_resources(wanted),
             result=(
@@ -353,10 +354,26 @@ def _start(wanted: _Wanted) -> tuple[Step, ...]:
 def _boot(wanted: _Wanted, later: HostFacts) -> tuple[Step, ...]:
     """The last thing: nothing that could fail comes after it, so no boot list is ever changed for nothing."""
     name, boots = wanted.name, wanted.request.parameters["boot"]
+    if not boots and _boot_problem(later):
+        return ()
     action = BootList(add=(name,)) if boots else BootList(remove=(name,))
     undo = (Undo(BootList(destroyed=(name,))),)
     words = f"Let {name} start at boot" if boots else f"Keep {name} from starting at boot"
     return (common.boot_step(wanted.request.host, later, action, purpose=words, undo=undo),)
+
+
+def _boot_problem(facts: HostFacts) -> str:
+    """Why it cannot be told what starts at boot, or ""."""
+    try:
+        facts.boot_state()
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _warnings(wanted: _Wanted, later: HostFacts) -> tuple[str, ...]:
+    problem = _boot_problem(later)
+    return (f"Whether {wanted.name} starts at boot cannot be told: {problem}.",) if problem else ()
 
 
 def _pool(wanted: _Wanted) -> str:

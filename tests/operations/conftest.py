@@ -188,3 +188,26 @@ def ufs_world(blanks, tmp_path, admin, messages):
     from tests.operations.world import World
 
     return World(blanks(zfs=False), tmp_path / "warden2", admin, name="warden2")
+
+
+@pytest.fixture(scope="session")
+def _stock():
+    import shutil
+
+    kept = {}
+    yield kept
+    for folder, _ in kept.values():
+        shutil.rmtree(folder.parent, ignore_errors=True)
+
+
+@pytest.fixture
+def stocked(world, _stock):
+    """A host with ZFS where a release was fetched: its row is `stocked.release`."""
+    world.stock(_stock)
+    return world
+
+
+@pytest.fixture
+def ufs_stocked(ufs_world, _stock):
+    ufs_world.stock(_stock)
+    return ufs_world

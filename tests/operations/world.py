@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from jails.hosts.simulated import mirror
-from jails.models import Network, Operation, Release
+from jails.models import Jail, Network, Operation, Release
 from tests.hosts.simulation import Simulation
 from tests.operations.warden import Warden
 
@@ -37,18 +39,37 @@ class World(Warden):
         assert operation.status == Operation.Status.FAILED, transcript(operation)
         return operation
 
-    def fetched(self, **parameters: Any) -> Release:
-        self.done("release_fetch", release=RELEASE, architecture="amd64", source=MIRROR, **parameters)
+    def fetched(self) -> Release:
+        """The release of the mirror, really fetched."""
+        self.done("release_fetch", release=RELEASE, architecture="amd64", source=MIRROR)
         return Release.objects.get(host=self.row, name=RELEASE)
 
-    def again(self) -> Release:
-        """The row of a release that is on the host already: of a copy of one where it was fetched."""
-        from jails.operations.release_fetch import row_of
+    def stock(self, kept: dict[str, tuple[Path, dict[str, Any]]]) -> None:
+        """Have the release. It is fetched once for each sort of host; later ones are copies of the first."""
+        sort = f"{self.zfs}"
+        if sort not in kept:
+            release = self.fetched()
+            folder = Path(tempfile.mkdtemp(prefix="cellblock-stock-")) / "host"
+            shutil.copytree(self.simulation.directory, folder, symlinks=True)
+            fields = {field.attname: getattr(release, field.attname) for field in Release._meta.fields}
+            kept[sort] = folder, {name: value for name, value in fields.items() if name not in ("id", "host_id")}
+        folder, fields = kept[sort]
+        shutil.rmtree(self.simulation.directory)
+        shutil.copytree(folder, self.simulation.directory, symlinks=True)
+        self.release, _ = Release.objects.update_or_create(host=self.row, name=RELEASE, defaults=fields)
 
-        release = row_of(self.row, self.facts(), RELEASE, "amd64")
-        release.state = Release.State.READY
-        release.save()
-        return release
+    def wish(self, **more: Any) -> dict[str, Any]:
+        """Parameters of jail_create: a thick jail `www1` of the release, neither started nor at boot."""
+        return {"name": "www1", "kind": "thick", "storage": self.release.storage, "release": self.release.pk, **more}
+
+    def at(self, *ips: str) -> list[dict[str, Any]]:
+        """Addresses of the network of all tests."""
+        return [{"network": self.network.pk, "ip": ip} for ip in ips]
+
+    def made(self, **more: Any) -> Jail:
+        """A jail that jail_create has made."""
+        operation = self.done("jail_create", **self.wish(**more))
+        return operation.jails.get()
 
     def value(self, dataset: str, name: str) -> str:
         """Of a ZFS property."""
