@@ -6,17 +6,62 @@ from django import forms
 from django.conf import settings
 
 from jails.freebsd import names
-from jails.models import Host
+from jails.models import Host, Worker
+from panel.forms.fields import CheckedField
+
+
+def address_error(value: str) -> str | None:
+    """What is wrong with a host name or an IP address, or None."""
+    if any(check(value) is None for check in (names.hostname_error, names.ip4_error, names.ip6_error)):
+        return None
+    return "is neither a host name nor an IP address."
 
 
 class HostForm(forms.ModelForm):
     """Add a host, or change how it is reached. What only the machine knows is learned by its first refresh."""
 
+    name = CheckedField(names.jail_name_error, help_text="What the panel calls it: letters, digits and dashes.")
+    address = CheckedField(
+        address_error, required=False, help_text="Host name or IP address, as the worker reaches it."
+    )
+    port = forms.IntegerField(
+        required=False,
+        initial=22,
+        min_value=1,
+        max_value=65535,
+        error_messages={
+            "min_value": "A port is a number from 1 to 65535.",
+            "max_value": "A port is a number from 1 to 65535.",
+        },
+    )
+    username = CheckedField(
+        names.user_name_error,
+        required=False,
+        initial="root",
+        label="Sign in as",
+        help_text="root, or a user who becomes root by sudo without a password.",
+    )
+    directory = CheckedField(names.path_error, required=False, help_text="Of the simulated host, on this machine.")
+    pool = CheckedField(
+        names.pool_error,
+        required=False,
+        label="Pool for jails",
+        help_text="ZFS pool new jails are made in. Empty: the first one found, or UFS where there is none.",
+    )
+    jail_root = CheckedField(names.path_error, required=False, label="Jails live under", initial="/jail")
+    interface = CheckedField(
+        names.interface_error,
+        required=False,
+        label="Interface for addresses",
+        help_text="Where new jails' addresses go. Empty: each network's own, or the one with the default address.",
+    )
+    worker = forms.ChoiceField(initial="default", help_text="The worker that reaches this host.")
+
     class Meta:
         model = Host
         fields = [
-            "name",
             "kind",
+            "name",
             "address",
             "port",
             "username",
@@ -26,22 +71,9 @@ class HostForm(forms.ModelForm):
             "interface",
             "worker",
         ]
-        labels = {
-            "kind": "Reached",
-            "username": "Sign in as",
-            "pool": "Pool for jails",
-            "jail_root": "Jails live under",
-            "interface": "Interface for addresses",
-        }
-        help_texts = {
-            "name": "What the panel calls it: letters, digits and dashes.",
-            "address": "Host name or address, as the worker reaches it.",
-            "username": "root, or a user who may run everything by doas or sudo without a password.",
-            "directory": "Of the simulated host, on this machine.",
-            "pool": "ZFS pool new jails are made in. Empty: the first one found, or UFS where there is none.",
-            "interface": "Where new jails' addresses go. Empty: the one with the default address.",
-            "worker": "The queue of the worker that reaches this host.",
-        }
+        labels = {"kind": "Reached by"}
+
+    PLACE = ("kind", "name", "address", "port", "username", "directory")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -52,45 +84,39 @@ class HostForm(forms.ModelForm):
         if self.instance.pk:
             self.fields["name"].disabled = True
             self.fields["kind"].disabled = True
-        for name in ("port", "username", "worker", "jail_root"):
-            self.fields[name].required = False
-
-    def clean_name(self) -> str:
-        return _checked(names.jail_name_error, self.cleaned_data["name"])
-
-    def clean_pool(self) -> str:
-        return _checked(names.pool_error, self.cleaned_data["pool"])
-
-    def clean_interface(self) -> str:
-        return _checked(names.interface_error, self.cleaned_data["interface"])
+        workers = {"default", self.instance.worker, *Worker.objects.values_list("name", flat=True)}
+        self.fields["worker"].choices = [(name, name) for name in sorted(filter(None, workers))]
 
     def clean_jail_root(self) -> str:
-        return _checked(names.path_error, self.cleaned_data["jail_root"] or "/jail")
+        return self.cleaned_data["jail_root"] or "/jail"
 
     def clean_port(self) -> int:
-        port = self.cleaned_data["port"] or 22
-        if not 0 < port < 65536:
-            raise forms.ValidationError("A port is a number from 1 to 65535.")
-        return port
+        return self.cleaned_data["port"] or 22
 
     def clean_username(self) -> str:
-        return _checked(names.user_name_error, self.cleaned_data["username"] or "root")
-
-    def clean_worker(self) -> str:
-        return _checked(names.jail_name_error, self.cleaned_data["worker"] or "default")
+        return self.cleaned_data["username"] or "root"
 
     def clean(self) -> dict[str, Any]:
         data = super().clean()
-        if data.get("kind") == Host.Kind.SSH:
-            if not data.get("address"):
-                self.add_error("address", "Say where the host is reached: a host name or an address.")
-            else:
-                problem = address_error(data["address"])
-                if problem:
-                    self.add_error("address", problem)
-        if data.get("kind") == Host.Kind.SIMULATED and not data.get("directory"):
+        kind = data.get("kind")
+        if kind == Host.Kind.SSH and not data.get("address") and "address" not in self.errors:
+            self.add_error("address", "Say where the host is reached: a host name or an IP address.")
+        if kind == Host.Kind.SIMULATED and not data.get("directory") and "directory" not in self.errors:
             self.add_error("directory", "Name the folder of the simulated host.")
         return data
+
+    @property
+    def place_fields(self) -> list[forms.BoundField]:
+        """How the host is reached; the rest is seldom changed."""
+        return [self[name] for name in self.PLACE if name in self.fields]
+
+    @property
+    def more_fields(self) -> list[forms.BoundField]:
+        return [self[name] for name in self.fields if name not in self.PLACE]
+
+    @property
+    def more_is_wrong(self) -> bool:
+        return any(field.errors for field in self.more_fields)
 
 
 class ForgetForm(forms.Form):
@@ -104,17 +130,3 @@ class ForgetForm(forms.Form):
         if self.cleaned_data["name"] != self.host.name:
             raise forms.ValidationError(f"Type {self.host.name}, exactly.")
         return self.host.name
-
-
-def _checked(check: Any, value: str) -> str:
-    problem = check(value) if value else None
-    if problem:
-        raise forms.ValidationError(problem)
-    return value
-
-
-def address_error(value: str) -> str | None:
-    """What is wrong with a host name or an IP address, or None."""
-    if any(check(value) is None for check in (names.hostname_error, names.ip4_error, names.ip6_error)):
-        return None
-    return "is neither a host name nor an IP address."

@@ -5,8 +5,9 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
 from django.db import IntegrityError, transaction
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -17,17 +18,44 @@ from panel.forms.networks import NetworkForm
 from panel.views.access import find, require, source
 
 CONFLICTS = 200
-ADDRESSES = 500
+A_PAGE = 100
 
 
 @require_safe
 @login_required
 def index(request: HttpRequest) -> HttpResponse:
     require(request, "network.view")
-    networks = policy.visible(request.user, Network).select_related("host").annotate(given=Count("addresses"))
-    addresses = policy.visible(request.user, Address).select_related("network", "jail", "jail__host")
-    context = {"networks": networks, "addresses": addresses[:ADDRESSES], "conflicts": conflicts(request)}
+    visible = policy.visible(request.user, Network).select_related("host").annotate(given=Count("addresses"))
+    networks = [{"row": row, "free": free_in(row.cidr, row.given)} for row in visible]
+    wanted = next((one["row"] for one in networks if str(one["row"].pk) == request.GET.get("network")), None)
+    rows = policy.visible(request.user, Address)
+    if wanted is not None:
+        rows = rows.filter(network=wanted)
+    page = Paginator(in_order(rows), A_PAGE).get_page(request.GET.get("page"))
+    found = rows.select_related("network", "jail", "jail__host").in_bulk(list(page.object_list))
+    context = {
+        "networks": networks,
+        "wanted": wanted,
+        "page": page,
+        "addresses": [found[pk] for pk in page.object_list if pk in found],
+        "conflicts": conflicts(request),
+    }
     return render(request, "panel/networks.html", context)
+
+
+def in_order(rows: QuerySet[Address]) -> list[int]:
+    """Ids, by address as a number: 10.0.0.9 before 10.0.0.10, on either database."""
+    pairs = [(ipaddress.ip_address(ip), pk) for pk, ip in rows.order_by().values_list("pk", "ip")]
+    return [pk for _, pk in sorted(pairs, key=lambda pair: (pair[0].version, pair[0].packed, pair[1]))]
+
+
+def free_in(cidr: str, given: int) -> int | None:
+    """How many addresses are left to give; None for more than anybody counts."""
+    network = ipaddress.ip_network(cidr)
+    if network.num_addresses > 2**24:
+        return None
+    ends = 2 if network.version == 4 and network.prefixlen < 31 else 0
+    return max(0, network.num_addresses - ends - given)
 
 
 def conflicts(request: HttpRequest) -> list[dict[str, Any]]:

@@ -51,17 +51,26 @@ def index(request: HttpRequest) -> HttpResponse:
     wanted = request.GET.get("status", "")
     if wanted in Status.values:
         rows = rows.filter(status=wanted)
-    host = request.GET.get("host", "")
+    host = request.GET.get("host", "").replace("\0", "")
     if host:
-        rows = rows.filter(host_name=host.replace("\0", ""))
+        rows = rows.filter(host_name=host)
+    operations = Paginator(rows, A_PAGE).get_page(request.GET.get("page"))
+    mark = live.mark_of([(row.pk, row.changed_at) for row in operations], operations.paginator.count)
+    if live.has(request, mark):
+        return HttpResponseNotModified()
+    query = urlencode({name: value for name, value in (("status", wanted), ("host", host)) if value})
     context = {
-        "operations": Paginator(rows, A_PAGE).get_page(request.GET.get("page")),
+        "operations": operations,
         "statuses": [choice for choice in Status.choices if choice[0] not in (Status.DRAFT, Status.DISCARDED)],
         "status": wanted,
         "host": host,
-        "hosts": policy.visible(request.user, Host).values_list("name", flat=True),
+        "query": f"{query}&" if query else "",
+        "mark": mark,
     }
-    return render(request, "panel/operations.html", context)
+    if request.htmx:
+        return live.marked(render(request, "panel/_operations.html", context), mark)
+    context["hosts"] = policy.visible(request.user, Host).values_list("name", flat=True)
+    return live.marked(render(request, "panel/operations.html", context), mark)
 
 
 @require_safe

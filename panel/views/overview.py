@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_required
 from django.db.models import Count, F, Q, QuerySet, Sum
@@ -28,6 +29,9 @@ POOL_FULL, POOL_VERY_FULL = 80, 90
 """Per cent at which a pool gets slow and is shown as needing attention, and at which it is grave."""
 LIMIT = 20
 """Of each sort; more of it is a list of its own."""
+FEW = 3
+MISSING = 1000
+MY_JAILS = 60
 SHOWN = 12
 """Before one asks for the rest."""
 RECENT = timezone.timedelta(days=2)
@@ -57,7 +61,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "need_count": len(found),
         "hosts": hosts,
         "figures": figures(request, hosts),
-        "operations": list(_shown(request).select_related("requested_by").defer("plan", "parameters")[:10]),
+        "operations": list(_rows(request)[:10]),
     }
     mark = live.mark_of(found, context["figures"], [(row.pk, row.changed_at) for row in context["operations"]])
     if live.has(request, mark):
@@ -68,18 +72,27 @@ def home(request: HttpRequest) -> HttpResponse:
 
 def tenant_home(request: HttpRequest) -> HttpResponse:
     jails = policy.visible(request.user, Jail).select_related("host", "tenant").prefetch_related("addresses")
+    counts = jails.aggregate(all=Count("pk"), running=Count("pk", filter=Q(state=Jail.State.RUNNING)))
+    jails = list(jails.order_by("name")[:MY_JAILS])
+    wrong, operations = list(trouble(request)[:3]), list(_rows(request)[:8])
     context = {
-        "jails": jails.order_by("name"),
-        "trouble": trouble(request)[:3],
-        "operations": _shown(request).select_related("requested_by").defer("plan", "parameters")[:8],
+        "jails": jails,
+        "counts": counts,
+        "trouble": wrong,
+        "operations": operations,
     }
-    return render(request, "panel/tenant_home.html", context)
+    moving = [(jail.pk, jail.name, jail.hostname, jail.state, jail.state_since, jail.used) for jail in jails]
+    mark = live.mark_of(moving, counts, [(row.pk, row.changed_at) for row in (*wrong, *operations)])
+    if live.has(request, mark):
+        return HttpResponseNotModified()
+    template = "panel/_tenant_home.html" if request.htmx else "panel/tenant_home.html"
+    return live.marked(render(request, template, context | {"mark": mark}), mark)
 
 
-def _shown(request: HttpRequest) -> QuerySet[Operation]:
-    return policy.visible(request.user, Operation).exclude(
-        status__in=[Operation.Status.DRAFT, Operation.Status.DISCARDED]
-    )
+def _rows(request: HttpRequest) -> QuerySet[Operation]:
+    hidden = [Operation.Status.DRAFT, Operation.Status.DISCARDED]
+    rows = policy.visible(request.user, Operation).exclude(status__in=hidden)
+    return rows.select_related("requested_by").defer("plan", "parameters")
 
 
 def figures(request: HttpRequest, hosts: list[Host]) -> dict[str, Any]:
@@ -163,10 +176,21 @@ def full_pools(hosts: list[Host]) -> Iterable[Need]:
 
 
 def missing_jails(request: HttpRequest) -> Iterable[Need]:
+    """Each by name; of a host that misses many, one line for all."""
     rows = policy.visible(request.user, Jail).filter(state=Jail.State.MISSING).select_related("host")
-    for jail in rows.order_by("host__name", "name")[:LIMIT]:
-        text = f"{jail.name} is missing on {jail.host}."
-        yield Need("box", True, text, reverse("jail", args=[jail.uuid]), jail.state_since)
+    by_host: dict[Host, list[Jail]] = {}
+    for jail in rows.order_by("host__name", "name").only("uuid", "name", "state_since", "host__name")[:MISSING]:
+        by_host.setdefault(jail.host, []).append(jail)
+    for host, jails in by_host.items():
+        if len(jails) <= FEW:
+            for jail in jails:
+                url = reverse("jail", args=[jail.uuid])
+                yield Need("box", True, f"{jail.name} is missing on {host}.", url, jail.state_since)
+            continue
+        names = ", ".join(jail.name for jail in jails[:FEW])
+        url = f"{reverse('jails')}?{urlencode({'host': host.name, 'state': Jail.State.MISSING.value})}"
+        since = max(jail.state_since for jail in jails)
+        yield Need("box", True, f"{len(jails)} jails are missing on {host}: {names} and others.", url, since)
 
 
 def repeated_addresses(request: HttpRequest) -> Iterable[Need]:
