@@ -381,6 +381,7 @@ def _quota_steps(row: Jail, facts: HostFacts, effect: Effect | None) -> Iterable
                 only_if=(checks.dataset_property(row.dataset, "quota", new),),
             ),
         ),
+        requires=(checks.dataset_property(row.dataset, layout.JAIL, str(row.uuid)),),
         seconds=60,
         subject=row.name,
     )

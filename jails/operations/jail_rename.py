@@ -225,6 +225,7 @@ def _dataset_steps(request: Request, row: Jail, old: _Names, new: _Names) -> Ite
         action=Run((zfs.rename(old.dataset, new.dataset, keep_mounted=True),)),
         done_when=renamed,
         undo=(Undo(Run((zfs.rename(new.dataset, old.dataset, keep_mounted=True),)), only_if=renamed),),
+        requires=(checks.dataset_property(old.dataset, layout.JAIL, str(row.uuid)),),
         seconds=60,
         subject=old.name,
     )

@@ -380,13 +380,14 @@ def foreign_mounts(found: Found, facts: HostFacts) -> list[str]:
     """What is mounted below its root and not the jail's: it would lose its place, or its files with the tree."""
     given = dict(found.configured.parameters) if found.configured is not None else {}
     root = found.row.path
-    own = {root, f"{root}/dev"}
+    own = {f"{root}/dev"}
     if found.running is not None and found.stop_file:
         own |= {f"{root}/dev/fd", f"{root}/proc"} if {"mount.fdescfs", "mount.procfs"} & given.keys() else set()
         own |= {words[1] for line in given.get("mount", ()) if len(words := line.split()) > 1}
-    below = [one for one in facts.mounted_below(root) if one.path not in own]
-    children = {one.name for one in facts.children(found.row.dataset)} if found.row.dataset else set()
-    return [one.path for one in below if one.device not in children]
+    datasets = (
+        {found.row.dataset, *(one.name for one in facts.children(found.row.dataset))} if found.row.dataset else set()
+    )
+    return [one.path for one in facts.mounted_below(root) if one.path not in own and one.device not in datasets]
 
 
 def left_behind(found: Found, facts: HostFacts) -> str:
