@@ -59,11 +59,11 @@ class Column:
 SORTED_BY = (
     Column("name", "Name", "name"),
     Column("state", "State", "state"),
-    Column("hostname", "Hostname", "hostname"),
+    Column("hostname", "Hostname", "hostname", css="hostname"),
     Column("host", "Host", "host__name"),
-    Column("tenant", "Tenant", "tenant__slug"),
-    Column("size", "Size", "used", css="num", descends=True),
-    Column("since", "Since", "state_since", descends=True),
+    Column("tenant", "Tenant", "tenant__slug", css="tenant"),
+    Column("size", "Size", "used", css="num size", descends=True),
+    Column("since", "Since", "state_since", css="since", descends=True),
 )
 COLUMNS = {column.name: column for column in SORTED_BY}
 
