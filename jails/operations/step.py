@@ -101,7 +101,11 @@ class BootList:
     order: tuple[str, ...] = field(default=(), metadata={"volatile": True})
 
     def shown(self) -> str:
-        return "\n".join(self.now) or "nothing to change in /etc/rc.conf"
+        """The commands of `now`; without them, as of an undo, the change in words."""
+        add = [f"# {name} starts at boot" for name in self.add]
+        remove = [f"# {name} does not start at boot" for name in (*self.remove, *self.destroyed)]
+        rename = [f"# {new} starts at boot in the place of {old}" for old, new in self.rename]
+        return "\n".join(self.now or (*add, *remove, *rename)) or "nothing to change in /etc/rc.conf"
 
 
 Action = Run | WriteFile | RemoveFile | BootList

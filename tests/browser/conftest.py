@@ -182,7 +182,7 @@ def visit(browser, panel, complaints):
     contexts = []
 
     def new(**options):
-        options = {"viewport": {"width": 1280, "height": 900}, "base_url": panel.url, **options}
+        options = {"reduced_motion": "reduce", "viewport": {"width": 1280, "height": 900}, "base_url": panel.url, **options}
         contexts.append(browser.new_context(**options))
         page = contexts[-1].new_page()
         page.set_default_timeout(20_000)

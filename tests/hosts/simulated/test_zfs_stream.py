@@ -143,3 +143,12 @@ def test_a_refused_stream_ends_its_sender(m: Machine) -> None:
         "must specify -F to overwrite it",
         "warning: cannot send 'tank/a@2': signal received",
     ]
+
+
+def test_a_received_copy_of_a_snapshot_has_its_guid_and_none_of_its_clones(m: Machine) -> None:
+    m.zfs("clone tank/a@1 tank/clone")
+    m.zfs("receive tank/copy", stdin=send(m, "tank/a@1"))
+    assert m.zfs("get -H -o value guid tank/copy@1") == m.zfs("get -H -o value guid tank/a@1")
+    assert m.zfs("get -H -o value origin tank/clone") == "tank/a@1\n"
+    assert m.zfs("get -H -o value clones tank/copy@1").strip() in ("", "-")
+    m.zfs("destroy tank/copy@1")

@@ -175,7 +175,7 @@ def clone(env: Env, argv: Sequence[str]) -> int:
             raise ZfsError(f"cannot create '{target}': source and target pools differ")
         _refuse_full(zfs, target, f"cannot create '{target}'")
         type_ = zfs.datasets[filesystem_of(source)]["type"]
-        record = zfs.add_dataset(target, type_, snapshot["guid"])
+        record = zfs.add_dataset(target, type_, snapshot["id"])
         env.copy_tree(snapshot["id"], record["id"])
         _finish(zfs, env, target, record, values)
     return _mount_made(env, target)
@@ -338,7 +338,7 @@ def remove_snapshot(zfs: Zfs, env: Env, name: str) -> None:
     assert record is not None
     if record.get("holds"):
         raise ZfsError(f"cannot destroy snapshot {name}: dataset is busy")
-    if zfs.clones(record["guid"]):
+    if zfs.clones(record["id"]):
         raise ZfsError(f"cannot destroy snapshot {name}: snapshot is cloned")
     dataset = zfs.datasets[filesystem]
     dataset["snapshots"] = [one for one in dataset["snapshots"] if one["name"] != short]
@@ -371,7 +371,7 @@ def _defer(zfs: Zfs, name: str) -> bool:
     """Mark a snapshot that is held or cloned, to go with the last hold or clone (zfs destroy -d)."""
     record = zfs.find(name)
     assert record is not None
-    if not record.get("holds") and not zfs.clones(record["guid"]):
+    if not record.get("holds") and not zfs.clones(record["id"]):
         return False
     record["deferred"] = True
     return True
@@ -381,7 +381,7 @@ def finish_deferred(zfs: Zfs, env: Env) -> None:
     """Remove snapshots marked by zfs destroy -d that nothing holds any more."""
     for name, dataset in zfs.datasets.items():
         for record in [one for one in dataset["snapshots"] if one.get("deferred")]:
-            if not record.get("holds") and not zfs.clones(record["guid"]):
+            if not record.get("holds") and not zfs.clones(record["id"]):
                 remove_snapshot(zfs, env, f"{name}@{record['name']}")
 
 

@@ -47,7 +47,7 @@ class View:
         self.totals = space.totals(zfs)
         self.origins = zfs.origins()
         self.mounts = {name: env.seen_if_visible(zfs.state, path) for name, path in env.mounts(zfs.state).items()}
-        self.clones: dict[int, list[str]] = {}
+        self.clones: dict[str, list[str]] = {}
         for name, dataset in sorted(zfs.datasets.items()):
             if dataset.get("origin"):
                 self.clones.setdefault(dataset["origin"], []).append(name)
@@ -60,8 +60,8 @@ class View:
             "compressratio": lambda name, record: "1.00" if self.parsable and zfs.openzfs else "1.00x",
             "refcompressratio": lambda name, record: "1.00" if self.parsable and zfs.openzfs else "1.00x",
             "mounted": lambda name, record: "yes" if self.mounts.get(name) else "no",
-            "origin": lambda name, record: self.origins.get(record.get("origin") or 0),
-            "clones": lambda name, record: ",".join(self.clones.get(record["guid"], [])),
+            "origin": lambda name, record: self.origins.get(record.get("origin") or ""),
+            "clones": lambda name, record: ",".join(self.clones.get(record["id"], [])),
             "userrefs": lambda name, record: len(record.get("holds", ())),
             "defer_destroy": lambda name, record: "on" if record.get("deferred") else "off",
             "logicalreferenced": lambda name, record: max(0, self._size(name, record, "referenced") - 12288),

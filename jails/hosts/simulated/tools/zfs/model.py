@@ -4,7 +4,7 @@
 
 - pool: `guid`, `size` (bytes), `vdevs` (lines of [depth, name]), `created`, `health`, `props`, `scan`,
   `history` ([time, text]); one that left has `how` (exported, destroyed) and `left`, the datasets it took away.
-- dataset: `id` (its directory), `type`, `guid`, `creation`, `createtxg`, `origin` (guid of a snapshot or None),
+- dataset: `id` (its directory), `type`, `guid`, `creation`, `createtxg`, `origin` (`id` of a snapshot or None),
   `props`, `received`, `snapshots` (oldest first), `bookmarks`, `space` (what space.py measured), `generation` (of the
   files when measured), `jail` (jids it is delegated to), `permissions`.
 - snapshot: `name`, `id`, `guid`, `creation`, `createtxg`, `props`, `holds` ({tag: time}), `refer`, `used`, `written`.
@@ -111,19 +111,20 @@ class Zfs:
                     return f"{name}@{snapshot['name']}"
         return None
 
-    def origins(self) -> dict[int, str]:
-        """Name of every snapshot by its guid, for callers that need many."""
+    def origins(self) -> dict[str, str]:
+        """Name of every snapshot by its id, for callers that need many."""
         return {
-            snapshot["guid"]: f"{name}@{snapshot['name']}"
+            snapshot["id"]: f"{name}@{snapshot['name']}"
             for name, dataset in self.datasets.items()
             for snapshot in dataset["snapshots"]
         }
 
     def origin_name(self, dataset: Record) -> str | None:
-        return self.snapshot_by_guid(dataset["origin"]) if dataset.get("origin") else None
+        return self.origins().get(dataset["origin"]) if dataset.get("origin") else None
 
-    def clones(self, guid: int) -> list[str]:
-        return sorted(name for name, dataset in self.datasets.items() if dataset.get("origin") == guid)
+    def clones(self, snapshot_id: str) -> list[str]:
+        """By id and not by guid, which a received copy of the snapshot has as well."""
+        return sorted(name for name, dataset in self.datasets.items() if dataset.get("origin") == snapshot_id)
 
     def dependents(self, name: str, clones: bool = True) -> list[str]:
         """All that must go before `name` can, in the order of going; with the clones of its snapshots if asked.
@@ -138,7 +139,7 @@ class Zfs:
         if "@" in name:
             if clones:
                 snapshot = self.find(name)
-                for clone in self.clones(snapshot["guid"]) if snapshot else []:
+                for clone in self.clones(snapshot["id"]) if snapshot else []:
                     self._add(clone, clones, found)
             return
         for child in reversed(self.children(name)):
@@ -198,7 +199,7 @@ class Zfs:
     def value(self, name: str, wanted: str) -> str | int:
         return self.property(name, wanted)[0]
 
-    def add_dataset(self, name: str, type_: str = "filesystem", origin: int | None = None) -> Record:
+    def add_dataset(self, name: str, type_: str = "filesystem", origin: str | None = None) -> Record:
         """A new, empty dataset; its directory is the caller's to make."""
         record: Record = {
             "id": self.next_id("d"),

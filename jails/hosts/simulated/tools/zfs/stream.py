@@ -165,7 +165,7 @@ def _base_name(filesystem: str, base: str) -> str:
 def _check_base(zfs: Zfs, name: str, source: str) -> None:
     target, base = zfs.find(name), zfs.find(source)
     same = filesystem_of(source) == filesystem_of(name)
-    is_origin = base is not None and zfs.datasets[filesystem_of(name)].get("origin") == base["guid"]
+    is_origin = base is not None and zfs.datasets[filesystem_of(name)].get("origin") == base["id"]
     if base is None or (not same and not is_origin) or (target or {})["createtxg"] <= base["createtxg"]:
         raise ZfsError(f"WARNING: could not send {name}:\nincremental source ({source}) does not exist")
 
@@ -319,7 +319,7 @@ def _receive_part(
         except ZfsError:
             raise ZfsError(f"{complaint}: destination '{filesystem}' does not exist") from None
         _refuse_space(zfs, filesystem.rpartition("/")[0], part, complaint)
-        existing = zfs.add_dataset(filesystem, part.about["type"], base["guid"] if base else None)
+        existing = zfs.add_dataset(filesystem, part.about["type"], base["id"] if base else None)
         env.make_tree(existing["id"])
     env.restore_tree(base["id"] if base else None, existing["id"])
     env.unpack_tree(existing["id"], part.tree)
