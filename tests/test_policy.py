@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import rules
 from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.utils import timezone
 
@@ -30,7 +31,7 @@ from jails.models import (
     User,
     Worker,
 )
-from jails.operations import kind
+from jails.operations import kind, lifecycle
 from tests.panel.fleet import Fleet, add_jail, make_fleet
 
 pytestmark = pytest.mark.django_db
@@ -404,3 +405,71 @@ def test_a_kind_that_is_not_there_nobody_runs(fleet: Fleet, name: str) -> None:
 def test_nobody_and_nothing_run_nothing(fleet: Fleet, any_kind: None) -> None:
     assert policy.why_not_operation(None, operation(fleet, "host_setup"))
     assert policy.why_not_operation(SimpleNamespace(is_authenticated=False), operation(fleet, "host_setup"))  # type: ignore[arg-type]
+
+
+# Foreign ids, against the real kinds
+
+
+def wishes(fleet: Fleet) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Wishes for warden1 that name something of warden2."""
+    shop, template = str(fleet.jails["shop"].uuid), foreign_template(fleet)
+    limits = {"quota": None, "children_max": 0, "securelevel": 2, "enforce_statfs": 2}
+    jail = {
+        "name": "new",
+        "kind": "thick",
+        "storage": "zfs",
+        "hostname": "new.example.org",
+        "boot": False,
+        "start": False,
+    }
+    jail |= {"addresses": [], "tenant": None, "limits": limits, "release": None, "template": None}
+    private = Network.objects.create(name="private", cidr="10.0.0.0/24", host=fleet.ufs)
+    change = {"hostname": "a.example.org", "addresses": [], "boot": True, "limits": limits}
+    return {
+        "start a jail": ("jail_start", {"jails": [shop]}),
+        "start a jail with one of its own": ("jail_start", {"jails": [str(fleet.jails["www1"].uuid), shop]}),
+        "stop a jail": ("jail_stop", {"jails": [shop]}),
+        "restart a jail": ("jail_restart", {"jails": [shop]}),
+        "change a jail": ("jail_change", {"jail": shop} | change),
+        "rename a jail": ("jail_rename", {"jail": shop, "name": "mine"}),
+        "destroy a jail": ("jail_destroy", {"jail": shop, "name": "shop"}),
+        "give a jail": ("jail_give", {"jails": [shop], "tenant": None}),
+        "make a template of a jail": ("template_create", {"jail": shop, "name": "t", "tenant": None}),
+        "publish a template": ("template_publish", {"template": template}),
+        "remove a template": ("template_remove", {"template": template}),
+        "remove a release": ("release_remove", {"release": fleet.ufs_release.pk}),
+        "create from a release": ("jail_create", jail | {"release": fleet.ufs_release.pk}),
+        "create from a template": ("jail_create", jail | {"template": template}),
+        "create with an address": (
+            "jail_create",
+            jail | {"release": fleet.release.pk, "addresses": [{"network": private.pk, "ip": "10.0.0.9"}]},
+        ),
+    }
+
+
+WISHES = (
+    "start a jail", "start a jail with one of its own", "stop a jail", "restart a jail", "change a jail",
+    "rename a jail", "destroy a jail", "give a jail", "make a template of a jail", "publish a template",
+    "remove a template", "remove a release", "create from a release", "create from a template",
+    "create with an address",
+)  # fmt: skip
+
+
+def foreign_template(fleet: Fleet) -> int:
+    fields = {"architecture": "amd64", "storage": "ufs", "path": "/var/db/cellblock/templates/db", "state": "ready"}
+    template: Template = Template.objects.create(host=fleet.ufs, name="db", **fields)
+    return template.pk
+
+
+@pytest.mark.parametrize("role", ["administrator", "operator", "member"])
+@pytest.mark.parametrize("name", WISHES)
+def test_no_wish_for_a_host_reaches_what_is_on_another(name: str, role: str, fleet: Fleet) -> None:
+    known = wishes(fleet)
+    assert set(known) == set(WISHES)
+    kind_name, wish = known[name]
+    with pytest.raises((kind.Refused, PermissionDenied)) as refusal:
+        lifecycle.draft(kind_name, wish, host=fleet.zfs, user=fleet.people[role])
+    assert "facts" not in str(refusal.value) and "has not answered" not in str(refusal.value)
+    assert not Operation.objects.exists()
+    if refusal.type is PermissionDenied:
+        assert AuditEntry.objects.filter(outcome="refused", actor=f"{role}-person").exists()

@@ -36,13 +36,17 @@ def draft(
     """A plan for somebody to confirm. Raises Refused, PermissionDenied, or LookupError for an unknown kind."""
     wanted = kind.get(kind_name)
     cleaned = wanted.clean(parameters)
+    try:
+        tenant = wanted.tenant(host, cleaned)
+    except LookupError as error:
+        raise Refused(f"What it is about is gone: {error}.") from error
     operation = Operation(
         id=uuid.uuid4(),
         kind=wanted.name,
         parameters=cleaned,
         host=host,
         host_name=host.name,
-        tenant=wanted.tenant(host, cleaned),
+        tenant=tenant,
         requested_by=user,
         retry_of=retry_of,
     )
@@ -134,6 +138,27 @@ def cancel(operation: Operation, *, user: User, source: str = "") -> Operation:
         row.save()
         audit.record("operation.cancel", actor=user, operation=row, source=source)
         transaction.on_commit(lambda: queue.send(row) if row.is_open else queue.wake(row.host_id, but=row.pk))
+    return row
+
+
+def resume(operation: Operation, *, user: User, source: str = "") -> Operation:
+    """Take up again what could go neither on nor back, once somebody has removed the cause.
+
+    The worker goes on with it where a step is past that cannot be undone, else it rolls back. Raises as `cancel` does.
+    """
+    _require(user, operation, "operation.resume", source)
+    with transaction.atomic():
+        row = _locked(operation)
+        if row.status != Status.STUCK:
+            raise Refused(f"Only what needs attention can be taken up again; it is {row.get_status_display().lower()}.")
+        if not row.sealed:
+            raise Refused("No worker has ever begun it, so there is nothing to take up again.")
+        row.status, row.resumed_at, row.resumed_by = Status.RUNNING, timezone.now(), user
+        row.finished_at = row.cancel_requested_at = row.cancel_requested_by = None
+        row.error = row.waiting_for = ""
+        row.save()
+        audit.record("operation.resume", actor=user, operation=row, plan_digest=row.digest, source=source)
+        transaction.on_commit(lambda: queue.send(row))
     return row
 
 
