@@ -54,6 +54,16 @@ def invitation_of(token: str) -> Invitation | None:
     return found if found and holds(found) else None
 
 
+def note_closed(token: str, source: str) -> None:
+    """In the log: that somebody tried to use a link which no longer holds. One that never was is not worth a line."""
+    with transaction.atomic():
+        known = Invitation.objects.select_related("tenant").filter(token_digest=token_digest(token)).first()
+        if known:
+            detail = "used before" if known.used_at else "withdrawn, expired or no longer allowed"
+            fields = {"obj": known, "tenant": known.tenant, "detail": detail, "source": source}
+            audit.record("invitation.use", actor="(whoever has the link)", outcome="refused", **fields)
+
+
 def holds(invitation: Invitation) -> bool:
     """Whether it may be used as of now: what its maker could give then and no longer can, it no longer gives."""
     if not invitation.is_open or (invitation.tenant and invitation.tenant.archived_at):

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from jails import audit
 from jails.models import Invitation, Membership
-from panel.accounts import Closed, end_sessions, invitation_of, redeem
+from panel.accounts import Closed, end_sessions, invitation_of, note_closed, redeem
 from panel.forms.account import EnterForm
 from panel.views.access import source
 
@@ -89,7 +89,7 @@ def enter(request: HttpRequest, token: str) -> HttpResponse:
     """A one-time link. Looking at it changes nothing, so that previews of links do not use them up."""
     invitation = invitation_of(token)
     if invitation is None:
-        return closed(request)
+        return closed(request, token)
     form = EnterForm(request.POST if request.method == "POST" else None)
     problem = why_not_as_who_is_signed_in(request.user, invitation)
     if request.method == "POST" and not problem:
@@ -98,7 +98,7 @@ def enter(request: HttpRequest, token: str) -> HttpResponse:
             if not needs_name or form.is_valid():
                 return come_in(request, invitation, form.cleaned_data.get("username", "") if needs_name else "")
         except Closed:
-            return closed(request)
+            return closed(request, token)
         except IntegrityError:
             form.add_error("username", "This name has just been taken; choose another.")
     context = {"invitation": invitation, "form": form, "problem": problem}
@@ -126,7 +126,9 @@ def why_not_as_who_is_signed_in(user: Any, invitation: Invitation) -> str:
     return ""
 
 
-def closed(request: HttpRequest) -> HttpResponse:
+def closed(request: HttpRequest, token: str) -> HttpResponse:
+    if request.method == "POST":
+        note_closed(token, source(request))
     return private(render(request, "panel/enter_closed.html", status=410))
 
 

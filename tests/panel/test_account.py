@@ -94,6 +94,10 @@ def test_a_link_works_once(client: Client) -> None:
     assert other.get(path).status_code == 410
     assert other.post(path, {"username": "eve"}).status_code == 410
     assert User.objects.count() == 1
+    assert [(entry.outcome, entry.detail) for entry in entries("invitation.use")] == [
+        ("refused", "used before"),
+        ("done", "invited by the command line"),
+    ]
 
 
 def test_of_two_uses_at_once_one_finds_it_closed() -> None:
