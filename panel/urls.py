@@ -62,6 +62,7 @@ urlpatterns = [
     path("operations/<uuid:pk>/discard", operations.discard, name="operation-discard"),
     path("operations/<uuid:pk>/cancel", operations.cancel, name="operation-cancel"),
     path("operations/<uuid:pk>/retry", operations.retry, name="operation-retry"),
+    path("operations/<uuid:pk>/resume", operations.resume, name="operation-resume"),
     path("tenants/", tenants.index, name="tenants"),
     path("tenants/add", tenants.add, name="tenant-add"),
     path("tenants/<slug:slug>/", tenants.page, name="tenant"),

@@ -55,6 +55,9 @@ class Operation(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     cancel_requested_by = models.ForeignKey("jails.User", models.SET_NULL, null=True, blank=True, related_name="+")
+    resumed_at = models.DateTimeField(null=True, blank=True)
+    """When somebody last wanted it taken up again, after it could go neither on nor back."""
+    resumed_by = models.ForeignKey("jails.User", models.SET_NULL, null=True, blank=True, related_name="+")
     error = models.TextField(blank=True)
     """One sentence: what failed and what was undone."""
     waiting_for = models.CharField(max_length=300, blank=True)

@@ -374,10 +374,43 @@ class _Run:
         if self.operation.status == Status.UNDOING and self._point_of_no_return() is not None:
             self._refuse_forged(rows, "it is said to be undone, past a step that cannot be")
         self._let_go_of_ended_steps()
+        if self.operation.resumed_at is not None:
+            self._require_resumption()
+            self._lock_operation()
         try:
             self._prepare()
         except _Failed as failed:
             raise _Stuck(str(failed)) from failed
+        if self.operation.resumed_at is not None and self.operation.status == Status.RUNNING:
+            self._take_up_again(self.operation.resumed_at)
+
+    def _require_resumption(self) -> None:
+        """Somebody who may must have asked for it, and the log must know."""
+        operation = self.operation
+        asked = AuditEntry.objects.filter(
+            action="operation.resume",
+            operation=str(operation.pk),
+            actor_id=operation.resumed_by_id,
+            outcome="done",
+        )
+        if not asked.exists():
+            raise _Stuck("The log does not know that anybody wanted it taken up again.")
+        why = policy.why_not_operation(operation.resumed_by, operation)
+        if why:
+            raise _Stuck(why)
+
+    def _take_up_again(self, at: datetime) -> None:
+        """To its end where there is no way back or little left to do, else back."""
+        ended = all(item.row.status in (StepStatus.DONE, StepStatus.SKIPPED) for item in self.steps)
+        independent = any(item.step.independent for item in self.steps)
+        if not (ended or independent or self._point_of_no_return()):
+            words = next((item.row.error for item in self.steps if item.row.error), "")
+            self._turn(words or "It was taken up again to be undone.")
+            return
+        for item in self.steps:
+            row = item.row
+            if row.status == StepStatus.FAILED and row.finished_at and row.finished_at < at and not independent:
+                self._mark(row, StepStatus.RUNNING, rc=None, error="", finished_at=None)
 
     def _refuse_forged(self, rows: Sequence[OperationStep], why: str) -> NoReturn:
         """The rows cannot be believed, so neither can what they say of what was done."""
@@ -735,7 +768,7 @@ class _Run:
         if passed is not None:
             raise _Stuck(
                 f"{words} It cannot be rolled back: {passed.step.irreversible.rstrip('.')}. "
-                "Once the cause is gone, ask for the same again: it goes on with what is left."
+                "Once the cause is gone, resume it: it goes on with what is left."
             )
         words = safe(words)
         self.lease.write(status=Status.UNDOING, error=words)

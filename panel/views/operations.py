@@ -120,7 +120,8 @@ def _page(request: HttpRequest, operation: Operation, error: str = "", status: i
     if operation.status in BEFORE_CONFIRMATION or not operation.confirmed_at:
         context = plan_context(request, operation) | {"error": error}
         return render(request, "panel/plan.html", context, status=status)
-    return render(request, "panel/operation.html", progress_context(request, operation), status=status)
+    context = progress_context(request, operation) | {"error": error}
+    return render(request, "panel/operation.html", context, status=status)
 
 
 @require_safe
@@ -187,6 +188,15 @@ def retry(request: HttpRequest, pk: str) -> HttpResponse:
         messages.error(request, str(refused))
         return redirect("operation", pk=pk)
     return redirect("operation", pk=again.pk)
+
+
+@require_POST
+@login_required
+def resume(request: HttpRequest, pk: str) -> HttpResponse:
+    """Take up again what could go neither on nor back."""
+    operation = find(request, _whole(), "operation.view", pk=pk)
+    _act(request, lifecycle.resume, operation)
+    return redirect("operation", pk=pk)
 
 
 def _act(request: HttpRequest, act: Any, operation: Operation) -> None:

@@ -269,7 +269,7 @@ def test_where_its_tree_has_begun_to_go_somebody_must_look(warden):
     warden.fail("zfs destroy")
     assert warden.work(operation) == "stuck"
     assert "It cannot be rolled back: the files of www1 are gone, or going." in operation.error
-    assert "ask for the same again" in operation.error and Jail.objects.exists()
+    assert "resume it" in operation.error and Jail.objects.exists()
     warden.simulation.fault()
     warden.refresh()
     again = lifecycle.retry(operation, user=warden.user)

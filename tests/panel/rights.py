@@ -231,6 +231,7 @@ ROWS: list[Row] = [
             ("operation-discard", "plan for"),
             ("operation-cancel", "plan for"),
             ("operation-retry", "failed on"),
+            ("operation-resume", "failed on"),
         )
         for row in (
             *rows(name, f"{thing} www1", post="away APOM, 403 U, 404 QVSN, login DX"),
