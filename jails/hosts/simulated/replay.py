@@ -14,6 +14,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,10 @@ def run(host: Host, argv: list[str], stdin: str) -> dict[str, Any]:
         except NotFound as problem:
             rc = 127
             os.write(streams[1].end, f"{argv[0]}: {problem.words}\n".encode())
-    ended = [stream.finish() for stream in streams]
+    end = time.monotonic() + LIMIT
+    for stream in streams:
+        os.close(stream.end)
+    ended = [stream.over(end) for stream in streams]
     stdout, stderr = (b"".join(stream.parts).decode(errors="replace") for stream in streams)
     if not all(ended):
         rc, stderr = None, stderr + "TIMEOUT "
@@ -153,9 +157,9 @@ class _Stream:
             self.parts.append(part)
         os.close(self._end)
 
-    def finish(self) -> bool:
-        os.close(self.end)
-        self._thread.join(LIMIT)
+    def over(self, end: float) -> bool:
+        """Whether nobody holds it any more; waits until then, or that time of the monotonic clock."""
+        self._thread.join(max(0, end - time.monotonic()))
         return not self._thread.is_alive()
 
 

@@ -169,18 +169,20 @@ def check_space(process: Process, place: Location, nbytes: int) -> None:
 
 
 def _ask(process: Process, state: dict[str, Any], mount: int, name: str, nbytes: int) -> str | None:
-    """ZFS's answer. It measures the tree, so that it is asked for a quarter of a megabyte at a time."""
+    """ZFS's answer, which lets a write go beyond a quota that is not reached yet, by what it gathers at a time.
+
+    It measures the tree, so that it is asked for a quarter of a megabyte at a time.
+    """
     from .zfs import check_space as ask
 
     granted = process.granted.get(mount, 0)
     if nbytes <= granted:
         process.granted[mount] = granted - nbytes
         return None
-    ahead = nbytes + (1 << 18)
-    if not ask(state, name, ahead, process.host):
-        process.granted[mount] = ahead - nbytes
-        return None
-    return ask(state, name, nbytes, process.host)
+    refused = ask(state, name, max(1, nbytes - (1 << 20)), process.host)
+    if not refused:
+        process.granted[mount] = max(0, (1 << 18) - nbytes)
+    return refused
 
 
 def _dataset_of(state: dict[str, Any], number: str) -> str | None:

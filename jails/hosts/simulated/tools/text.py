@@ -22,13 +22,35 @@ def head_main(process: Process) -> int:
     many = len(options.operands) > 1
 
     def one(operand: str) -> int:
-        data = read_all(process, operand)
-        if many:
-            process.out(f"==> {operand} <==\n")
-        process.out(data[:count] if "c" in options else b"".join(data.splitlines(keepends=True)[:count]))
+        real = process.fds[0] if operand == "-" else access.open_file(process, operand, os.O_RDONLY)
+        try:
+            if many:
+                process.out(f"==> {operand} <==\n")
+            process.out(_beginning(real, count, "c" not in options))
+        finally:
+            if operand != "-":
+                os.close(real)
         return 0
 
     return each(process, options.operands or ["-"], one)
+
+
+def _beginning(real: int, count: int, by_line: bool) -> bytes:
+    """The first lines or bytes; no more is read than the buffer that holds the last of them."""
+    data = b""
+    while (data.count(b"\n") if by_line else len(data)) < count and (part := os.read(real, 1 << 16)):
+        data += part
+    return b"".join(lines_of(data)[:count]) if by_line else data[:count]
+
+
+def lines_of(data: bytes) -> list[bytes]:
+    """Lines with their ends: only a newline ends a line."""
+    return re.findall(rb"[^\n]*\n|[^\n]+", data)
+
+
+def texts_of(data: bytes) -> list[str]:
+    """Lines as text without their ends."""
+    return [os.fsdecode(line.removesuffix(b"\n")) for line in lines_of(data)]
 
 
 def _count(process: Process, text: str, what: str) -> int:
@@ -50,7 +72,7 @@ def tail_main(process: Process) -> int:
     def one(operand: str) -> int:
         data = read_all(process, operand)
         sizes[operand] = len(data)
-        units = [data[at : at + 1] for at in range(len(data))] if "c" in options else data.splitlines(keepends=True)
+        units = [data[at : at + 1] for at in range(len(data))] if "c" in options else lines_of(data)
         number = int(text.lstrip("+-"))
         chosen = units[max(number - 1, 0) :] if text[0] == "+" else units[-number:] if number else []
         if many and "q" not in options:
@@ -131,7 +153,7 @@ def sort_main(process: Process) -> int:
     lines: list[str] = []
     for operand in options.operands or ["-"]:
         try:
-            lines += os.fsdecode(read_all(process, operand)).splitlines()
+            lines += texts_of(read_all(process, operand))
         except OSError as error:
             process.err(f"sort: {operand}: {strerror(error)}\n")
             return 2
@@ -164,7 +186,7 @@ def sort_main(process: Process) -> int:
 def uniq_main(process: Process) -> int:
     options = Options(process, "cdu", "usage: uniq [-c | -d | -u] [input [output]]", 1)
     runs: list[tuple[bytes, int]] = []
-    for line in read_all(process, (options.operands or ["-"])[0]).splitlines():
+    for line in (one.removesuffix(b"\n") for one in lines_of(read_all(process, (options.operands or ["-"])[0]))):
         if runs and runs[-1][0] == line:
             runs[-1] = (line, runs[-1][1] + 1)
         else:
@@ -188,7 +210,7 @@ def cut_main(process: Process) -> int:
     delimiter = options.get("d") or "\t"
 
     def one(operand: str) -> int:
-        for line in os.fsdecode(read_all(process, operand)).splitlines():
+        for line in texts_of(read_all(process, operand)):
             if "f" in options and delimiter not in line:
                 if "s" not in options:
                     process.out(line + "\n")
@@ -346,7 +368,7 @@ def _grep_file(process: Process, options: Options, pattern: re.Pattern[str], nam
     count = 0
     shown = "(standard input)" if name == "-" else name
     limit = int(options.get("m") or 1 << 30)
-    for number, line in enumerate(os.fsdecode(read_all(process, name)).splitlines(), 1):
+    for number, line in enumerate(texts_of(read_all(process, name)), 1):
         match = (pattern.match if "x" in options else pattern.search)(line)
         if (match is None) != ("v" in options):
             continue
@@ -409,7 +431,7 @@ def diff_main(process: Process) -> int:
     texts = []
     for name in options.operands:
         try:
-            texts.append(os.fsdecode(read_all(process, name)).splitlines(keepends=True))
+            texts.append([os.fsdecode(line) for line in lines_of(read_all(process, name))])
         except OSError as error:
             process.err(f"diff: {name}: {strerror(error)}\n")
             return 2

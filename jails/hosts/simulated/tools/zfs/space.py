@@ -1,7 +1,8 @@
 """Who uses how much: sizes measured in the trees of datasets, shared along snapshots and clones.
 
 A file is one block run: the same path, size and modification time in two trees of one line of descent is the same
-data, as copies of a snapshot keep times. What a file takes is its size in sectors and one for its dnode.
+data, as copies of a snapshot keep times. What a file takes is its data in sectors, or in whole records with their
+indirect blocks; what names and dnodes take is reckoned from how many there are (both fitted to recorded sizes).
 Measured sizes are kept in the records, so that a list costs nothing while no tree changes.
 """
 
@@ -19,6 +20,7 @@ from jails.hosts.simulated.host import META
 from .model import Record, Zfs, parent_of
 
 SECTOR = 512
+RECORD = 131072
 Tree = dict[tuple[str, int, int], int]
 
 
@@ -54,7 +56,7 @@ def _scan(directory: str, prefix: str, found: Tree) -> None:
         if entry.name == META:
             continue
         if entry.is_dir(follow_symlinks=False):
-            found[path, 0, 0] = 2 * SECTOR
+            found[path, 0, 0] = 0
             _scan(entry.path, path, found)
             continue
         try:
@@ -62,7 +64,22 @@ def _scan(directory: str, prefix: str, found: Tree) -> None:
         except FileNotFoundError:
             continue
         size = claimed.get(entry.name, {}).get("size", status.st_size)
-        found[path, size, status.st_mtime_ns] = -(-size // SECTOR) * SECTOR + SECTOR
+        found[path, size, status.st_mtime_ns] = _data(size)
+
+
+def _data(size: int) -> int:
+    """What a file's data takes without compression: small ones their sectors, others whole records and two copies of
+    the compressed blocks that point to them."""
+    if size <= RECORD:
+        return -(-size // SECTOR) * SECTOR
+    records = -(-size // RECORD)
+    pointers = 1024 + records * 448 // 10
+    return records * RECORD + 2 * (-(-pointers // SECTOR) * SECTOR)
+
+
+def _metadata(entries: int) -> int:
+    """What the names and dnodes of a tree take beyond an empty one's: two copies of compressed blocks."""
+    return 2 * SECTOR * ((100 * entries + 250) // SECTOR)
 
 
 def _claimed(directory: str) -> dict[str, Any]:
@@ -92,17 +109,19 @@ def measure(zfs: Zfs, name: str, read: Callable[[str], Tree]) -> None:
     trees = [read(one["id"]) for one in snapshots]
     line = [origin, *trees, head]
     for at, snapshot in enumerate(snapshots, 1):
-        snapshot["refer"] = base + sum(line[at].values())
-        snapshot["written"] = _sum_without(line[at], line[at - 1]) + (base if at == 1 and not origin_record else 0)
+        snapshot["refer"] = base + _metadata(len(line[at])) + sum(line[at].values())
+        first = base + _metadata(len(line[at])) if at == 1 and not origin_record else 0
+        snapshot["written"] = _sum_without(line[at], line[at - 1]) + first
         snapshot["used"] = _sum_without(line[at], line[at - 1], line[at + 1])
     held: Tree = {}
     for one in trees:
         held.update(one)
+    alone = base + _metadata(len(head))
     dataset["space"] = {
-        "refer": base + sum(head.values()),
-        "dataset": _sum_without(head, origin) + (0 if origin_record else base),
+        "refer": alone + sum(head.values()),
+        "dataset": _sum_without(head, origin) + (0 if origin_record else alone),
         "snapshots": _sum_without(held, origin, head),
-        "written": _sum_without(head, line[-2]) + (0 if snapshots or origin_record else base),
+        "written": _sum_without(head, line[-2]) + (0 if snapshots or origin_record else alone),
     }
 
 
