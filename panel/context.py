@@ -49,7 +49,8 @@ class Shell:
         counted = policy.visible(self.user, Host).annotate(
             jail_count=Count("jails"), running=Count("jails", filter=Q(jails__state=Jail.State.RUNNING))
         )
-        return list(counted)
+        # Meta.ordering is not for queries that count.
+        return list(counted.order_by("name"))
 
     @property
     def may_create_jails(self) -> bool:

@@ -25,7 +25,9 @@ A_PAGE = 100
 @login_required
 def index(request: HttpRequest) -> HttpResponse:
     require(request, "network.view")
-    visible = policy.visible(request.user, Network).select_related("host").annotate(given=Count("addresses"))
+    visible = (
+        policy.visible(request.user, Network).select_related("host").annotate(given=Count("addresses")).order_by("name")
+    )
     networks = [{"row": row, "free": free_in(row.cidr, row.given)} for row in visible]
     wanted = next((one["row"] for one in networks if str(one["row"].pk) == request.GET.get("network")), None)
     rows = policy.visible(request.user, Address)

@@ -162,6 +162,16 @@
     else input?.removeAttribute("aria-invalid");
   });
 
+  // A second click sends nothing a second time
+  document.addEventListener("submit", (e) => {
+    if (e.target.method !== "post" || e.target.matches("[data-post]")) return;
+    if ("sent" in e.target.dataset) e.preventDefault();
+    e.target.dataset.sent = "";
+  });
+  addEventListener("pageshow", () =>
+    document.querySelectorAll("form[data-sent]").forEach((form) => delete form.dataset.sent),
+  );
+
   // Forms that submit as one chooses; the button is for those without JavaScript
   on("change", "form[data-autosubmit] select, form[data-autosubmit] input", (e, input) => input.form.requestSubmit());
 
