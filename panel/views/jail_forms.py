@@ -18,7 +18,7 @@ from jails.freebsd import names, parameters
 from jails.hosts.facts import HostFacts, Missing
 from jails.models import Host, Jail, Operation
 from jails.models.release import Storage
-from jails.operations import common, jailfile, layout, lifecycle
+from jails.operations import common, jailfile, layout
 from jails.operations import kind as kinds
 from jails.operations.kind import Refused
 from jails.operations.step import Plan
@@ -33,7 +33,7 @@ from panel.forms.jails import (
     address_values,
 )
 from panel.views.access import find, require_on_a_host
-from panel.views.planning import add_errors, field_of, plan_from_form, posted, preview
+from panel.views.planning import add_errors, facts_of, field_of, plan_from_form, posted, preview
 
 GET_AND_POST = require_http_methods(["GET", "HEAD", "POST"])
 REDRAWN = ("more", "show")
@@ -117,7 +117,7 @@ def check_create(form: CreateForm) -> Plan | None:
 def _refusals(form: CreateForm, wish: Mapping[str, Any]) -> Iterator[Refused]:
     """What can be told of a form that is half filled in: each name and address by itself."""
     try:
-        facts = lifecycle.facts_of(form.host)
+        facts = facts_of(form.host)
     except Refused as refused:
         yield refused
         return

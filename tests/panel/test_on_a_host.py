@@ -126,6 +126,19 @@ def test_what_the_host_has_is_said_while_one_types(world, browser):
         assert words in errors(browser.post(CHECK, half | {"name": "a", "ip-0": ip}))["ip-0"][0]
 
 
+def test_a_host_is_read_once_between_two_refreshes(world, browser, monkeypatch):
+    from jails.operations import lifecycle
+
+    read, real = [], lifecycle.facts_of
+    monkeypatch.setattr(lifecycle, "facts_of", lambda host: read.append(host) or real(host))
+    for name in ("a", "b"):
+        browser.post(CHECK, wanted(world, name=name))
+    assert len(read) == 1
+    world.sh("mkdir -p /jail/b")
+    world.refresh()
+    assert "name" in errors(browser.post(CHECK, wanted(world, name="b")))
+
+
 def test_a_release_newer_than_the_host_is_said_at_it(world, browser):
     values = {
         "architecture": "amd64",
