@@ -103,8 +103,11 @@ class TestPage:
         assert client.get(reverse("release-remove", args=[fleet.release.pk])).status_code == 405
 
     def test_why_it_cannot_be_removed_is_said_on_its_page(self, as_person, fleet, planned):
-        planned.refuses = {"release": "www1 is cloned from it."}
         client = as_person("operator")
+        assert client.post(reverse("release-remove", args=[fleet.release.pk])).status_code == 302
+        operation = Operation.objects.get()
+        assert (operation.kind, operation.parameters) == ("release_remove", {"release": fleet.release.pk})
+        planned.refuses = {"release": "www1 is cloned from it."}
         response = client.post(reverse("release-remove", args=[fleet.release.pk]), follow=True)
         assert response.redirect_chain == [(reverse("release", args=[fleet.release.pk]), 302)]
         assert "www1 is cloned from it." in response.text

@@ -100,6 +100,18 @@ class TestPage:
         text = as_person("administrator").get(page(fleet.template)).text
         assert page(fleet.template, "publish") not in text and "for everybody" in text
 
+    @pytest.mark.parametrize("action", ["publish", "remove"])
+    def test_a_button_ends_in_a_plan_or_says_why_not(self, as_person, fleet, planned, action):
+        client = as_person("administrator")
+        response = client.post(page(fleet.template, action))
+        operation = Operation.objects.get()
+        assert response.url == reverse("operation", args=[operation.pk])
+        assert (operation.kind, operation.parameters) == (f"template_{action}", {"template": fleet.template.pk})
+        assert form_url(operation) == ""
+        planned.refuses = {"template": "www2 is cloned from it."}
+        response = client.post(page(fleet.template, action), follow=True)
+        assert response.redirect_chain == [(page(fleet.template), 302)] and "www2 is cloned from it." in response.text
+
     def test_rights(self, as_person, fleet):
         assert as_person("auditor").post(page(fleet.template, "publish")).status_code == 403
         assert as_person("auditor").post(page(fleet.template, "remove")).status_code == 403
