@@ -287,6 +287,7 @@ def shown_step(step: Step, number: int) -> dict[str, Any]:
     undo = [shown_action(undo.action) for undo in step.undo]
     return {
         "number": number,
+        "anchor": f"step-{number}",
         "purpose": step.purpose,
         "subject": step.subject,
         "seconds": step.seconds,
@@ -376,6 +377,8 @@ def parts_of(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
         part["status"] = _together([step["status"] for step in part["steps"]])
         part["error"] = next((step["error"] for step in part["steps"] if step["error"]), "")
         part["now"] = next((step for step in part["steps"] if step.get("active")), None)
+        if len(part["steps"]) == 1:
+            part["steps"][0]["anchor"] = f"part-{part['number']}"
         part["took"] = sum((step["took"] for step in part["steps"] if step.get("took")), timedelta())
     return list(parts.values())
 

@@ -182,7 +182,12 @@ def visit(browser, panel, complaints):
     contexts = []
 
     def new(**options):
-        options = {"reduced_motion": "reduce", "viewport": {"width": 1280, "height": 900}, "base_url": panel.url, **options}
+        options = {
+            "reduced_motion": "reduce",
+            "viewport": {"width": 1280, "height": 900},
+            "base_url": panel.url,
+            **options,
+        }
         contexts.append(browser.new_context(**options))
         page = contexts[-1].new_page()
         page.set_default_timeout(20_000)
@@ -212,3 +217,76 @@ def picture(panel):
         page.set_viewport_size(before)
 
     return take
+
+
+# Pages with rows that tests make, without workers: quick, and still until a test moves something
+
+
+@pytest.fixture(scope="module")
+def _async_allowed():
+    """Playwright runs an event loop in this thread, which Django takes for an async view's."""
+    before = os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
+    yield
+    if before is None:
+        del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+
+
+@pytest.fixture(scope="module")
+def _log_can_be_emptied(django_db_setup, django_db_blocker):
+    """The test database is emptied after each test, which the log refuses: after the last one it does again."""
+    from django.db import connection
+
+    yield
+    with django_db_blocker.unblock():
+        _guard_log(connection)
+
+
+def _guard_log(connection) -> None:
+    from jails.models.audit_triggers import drop_triggers, make_triggers
+
+    drop_triggers(connection)
+    make_triggers(connection)
+
+
+@pytest.fixture
+def rows(_async_allowed, _log_can_be_emptied, transactional_db, live_server):
+    """A fleet of rows, served at `rows.url`."""
+    from django.db import connection
+    from django.utils import timezone
+
+    from jails.models import Worker
+    from jails.models.audit_triggers import drop_triggers
+    from tests.panel.fleet import make_fleet
+
+    _guard_log(connection)
+    fleet = make_fleet()
+    Worker.objects.create(name="default", seen_at=timezone.now() + timezone.timedelta(hours=1))
+    fleet.url = live_server.url
+    yield fleet
+    drop_triggers(connection)
+
+
+@pytest.fixture
+def sign_in(browser, rows, complaints):
+    """Opens a browser of its own for a person of the fleet: `sign_in("owner")` gives a page."""
+    from django.conf import settings
+    from django.test import Client
+
+    contexts = []
+
+    def new(role="administrator", **options):
+        client = Client()
+        client.force_login(rows.people[role], backend="django.contrib.auth.backends.ModelBackend")
+        options = {"reduced_motion": "reduce", "viewport": {"width": 1280, "height": 900}, **options}
+        contexts.append(browser.new_context(base_url=rows.url, **options))
+        value = client.cookies[settings.SESSION_COOKIE_NAME].value
+        contexts[-1].add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": value, "url": rows.url}])
+        page = contexts[-1].new_page()
+        page.set_default_timeout(10_000)
+        complaints.watch(page)
+        return page
+
+    yield new
+    for context in contexts:
+        context.close()
