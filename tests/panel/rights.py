@@ -75,6 +75,7 @@ ROWS: list[Row] = [
         name="warden9",
         kind="ssh",
         address="192.0.2.9",
+        worker="default",
     ),
     *rows("host", "warden1", get="200 APU, 404 QOMVSN, login DX"),
     *rows("host", "warden2", get="200 AQU, 404 POMVSN, login DX"),
