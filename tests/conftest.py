@@ -21,7 +21,7 @@ def _missing_program(name: str) -> Callable[[], str]:
 
 NEEDS = {
     "browser": _missing_variable("CELLBLOCK_TEST_CHROMIUM"),
-    "live": _missing_variable("CELLBLOCK_TEST_LIVE_HOST"),
+    "live": _missing_variable("CELLBLOCK_LIVE_HOST"),
     "postgres": _missing_variable("CELLBLOCK_TEST_POSTGRES_URL"),
     "redis": _missing_variable("CELLBLOCK_TEST_REDIS_URL"),
     "sshd": _missing_program("sshd"),

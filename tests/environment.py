@@ -1,6 +1,7 @@
 """The settings that tests run under, put in place before Django reads any. Loaded first, by `-p tests.environment`.
 
-Nothing of the caller's CELLBLOCK_* reaches the tests but CELLBLOCK_TEST_*, and all state is in a folder of this run.
+Nothing of the caller's CELLBLOCK_* reaches the tests but CELLBLOCK_TEST_* and what names a real host for tests/live,
+and all state is in a folder of this run.
 """
 
 import atexit
@@ -10,11 +11,12 @@ import tempfile
 from pathlib import Path
 
 RUN_DIR = "CELLBLOCK_TEST_RUN_DIR"
+LIVE = ("CELLBLOCK_LIVE_HOST", "CELLBLOCK_LIVE_KEY", "CELLBLOCK_LIVE_RELEASE_SOURCE")
 
 
 def settle() -> None:
     for name in [name for name in os.environ if name.startswith("CELLBLOCK_")]:
-        if not name.startswith("CELLBLOCK_TEST_"):
+        if not name.startswith("CELLBLOCK_TEST_") and name not in LIVE:
             del os.environ[name]
     if RUN_DIR not in os.environ:
         os.environ[RUN_DIR] = tempfile.mkdtemp(prefix="cellblock-test-")

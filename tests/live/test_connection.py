@@ -2,8 +2,6 @@ import pytest
 
 from jails.freebsd.command import Pipeline
 
-pytestmark = pytest.mark.live
-
 HOSTILE = (
     "",
     " ",
@@ -25,7 +23,7 @@ HOSTILE = (
 )
 
 
-def run(connection, *argvs, stdin=b"", timeout=10):
+def run(connection, *argvs, stdin=b"", timeout=30):
     return connection.run(Pipeline.of(*argvs, stdin=stdin), timeout=timeout)
 
 
@@ -47,7 +45,7 @@ def test_a_pipeline_fails_with_any_of_its_parts(live_connection, failing):
 
 
 def test_a_daemon_does_not_hold_the_channel(live_connection):
-    assert run(live_connection, ("sh", "-c", "sleep 30 & echo started"), timeout=10).stdout == b"started\n"
+    assert run(live_connection, ("sh", "-c", "sleep 30 & echo started"), timeout=30).stdout == b"started\n"
 
 
 def test_death_by_signal(live_connection):

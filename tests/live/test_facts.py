@@ -4,8 +4,6 @@ import pytest
 
 from jails.hosts.facts import HostFacts, gather
 
-pytestmark = pytest.mark.live
-
 
 @pytest.fixture(scope="module")
 def facts(live_connection):

@@ -1,20 +1,16 @@
-import pytest
-
 from jails.freebsd.command import Pipeline
 from jails.operations import effects
 from jails.operations.step import RemoveFile, WriteFile
-
-pytestmark = pytest.mark.live
 
 HOSTILE = "a'b\"c!d$(id)`id`\\ \u00e4\u20ac %s\n" * 50
 
 
 def do(connection, action):
-    return connection.run(effects.pipeline(action, "live-test"), timeout=10)
+    return connection.run(effects.pipeline(action, "live-test"), timeout=30)
 
 
 def read(connection, path):
-    return connection.run(Pipeline.of(("cat", path)), timeout=10)
+    return connection.run(Pipeline.of(("cat", path)), timeout=30)
 
 
 def test_a_new_file(live_connection, live_directory):
