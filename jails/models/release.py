@@ -1,4 +1,7 @@
+from typing import Any
+
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 
 
@@ -37,6 +40,15 @@ class Base(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def descendants(self) -> models.QuerySet[Any]:
+        """The jails of its host that come from it, by what the panel made and by what they are clones of."""
+        from .jail import Jail
+
+        own = Q(**{self._meta.model_name: self})
+        return Jail.objects.filter(
+            own | Q(origin__startswith=f"{self.dataset}@") if self.dataset else own, host=self.host
+        )
+
 
 class Release(Base):
     """FreeBSD's userland, fetched and verified. `name` is as FreeBSD writes it: 14.2-RELEASE."""
@@ -64,10 +76,6 @@ class Template(Base):
     class Meta(Base.Meta):
         ordering = ["host__name", "name"]
         constraints = [models.UniqueConstraint(fields=["host", "name"], name="one_template_name_a_host")]
-
-    def is_for(self, tenant) -> bool:
-        """Whether jails of this tenant (None: of nobody) may be made from it: it may hold what is its owner's."""
-        return self.published_at is not None or self.tenant_id == (tenant.pk if tenant else None)
 
 
 class TrustedManifest(models.Model):

@@ -175,10 +175,14 @@ def snapshot_absent(snapshot: str) -> Question:
 
 
 @register
-def no_snapshots(dataset: str) -> Question:
-    """The dataset has no snapshot, whoever made it: nothing of what it held before can be seen in it."""
+def only_snapshots(dataset: str, *allowed: str) -> Question:
+    """The dataset has no other snapshots, whoever made them: nothing else of what it held before can be seen in it."""
     text = 'zfs list -H -d 1 -t snapshot -o name "$1" 2>/dev/null || zpool list -H -o name "$2" >/dev/null'
-    return Question(_sh(text, dataset, _pool(dataset)), lambda answer: not answer, f"{dataset} has no snapshots")
+    return Question(
+        _sh(text, dataset, _pool(dataset)),
+        lambda answer: set(answer.splitlines()) <= set(allowed),
+        f"{dataset} has no snapshots but {', '.join(allowed)}" if allowed else f"{dataset} has no snapshots",
+    )
 
 
 @register

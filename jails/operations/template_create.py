@@ -272,7 +272,7 @@ def _on_zfs(request: Request, row: Jail, extent: str) -> tuple[Step, ...]:
             key="forget",
             purpose="Remove the snapshot of what was not cleaned",
             action=Run((zfs.destroy(copied),)),
-            done_when=(checks.snapshot_absent(copied), checks.no_snapshots(draft)),
+            done_when=(checks.snapshot_absent(copied), checks.only_snapshots(draft)),
             undo=discard,
             seconds=60,
         ),

@@ -35,8 +35,8 @@ _QUIET = 'if jls -j "$1" jid 2>/dev/null; then echo "something in it goes on run
 
 
 def find(host: Host, key: int) -> Template:
-    """Refused where this host has no such template, or it is not ready."""
-    row = Template.objects.select_related("tenant", "release").filter(host=host, pk=key).first()
+    """Refused where this host has no such template."""
+    row = Template.objects.select_related("tenant", "release", "host", "operation").filter(host=host, pk=key).first()
     if row is None:
         raise Refused({"template": f"{host.name} has no such template."})
     return row
@@ -242,6 +242,16 @@ def require_own_dataset(row: Jail, facts: HostFacts, field: str) -> None:
         raise Refused({field: f"The dataset {dataset.name} does not say that Cellblock made it."})
     if dataset.mountpoint != row.path or dataset.jailed:
         raise Refused({field: f"The dataset {dataset.name} is not the one that belongs at {row.path}."})
+
+
+def require_own_template(row: Template, facts: HostFacts) -> None:
+    """Raises Refused where the dataset of a template is there, and is not what the panel made."""
+    dataset = facts.dataset(row.dataset)
+    if dataset is None:
+        return
+    is_marked = bool(dataset.operation) and dataset.marks.get("cellblock:template") == row.name
+    if not is_marked or dataset.name in facts.doubtful or dataset.mountpoint != row.path:
+        raise Refused({"template": f"{row.dataset} is not as Cellblock made it: look at it on {row.host.name}."})
 
 
 def require_names(field: str, *snapshots: str) -> None:
