@@ -68,7 +68,8 @@
     document.body.classList.toggle("tree-open", open);
     document.querySelectorAll("#content, #tray").forEach((part) => (part.inert = open));
     tellTree();
-    if (open) document.querySelector("#tree [aria-current], #tree a")?.focus();
+    const tree = document.getElementById("tree");
+    if (open) (tree.querySelector("[aria-current]") ?? tree.querySelector("a")).focus();
     else if (document.activeElement?.closest("#tree") || document.activeElement === document.body) treeButton?.focus();
   };
   treeButton?.addEventListener("click", () => {

@@ -1,0 +1,160 @@
+"""Every screen without a violation of WCAG 2 A and AA that axe can find, in light and dark."""
+
+from datetime import timedelta
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from jails.models import Host, Jail, Pool
+from tests.panel import work
+from tests.panel.crowd import make_crowd
+
+pytestmark = pytest.mark.browser
+RULES = {
+    "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]},
+    "resultTypes": ["violations"],
+}
+PATHS = {
+    "overview": "/",
+    "hosts": "/hosts/",
+    "host": "/hosts/warden1/",
+    "host without ZFS": "/hosts/warden2/",
+    "add host": "/hosts/add",
+    "change host": "/hosts/warden1/change",
+    "forget host": "/hosts/warden1/forget",
+    "jails": "/jails/",
+    "releases": "/releases/",
+    "templates": "/templates/",
+    "networks": "/networks/",
+    "add network": "/networks/add",
+    "operations": "/operations/",
+    "search": "/search?q=w",
+    "not found": "/nowhere",
+}
+
+
+def violations(page):
+    found = Axe().run(page, options=RULES).response["violations"]
+    return [
+        (one["id"], node["target"], node.get("failureSummary", "")[:300]) for one in found for node in one["nodes"][:4]
+    ]
+
+
+@pytest.fixture
+def checked(complaints):
+    """Looks at a page in both looks and as narrow as a phone."""
+
+    def check(page):
+        if page.locator("#tray").count():
+            expect(page.locator("#tray-details")).to_be_attached()
+        found = []
+        for look in ("light", "dark"):
+            page.emulate_media(color_scheme=look, reduced_motion="reduce")
+            expect(page.locator("html")).to_have_attribute("data-bs-theme", look)
+            found += [(look, *one) for one in violations(page)]
+        page.set_viewport_size({"width": 360, "height": 740})
+        found += [("phone", *one) for one in violations(page)]
+        return found
+
+    return check
+
+
+@pytest.fixture
+def trouble(rows):
+    """Something of everything that can be wrong, so that every colour is on the page."""
+    person = rows.people["administrator"]
+    Pool.objects.filter(host=rows.zfs).update(health="DEGRADED", reserve=0, used=95, available=5, snapshots=10)
+    Host.objects.filter(name="warden2").update(
+        unavailable_since=person.date_joined, unavailable_reason="no answer in 10 s"
+    )
+    Jail.objects.filter(name="www1").update(state="dying")
+    work.failed(rows.zfs, person)
+    work.running(rows.zfs, person, age=timedelta(seconds=9))
+    work.add_operation(rows.zfs, person, "stuck")
+    work.add_operation(rows.zfs, person, "queued")
+    return rows
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_page(sign_in, trouble, checked, name):
+    page = sign_in()
+    page.goto(PATHS[name])
+    assert checked(page) == []
+
+
+@pytest.mark.parametrize("path", ["/", "/jails/", "/operations/", "/audit/"])
+def test_page_of_a_tenant(sign_in, trouble, checked, path):
+    page = sign_in("owner")
+    page.goto(path)
+    assert checked(page) == []
+
+
+def test_a_key_to_pin(sign_in, rows, checked):
+    Host.objects.filter(name="warden1").update(
+        kind="ssh", offered_key="ssh-ed25519 AAAA", host_key="ssh-ed25519 BBBB", worker="nobody"
+    )
+    page = sign_in()
+    page.goto("/hosts/warden1/")
+    assert checked(page) == []
+
+
+def test_a_form_with_errors(sign_in, rows, checked):
+    page = sign_in()
+    page.goto("/hosts/add")
+    page.get_by_label("Name").fill("a b")
+    page.get_by_role("button", name="Add host").click()
+    expect(page.get_by_text("contains “ ”")).to_be_visible()
+    assert checked(page) == []
+
+
+@pytest.mark.parametrize("status", ["draft", "destroy", "stale", "running", "failed", "done", "bulk", "stuck"])
+def test_operation(sign_in, rows, checked, status):
+    person = rows.people["administrator"]
+    make = {
+        "draft": lambda: work.add_operation(rows.zfs, person),
+        "destroy": lambda: work.add_operation(rows.zfs, person, plan=work.destroy_plan()),
+        "stale": lambda: work.add_operation(rows.zfs, person, "stale", error="It boots one more."),
+        "running": lambda: work.running(rows.zfs, person, age=timedelta(seconds=9)),
+        "failed": lambda: work.failed(rows.zfs, person),
+        "done": lambda: work.done(rows.zfs, person, jails=[rows.jails["loghost"]]),
+        "bulk": lambda: work.add_operation(
+            rows.zfs, person, "running", plan=work.bulk_plan(["a", "b", "c"]),
+            steps=[{"status": "done"}, {"status": "failed", "error": "no", "rc": 1}, {"status": "running"}],
+        ),
+        "stuck": lambda: work.add_operation(rows.zfs, person, "stuck", error="Busy.", steps=[{"status": "undoing"}]),
+    }  # fmt: skip
+    page = sign_in()
+    page.goto(f"/operations/{make[status]().pk}/")
+    page.evaluate("document.querySelectorAll('details:not(.menu)').forEach((one) => (one.open = true))")
+    assert checked(page) == []
+
+
+def test_everything_open(sign_in, trouble, checked):
+    page = sign_in()
+    page.goto("/hosts/warden1/")
+    page.locator("#tray summary").click()
+    page.get_by_role("searchbox").fill("w")
+    expect(page.locator("#search-results a").first).to_be_visible()
+    page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
+    assert checked(page) == []
+
+
+def test_axe_does_find_what_is_wrong(sign_in, rows):
+    page = sign_in()
+    page.goto("/networks/")
+    page.evaluate("""() => {
+        const main = document.getElementById("content");
+        main.append(document.createElement("button"));
+        const faint = main.appendChild(document.createElement("p"));
+        faint.textContent = "faint";
+        faint.className = "btn-copy";
+    }""")
+    assert {one[0] for one in violations(page)} == {"button-name", "color-contrast"}
+
+
+def test_very_full(sign_in, rows, checked):
+    make_crowd(rows.people["administrator"])
+    page = sign_in()
+    page.goto("/hosts/")
+    assert checked(page) == []

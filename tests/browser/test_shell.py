@@ -1,0 +1,274 @@
+"""What is around every page, in a real browser: search, tree, menus, keyboard, and all of it without JavaScript."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from jails.models import Operation
+from tests.panel import work
+
+pytestmark = pytest.mark.browser
+PHONE = {"width": 360, "height": 740}
+
+
+@pytest.fixture
+def page(sign_in):
+    page = sign_in()
+    page.goto("/")
+    return page
+
+
+def focused(page):
+    """The words or the name of what has the focus."""
+    return page.evaluate("""() => {
+        const element = document.activeElement;
+        return (element.getAttribute("aria-label") || element.textContent || element.name || element.tagName)
+            .replace(/\\s+/g, " ").trim();
+    }""")
+
+
+class TestSearch:
+    @pytest.mark.parametrize("keys", ["/", "Control+k"])
+    def test_by_keyboard_alone(self, page, rows, keys):
+        page.keyboard.press(keys)
+        assert focused(page).startswith("Search jails")
+        page.keyboard.type("www")
+        results = page.locator("#search-results a")
+        expect(results).to_have_count(2)
+        page.keyboard.press("ArrowDown")
+        assert focused(page).startswith("www1")
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("ArrowDown")
+        assert focused(page).startswith("www2")
+        page.keyboard.press("ArrowUp")
+        page.keyboard.press("ArrowUp")
+        assert focused(page).startswith("Search jails")
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"**/jails/{rows.jails['www1'].uuid}/")
+
+    def test_escape_closes_the_list_then_leaves(self, page):
+        page.keyboard.press("/")
+        page.keyboard.type("www")
+        expect(page.locator("#search-results a")).to_have_count(2)
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Escape")
+        expect(page.locator("#search-results")).to_be_empty()
+        assert focused(page).startswith("Search jails")
+        page.keyboard.press("Escape")
+        assert page.evaluate("document.activeElement.tagName") == "BODY"
+
+    def test_a_slash_that_is_typed_is_a_slash(self, page):
+        page.goto("/networks/add")
+        page.get_by_role("textbox", name="Addresses").fill("10.0.0.0")
+        page.get_by_role("textbox", name="Addresses").press("End")
+        page.keyboard.press("/")
+        assert page.get_by_role("textbox", name="Addresses").input_value() == "10.0.0.0/"
+
+    def test_it_closes_when_one_clicks_or_tabs_away_and_comes_back(self, page):
+        page.keyboard.press("/")
+        page.keyboard.type("www")
+        expect(page.locator("#search-results a")).to_have_count(2)
+        page.mouse.click(1000, 700)
+        expect(page.locator("#search-results")).to_be_empty()
+        page.keyboard.press("/")
+        expect(page.locator("#search-results a")).to_have_count(2)
+
+    def test_nothing_found(self, page):
+        page.keyboard.press("/")
+        page.keyboard.type("nosuch")
+        expect(page.locator("#search-results")).to_contain_text("Nothing is called or addressed “nosuch”")
+
+    def test_on_a_phone_the_list_has_the_whole_width(self, sign_in):
+        page = sign_in(viewport=PHONE)
+        page.goto("/")
+        page.get_by_role("searchbox").fill("www")
+        expect(page.locator("#search-results a")).to_have_count(2)
+        box = page.locator("#search-results").bounding_box()
+        assert box["x"] >= 0 and box["width"] > 320 and box["x"] + box["width"] <= 360
+
+
+class TestTree:
+    def test_a_host_unfolds_without_reload_and_stays_so(self, page, rows):
+        page.evaluate("window.stayed = true")
+        fold = page.get_by_role("button", name="Jails of warden1")
+        expect(fold).to_have_attribute("aria-expanded", "false")
+        fold.click()
+        expect(page.locator("#tree").get_by_role("link", name="loghost")).to_be_visible()
+        expect(fold).to_have_attribute("aria-expanded", "true")
+        assert page.evaluate("window.stayed") is True
+        assert focused(page) == "Jails of warden1"
+        page.goto("/networks/")
+        expect(page.locator("#tree").get_by_role("link", name="loghost")).to_be_visible()
+        page.get_by_role("button", name="Jails of warden1").click()
+        expect(page.locator("#tree").get_by_role("link", name="loghost")).to_have_count(0)
+        page.reload()
+        expect(page.locator("#tree").get_by_role("link", name="loghost")).to_have_count(0)
+
+    def test_the_host_of_the_page_can_be_folded(self, page):
+        page.goto("/hosts/warden1/")
+        link = page.locator("#tree").get_by_role("link", name="loghost")
+        expect(link).to_be_visible()
+        page.get_by_role("button", name="Jails of warden1").click()
+        expect(link).to_have_count(0)
+        page.reload()
+        expect(link).to_have_count(0)
+
+    def test_the_list_of_hosts_folds(self, page):
+        page.get_by_role("button", name="List of hosts").click()
+        expect(page.locator("#tree").get_by_role("link", name="warden1")).to_be_hidden()
+        page.reload()
+        expect(page.locator("#tree").get_by_role("link", name="warden1")).to_be_hidden()
+
+    def test_all_of_it_hides_and_stays_hidden(self, page):
+        button = page.get_by_role("button", name="Navigation")
+        expect(button).to_have_attribute("aria-expanded", "true")
+        button.click()
+        expect(page.locator("#tree")).to_be_hidden()
+        page.goto("/networks/")
+        expect(page.locator("#tree")).to_be_hidden()
+        expect(button).to_have_attribute("aria-expanded", "false")
+        button.click()
+        expect(page.locator("#tree")).to_be_visible()
+
+    def test_a_drawer_on_a_phone(self, sign_in):
+        page = sign_in(viewport=PHONE)
+        page.goto("/networks/")
+        button, tree = page.get_by_role("button", name="Navigation"), page.locator("#tree")
+        expect(tree).to_be_hidden()
+        expect(button).to_have_attribute("aria-expanded", "false")
+        button.press("Enter")
+        expect(tree).to_be_visible()
+        assert focused(page) == "Networks"
+        assert page.locator("#content").evaluate("main => main.inert")
+        page.keyboard.press("Escape")
+        expect(tree).to_be_hidden()
+        assert focused(page) == "Navigation"
+        assert not page.locator("#content").evaluate("main => main.inert")
+        button.click()
+        page.mouse.click(350, 400)
+        expect(tree).to_be_hidden()
+        button.click()
+        tree.get_by_role("link", name="Operations").click()
+        page.wait_for_url("**/operations/")
+        expect(tree).to_be_hidden()
+
+
+class TestMenus:
+    def test_escape_closes_and_gives_the_focus_back(self, page):
+        page.goto("/hosts/warden1/")
+        more = page.get_by_label("More for warden1")
+        more.press("Enter")
+        expect(page.get_by_role("link", name="Forget this host")).to_be_visible()
+        page.keyboard.press("Tab")
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("link", name="Forget this host")).to_be_hidden()
+        assert focused(page) == "More for warden1"
+
+    def test_tabbing_out_closes(self, page):
+        page.goto("/hosts/warden1/")
+        page.get_by_label("More for warden1").press("Enter")
+        for _ in range(6):
+            page.keyboard.press("Tab")
+        expect(page.get_by_role("link", name="Forget this host")).to_be_hidden()
+
+    def test_the_look_is_chosen_and_kept(self, page):
+        page.locator(".shell-user summary").click()
+        page.get_by_role("button", name="Dark").click()
+        expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
+        page.goto("/networks/")
+        expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
+
+    def test_copying(self, page, rows):
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        draft = work.add_operation(rows.zfs, rows.people["administrator"])
+        page.goto(f"/operations/{draft.pk}/")
+        page.get_by_role("button", name="Copy the command").first.click()
+        assert page.evaluate("navigator.clipboard.readText()") == "zfs create -u -p zroot/cellblock/host"
+
+
+class TestKeyboard:
+    @pytest.mark.parametrize(
+        "path", ["/", "/hosts/", "/hosts/warden1/", "/hosts/add", "/networks/", "/operations/", "plan"]
+    )
+    def test_tab_reaches_everything_in_reading_order_and_shows_where_it_is(self, sign_in, rows, path):
+        if path == "plan":
+            path = f"/operations/{work.add_operation(rows.zfs, rows.people['administrator']).pk}/"
+        page = sign_in(viewport={"width": 1280, "height": 2000})
+        page.goto(path)
+        expect(page.locator("#tray-details")).to_be_visible()
+        wanted = page.evaluate("""() => {
+            const all = document.querySelectorAll(
+                "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']");
+            return [...all].filter((e) => !e.disabled && e.checkVisibility({ checkVisibilityCSS: true }))
+                .map((e, number) => { e.dataset.order = number; return number; });
+        }""")
+        page.evaluate("document.activeElement.blur()")
+        reached, unseen = [], []
+        for _ in wanted:
+            page.keyboard.press("Tab")
+            here = page.evaluate("""() => {
+                const element = document.activeElement, style = getComputedStyle(element);
+                const ring = parseFloat(style.outlineWidth) > 0 && style.outlineStyle !== "none";
+                return [Number(element.dataset.order), ring, element.outerHTML.slice(0, 80)];
+            }""")
+            reached.append(here[0])
+            if not here[1]:
+                unseen.append(here[2])
+        assert reached == wanted
+        assert unseen == []
+
+    def test_skip_link(self, page):
+        page.keyboard.press("Tab")
+        assert focused(page) == "Skip to content"
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.activeElement.id") == "content"
+
+
+class TestWithoutJavaScript:
+    @pytest.fixture
+    def page(self, sign_in):
+        return sign_in(java_script_enabled=False)
+
+    def test_every_page_of_the_main_job_shows_and_its_links_work(self, page, rows):
+        for path in ("/", "/hosts/", "/hosts/warden1/", "/hosts/add", "/networks/", "/operations/"):
+            page.goto(path)
+            expect(page.locator("#tree").get_by_role("link", name="warden1")).to_be_visible()
+            expect(page.get_by_role("heading", level=1)).to_be_visible()
+        page.goto("/hosts/warden1/")
+        expect(page.locator("#tree").get_by_role("link", name="loghost")).to_be_visible()
+        expect(page.locator("#tray").get_by_role("link", name="Operations")).to_be_visible()
+
+    def test_search_is_a_page(self, page, rows):
+        page.goto("/")
+        page.get_by_role("searchbox").fill("www")
+        page.get_by_role("searchbox").press("Enter")
+        expect(page.get_by_role("heading", name="Search")).to_be_visible()
+        page.locator("#content").get_by_role("link", name=re.compile("^www1")).click()
+        page.wait_for_url(f"**/jails/{rows.jails['www1'].uuid}/")
+
+    def test_a_plan_is_run_and_its_page_reloaded_by_hand(self, page, rows):
+        draft = work.add_operation(rows.zfs, rows.people["administrator"])
+        page.goto(f"/operations/{draft.pk}/")
+        page.get_by_role("button", name="Run this plan").click()
+        expect(page.locator(".page-head")).to_contain_text("waiting")
+        Operation.objects.filter(pk=draft.pk).update(status="done")
+        page.get_by_role("link", name="Reload to see how far it is").click()
+        expect(page.locator(".page-head")).to_contain_text("done")
+
+    def test_on_a_phone_the_tree_comes_first(self, sign_in):
+        page = sign_in(java_script_enabled=False, viewport=PHONE)
+        page.goto("/networks/")
+        expect(page.locator("#tree").get_by_role("link", name="Operations")).to_be_visible()
+        assert page.locator("#tree").bounding_box()["y"] < page.locator("h1").bounding_box()["y"]
+
+
+class TestPhone:
+    @pytest.mark.parametrize(
+        "path", ["/", "/hosts/", "/hosts/warden1/", "/hosts/add", "/networks/", "/networks/add", "/operations/"]
+    )
+    def test_nothing_is_wider_than_the_screen(self, sign_in, rows, path):
+        page = sign_in(viewport=PHONE)
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") == 360
