@@ -146,7 +146,7 @@ def trusted_digest(host: Host, release: str, architecture: str) -> str:
     if simulated:
         from jails.hosts.simulated import mirror
 
-        if (release, architecture) == (mirror.RELEASE, mirror.ARCHITECTURE):
+        if release in mirror.RELEASES and architecture == mirror.ARCHITECTURE:
             return mirror.manifest_digest(release)
     known = manifest.TRUSTED_MANIFESTS.get((release, architecture), "")
     return known or _confirmed_digest(release, architecture, simulated=simulated)

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from . import base
 
-RELEASE, ARCHITECTURE = "14.2-RELEASE", "amd64"
+RELEASES, ARCHITECTURE = ("14.2-RELEASE", "14.4-RELEASE"), "amd64"
+RELEASE = RELEASES[0]
 """What the demo's mirror has, and the only one whose digest simulated hosts trust without anybody's word."""
 _WHEN = 1_700_000_000
 

@@ -14,7 +14,7 @@ from django.db import transaction
 from jails import audit
 from jails.models import Host, Network
 
-RELEASE = "14.2-RELEASE"
+RELEASE = "14.4-RELEASE"
 FLEET: dict[str, dict[str, Any]] = {
     "warden1": {
         "options": ["--pool", "zroot=40G", "--pool", "tank=20G", "--interface", "em0=192.0.2.2/24"],
