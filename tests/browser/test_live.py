@@ -151,6 +151,23 @@ class TestFollowing:
         expect(page.locator("[data-current-step]")).to_be_in_viewport()
         expect(again).to_be_hidden()
 
+    def test_at_the_end_it_shows_the_outcome(self, long):
+        page, operation = long
+        self.advance(operation, 40)
+        expect(page.locator("[data-current-step]")).to_contain_text("jail40")
+        OperationStep.objects.filter(operation=operation).update(status="done")
+        Operation.objects.filter(pk=operation.pk).update(status="done", finished_at=operation.started_at + SHORT)
+        expect(page.get_by_role("link", name="Go to warden1")).to_be_in_viewport()
+
+    def test_when_it_fails_it_shows_where(self, long):
+        page, operation = long
+        self.advance(operation, 5)
+        expect(page.locator("[data-current-step]")).to_contain_text("jail5")
+        step(operation, 5, status="done")
+        step(operation, 50, status="failed", error="jail50: in use", rc=1)
+        Operation.objects.filter(pk=operation.pk).update(status="failed", error="One failed.")
+        expect(page.get_by_text("jail50: in use")).to_be_in_viewport()
+
     def test_keys_that_scroll_let_go_too(self, long):
         page, _ = long
         page.keyboard.press("PageDown")
