@@ -142,6 +142,8 @@
     state.mark = answer.headers.get("ETag") ?? "";
     show(html);
     if (hasNews) others(part).forEach(refresh);
+    // It has come to its end: the tray has to tell so too.
+    else if (!part.dataset.live) document.querySelectorAll("#tray").forEach(refresh);
   };
 
   const others = (part) => [...document.querySelectorAll("[data-live]")].filter((other) => other !== part);

@@ -238,9 +238,15 @@
     outputs(e.target).forEach((pre) => {
       if (atEnd.has(pre) || !seen.has(pre)) pre.scrollTop = pre.scrollHeight;
     });
-    if (e.target.matches("[data-operation]") && following)
-      document.querySelector("[data-current-step]")?.scrollIntoView({ block: "nearest" });
+    if (e.target.matches("[data-operation]") && following) showOutcome(e.target);
   });
+  const showOutcome = (operation) => {
+    if ("live" in operation.dataset)
+      return document.querySelector("[data-current-step]")?.scrollIntoView({ block: "nearest" });
+    const failed = document.querySelector("[data-failed-step]");
+    if (failed) failed.scrollIntoView({ block: "center" });
+    else scrollTo(0, 0);
+  };
   outputs(document).forEach((pre) => (pre.scrollTop = pre.scrollHeight));
 
   // A failed operation opens at the step that failed, unless one comes back to it or follows a link into it
