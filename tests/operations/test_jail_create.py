@@ -6,7 +6,7 @@ from jails.models import Address, AuditEntry, Jail, ObservedAddress, Operation, 
 from jails.operations import jail_create, jailfile, layout, lifecycle
 from jails.operations.kind import Refused
 from tests.operations.meddling import Meddling
-from tests.operations.world import network, transcript
+from tests.operations.world import World, network, transcript
 
 Status = Operation.Status
 DATASET = "zroot/cellblock/host/www1"
@@ -595,6 +595,49 @@ def test_an_address_taken_by_hand_meanwhile_is_left_to_whom_has_it(stocked):
     assert stocked.work(operation, connect=lambda host: meddling) == Status.FAILED
     assert "no interface has 192.0.2.10" in operation.error
     assert stocked.addresses() == ["192.0.2.10"] and not stocked.exists("/jail") and DATASET not in stocked.datasets()
+
+
+BY_HAND = f"""
+zfs list {DATASET} >/dev/null 2>&1 || {{
+zfs create -p -o mountpoint=none zroot/cellblock/host 2>/dev/null
+zfs create -o mountpoint=/mine {DATASET} && echo precious >/mine/file
+}}
+[ -e /jail/www1 ] || {{ mkdir -p /jail/www1 && echo precious >/jail/www1/file; }}
+[ -e {CONF} ] || echo precious >{CONF}
+"""
+PRECIOUS = ("/mine/file", "/jail/www1/file", CONF)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("sort", ["thick", "ufs"])
+def test_what_is_made_by_hand_before_any_step_is_left_alone(request, sort):
+    """Dataset, path and file, each where it is not there yet: never adopted, overwritten or removed."""
+    world = request.getfixturevalue("ufs_stocked" if sort == "ufs" else "stocked")
+    text = BY_HAND[BY_HAND.index("[ -e /jail") :] if sort == "ufs" else BY_HAND
+    folder, disturbed = world.simulation.directory, 0
+    for number in range(1, 60):
+        other = World(folder, folder.with_name(f"copy{number}"), world.user, name=f"host{number}")
+        other.release = Release.objects.get(pk=world.release.pk)
+        other.release.pk, other.release.host = None, other.row
+        other.release.save()
+        meddling = Meddling(other.connection, number, lambda other=other: other.sh(f"{text}true"))
+        operation = other.confirm("jail_create", **other.wish())
+        other.work(operation, connect=lambda host, meddling=meddling: meddling)
+        kept = [path for path in PRECIOUS if other.exists(path) and other.read(path) == "precious\n"]
+        if kept:
+            disturbed += 1
+            assert operation.status == Status.FAILED, (number, transcript(operation))
+            assert not Jail.objects.filter(host=other.row).exists()
+            mine = [path for path in ("/jail/www1", CONF) if other.exists(path)]
+            assert len(mine) == len([path for path in kept if path != "/mine/file"]), (number, mine, kept)
+            assert ("/mine/file" in kept) == (sort != "ufs" and DATASET in other.datasets()), number
+            assert [name for name in other.list("/jail") if name.startswith(".")] == [], number
+        else:
+            assert operation.status == Status.DONE, (number, transcript(operation))
+        if not meddling.done:
+            break
+    assert disturbed >= 9 and number > 11
 
 
 def test_where_it_changed_the_new_plan_is_shown(stocked):

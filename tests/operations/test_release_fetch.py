@@ -14,6 +14,7 @@ from jails.hosts.simulated import mirror
 from jails.models import AuditEntry, Host, Operation, Release, TrustedManifest, User
 from jails.operations import engine, lifecycle, release_fetch
 from jails.operations.kind import Refused
+from tests.operations.meddling import Meddling
 from tests.operations.world import MIRROR, RELEASE, World, transcript
 
 Status = Operation.Status
@@ -391,42 +392,37 @@ def test_an_end_of_life_is_told(world):
 # Somebody makes the same by hand meanwhile
 
 
+BY_HAND = f"""
+zfs list {DATASET} >/dev/null 2>&1 || {{
+zfs create -p -o mountpoint=none zroot/cellblock/releases 2>/dev/null
+zfs create -o mountpoint=/mine {DATASET} && echo precious >/mine/file
+}}
+[ -e {PATH} ] || {{ mkdir -p {PATH} && echo precious >{PATH}/file; }}
+true"""
+PRECIOUS = ("/mine/file", f"{PATH}/file")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("thing", ["dataset", "path"])
-def test_what_is_made_by_hand_before_any_step_is_left_alone(world, monkeypatch, thing):
-    parents = "zfs create -p -o mountpoint=none zroot/cellblock/releases 2>/dev/null"
-    make = f"zfs create -o mountpoint=/mine {DATASET} && echo precious >/mine/file"
-    by_hand = {
-        "dataset": f"zfs list {DATASET} >/dev/null 2>&1 || {{ {parents} || true; {make}; }}",
-        "path": f"[ -e {PATH} ] || {{ mkdir -p {PATH}; echo precious >{PATH}/file; }}",
-    }[thing]
-    kept = {"dataset": "/mine/file", "path": f"{PATH}/file"}[thing]
-    total = len(world.draft("release_fetch", **WISH).plan["steps"])
-    source = world.simulation.directory
-    disturbed = 0
-    for number in range(total):
-        other = World(source, source.parent / f"copy{number}", world.user, name=f"host{number}")
-        meddle(monkeypatch, number, lambda other=other: other.sh(by_hand))
-        operation = other.do("release_fetch", **WISH)
-        if other.exists(kept):
+@pytest.mark.timeout(900)
+def test_what_is_made_by_hand_before_any_step_is_left_alone(world):
+    """Dataset and path, each where it is not there yet: never adopted, overwritten or removed."""
+    folder, disturbed = world.simulation.directory, 0
+    for number in range(1, 50):
+        other = World(folder, folder.with_name(f"copy{number}"), world.user, name=f"host{number}")
+        meddling = Meddling(other.connection, number, lambda other=other: other.sh(BY_HAND))
+        operation = other.confirm("release_fetch", **WISH)
+        other.work(operation, connect=lambda host, meddling=meddling: meddling)
+        kept = [path for path in PRECIOUS if other.exists(path)]
+        if kept:
             disturbed += 1
             assert operation.status == Status.FAILED, (number, transcript(operation))
-            assert other.read(kept) == "precious\n", number
+            assert all(other.read(path) == "precious\n" for path in kept), number
+            assert other.exists(PATH) == (f"{PATH}/file" in kept), number
+            assert (DATASET in other.datasets()) == ("/mine/file" in kept), number
             assert not Release.objects.filter(host=other.row).exists()
             assert [name for name in other.list("/var/db/cellblock/releases") if name.startswith(".")] == []
         else:
             assert operation.status == Status.DONE, (number, transcript(operation))
-    assert disturbed >= 10
-
-
-def meddle(monkeypatch, number, act):
-    """Somebody is at the host just before step `number`."""
-    real = engine._Run._perform_one
-
-    def perform(self, item):
-        if item.row.index == number:
-            act()
-        perform.real(self, item)
-
-    perform.real = getattr(real, "real", real)
-    monkeypatch.setattr(engine._Run, "_perform_one", perform)
+        if not meddling.done:
+            break
+    assert disturbed >= 8 and number > 15

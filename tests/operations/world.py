@@ -79,7 +79,8 @@ class World(Warden):
         return self.simulation.run("stat", "-f", "%Lp", path).strip()
 
     def list(self, path: str) -> list[str]:
-        return self.simulation.run("ls", "-A", path).split()
+        """What is in a folder; nothing where there is none."""
+        return self.sh('if [ -d "$1" ]; then ls -A "$1"; fi', path).split()
 
     def exists(self, path: str) -> bool:
         return self.sh('if [ -e "$1" ] || [ -L "$1" ]; then echo yes; fi', path) == "yes\n"
