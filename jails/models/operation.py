@@ -50,7 +50,7 @@ class Operation(models.Model):
 
     status = models.CharField(max_length=12, choices=Status.choices, default=Status.DRAFT)
     sealed = models.CharField(max_length=64, blank=True)
-    """A worker's HMAC over what it decided to run: id, kind, parameters, digest and number of steps."""
+    """A worker's HMAC over what it decided to run: id, kind, parameters, plan and number of steps. Empty at its end."""
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
@@ -123,7 +123,7 @@ class OperationStep(models.Model):
     seal = models.CharField(max_length=64)
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.PENDING)
     state_seal = models.CharField(max_length=64, blank=True)
-    """The worker's HMAC over `status`, `rc`, `error` and `captured`, made anew with every change of them."""
+    """The worker's HMAC over how far it is, how it ended and what it captured, made anew with every change of them."""
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     rc = models.IntegerField(null=True, blank=True)

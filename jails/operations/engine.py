@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 from uuid import UUID
 
 from django.db import DatabaseError, InterfaceError, OperationalError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from jails import audit, policy
@@ -251,7 +252,7 @@ class _Run:
             self._end(Status.CANCELLED, "")
         why = self._why_not()
         if why:
-            self._end(Status.REFUSED, why)
+            self._end(*((Status.CANCELLED, "") if self._cancel_is_wanted() else (Status.REFUSED, why)))
         self._lock_operation()
         facts = self._gather(self.connection, self._host)
         request = kind.Request(str(operation.pk), operation.parameters, self._host, facts, operation.tenant)
@@ -281,16 +282,20 @@ class _Run:
             kind.get(operation.kind)
         except LookupError as error:
             return f"It cannot be run: {error}."
-        confirmed = AuditEntry.objects.filter(
-            action="operation.confirm",
-            operation=str(operation.pk),
-            plan_digest=operation.confirmed_digest,
-            actor_id=operation.confirmed_by_id,
-            outcome="done",
+        entries = AuditEntry.objects.filter(operation=str(operation.pk), outcome="done")
+        confirmed = entries.filter(
+            action="operation.confirm", plan_digest=operation.confirmed_digest, actor_id=operation.confirmed_by_id
         )
-        if not operation.confirmed_digest or not confirmed.exists():
+        at = confirmed.order_by("-sequence").values_list("sequence", flat=True).first()
+        if not operation.confirmed_digest or at is None:
             return "The log does not know that anybody confirmed this plan."
+        if self._has_ended_since(at):
+            return "The log says that it has ended already."
         return policy.why_not_operation(operation.confirmed_by, operation)
+
+    def _has_ended_since(self, sequence: int) -> bool:
+        ends = Q(source="worker") | Q(action="operation.cancel", outcome="done")
+        return AuditEntry.objects.filter(ends, operation=str(self.operation.pk), sequence__gt=sequence).exists()
 
     def _lock_operation(self) -> None:
         """What the confirmed plan says it changes; that it is the confirmed one shows when it is made again."""
@@ -377,6 +382,8 @@ class _Run:
         if self.operation.resumed_at is not None:
             self._require_resumption()
             self._lock_operation()
+            self.operation.sealed = seal.of_operation(self.operation, len(self.steps))
+            self.lease.write(sealed=self.operation.sealed)
         try:
             self._prepare()
         except _Failed as failed:
@@ -385,13 +392,12 @@ class _Run:
             self._take_up_again(self.operation.resumed_at)
 
     def _require_resumption(self) -> None:
-        """Somebody who may must have asked for it, and the log must know."""
+        """Somebody who may must have asked for it since a worker last let go of it, and the log must know."""
         operation = self.operation
-        asked = AuditEntry.objects.filter(
-            action="operation.resume",
-            operation=str(operation.pk),
-            actor_id=operation.resumed_by_id,
-            outcome="done",
+        entries = AuditEntry.objects.filter(operation=str(operation.pk))
+        let_go = entries.filter(source="worker").order_by("-sequence").values_list("sequence", flat=True).first()
+        asked = entries.filter(
+            action="operation.resume", actor_id=operation.resumed_by_id, outcome="done", sequence__gt=let_go or 0
         )
         if not asked.exists():
             raise _Stuck("The log does not know that anybody wanted it taken up again.")
@@ -833,7 +839,9 @@ class _Run:
         self._remove_lock()
         facts = self._facts_afterwards()
         try:
-            with self.lease.writing(status=Status.DONE, finished_at=self.clock.now(), error="", **self._idle):
+            with self.lease.writing(
+                status=Status.DONE, finished_at=self.clock.now(), error="", sealed="", **self._idle
+            ):
                 self._store_facts(facts)
                 self.operation.refresh_from_db()
                 self._kind.finish(self.operation, plan)
@@ -877,7 +885,13 @@ class _Run:
         if self.steps:
             self._remove_lock()
             facts = self._facts_afterwards()
-        with self.lease.writing(status=status, finished_at=self.clock.now(), error=words, **self._idle):
+        sealed = ""
+        if status == Status.STUCK:
+            # Where its record was not believed, it is left as it is.
+            sealed = self.operation.sealed
+            if self.steps:
+                sealed = seal.of_operation(self.operation, len(self.steps), stuck=True)
+        with self.lease.writing(status=status, finished_at=self.clock.now(), error=words, sealed=sealed, **self._idle):
             self._store_facts(facts)
             if release:
                 self._release()

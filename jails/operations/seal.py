@@ -78,19 +78,27 @@ def of_step(operation_id: object, index: int, data: Mapping[str, Any]) -> str:
 
 def of_state(row: OperationStep) -> str:
     """Over what a worker must believe when it goes on: how far the step is, how it ended, and what it captured."""
-    return _hmac("state", str(row.operation_id), row.index, row.status, row.rc, row.error, row.captured)
+    begun = row.started_at is not None
+    return _hmac("state", str(row.operation_id), row.index, row.status, begun, row.rc, row.error, row.captured)
 
 
-def of_operation(operation: Operation, count: int) -> str:
-    """Over what it is and all of its plan: with that, `finish` and a rollback know what was decided."""
+def of_operation(operation: Operation, count: int, *, stuck: bool = False) -> str:
+    """Over what it is and all of its plan: with that, `finish` and a rollback know what was decided.
+
+    `stuck`: a worker has let go of it, its locks too. It goes on only where somebody has asked for that.
+    """
     wish = [operation.kind, operation.parameters, operation.host_id]
-    return _hmac("operation", str(operation.pk), wish, operation.digest, operation.plan, count)
+    name = "stuck operation" if stuck else "operation"
+    return _hmac(name, str(operation.pk), wish, operation.digest, operation.plan, count)
 
 
 def verify(operation: Operation, rows: Iterable[OperationStep]) -> None:
     """Raises Forged unless the operation and all of its steps are exactly as a worker stored them, or Newer."""
     rows = list(rows)
-    if not _same(operation.sealed, of_operation(operation, len(rows))):
+    seals = [of_operation(operation, len(rows))]
+    if operation.resumed_at is not None:
+        seals.append(of_operation(operation, len(rows), stuck=True))
+    if not any(_same(operation.sealed, expected) for expected in seals):
         raise Forged("the operation's seal is not a worker's")
     for number, row in enumerate(rows):
         if row.index != number or not _same(row.seal, of_step(operation.pk, row.index, row.data)):

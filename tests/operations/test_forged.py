@@ -5,7 +5,7 @@ import pytest
 from jails import audit
 from jails.models import Address, AuditEntry, Operation, OperationStep, ResourceLock
 from jails.operations import engine, lifecycle, seal
-from tests.operations.test_engine import files, interrupt_at_step
+from tests.operations.test_engine import Dead, files, interrupt_at_step
 
 Status = engine.Status
 
@@ -37,12 +37,13 @@ EDITS = (
     {"rc": 0},
     {"error": "as if it had failed"},
     {"captured": {"inode": "1"}},
+    {"started_at": None},
     {"state_seal": ""},
     {"seal": ""},
     {"data": {}},
 )
 # The first step is done, the fourth is under way, the fifth has not begun.
-AS_IT_IS = [(0, EDITS[0]), (0, EDITS[2]), (4, EDITS[1])]
+AS_IT_IS = [(0, EDITS[0]), (0, EDITS[2]), (4, EDITS[1]), (4, EDITS[5])]
 
 
 @pytest.mark.parametrize(
@@ -164,3 +165,86 @@ def test_a_plan_confirmed_stale_is_the_new_one_and_no_other(confirmed, admin):
     for digest in (operation.confirmed_digest, "", "1" * 64):
         with pytest.raises(lifecycle.Refused):
             lifecycle.accept_new_plan(operation, digest, user=admin)
+
+
+# What has ended stays so, whatever the row says
+
+
+def forget_the_end(operation, status, **values):
+    set_operation(operation, status=status, finished_at=None, error="", **values)
+
+
+@pytest.mark.parametrize("fail", [False, True], ids=["done", "rolled back"])
+@pytest.mark.parametrize("status", [Status.RUNNING, Status.UNDOING, Status.QUEUED])
+def test_an_ended_one_is_not_run_again(confirmed, run, shell, box, fail, status):
+    """Its steps bear a worker's seals still."""
+    operation = confirmed(fail=fail)
+    run(operation)
+    assert operation.has_ended
+    box.finished.clear()
+    box.released.clear()
+    shell.log.clear()
+    forget_the_end(operation, status)
+    assert run(operation).state == Status.STUCK
+    assert shell.log == [] and box.finished == box.released == []
+    assert AuditEntry.objects.filter(operation=str(operation.pk), source="worker").count() == 2
+
+
+def test_one_that_was_cancelled_before_it_began_is_not_run_after_all(confirmed, run, shell, admin, root):
+    operation = lifecycle.cancel(confirmed(), user=admin)
+    forget_the_end(operation, Status.QUEUED, cancel_requested_at=None)
+    assert run(operation).state == Status.REFUSED
+    assert "the log says that it has ended already" in the_entry(operation, "refused").detail.lower()
+    assert shell.log == [] and files(root) == ["old"]
+
+
+def test_one_that_was_refused_is_not_run_after_all(confirmed, run, shell, admin, root):
+    operation = confirmed()
+    type(admin).objects.filter(pk=admin.pk).update(role="")
+    assert run(operation).state == Status.REFUSED
+    type(admin).objects.filter(pk=admin.pk).update(role="administrator")
+    forget_the_end(operation, Status.QUEUED)
+    assert run(operation).state == Status.REFUSED
+    assert shell.log == [] and files(root) == ["old"]
+
+
+@pytest.fixture
+def stuck(confirmed, run, shell, root):
+    operation = confirmed(irreversible=True, fail=True)
+    assert run(operation).state == Status.STUCK
+    shell.log.clear()
+    return operation
+
+
+def test_a_stuck_one_does_not_go_on_because_its_row_says_so(stuck, run, shell):
+    """It has no locks any more."""
+    forget_the_end(stuck, Status.RUNNING)
+    assert run(stuck).state == Status.STUCK and shell.log == []
+
+
+def test_a_wish_to_resume_counts_once(stuck, run, shell, admin):
+    lifecycle.resume(stuck, user=admin)
+    stuck.refresh_from_db()
+    asked = {"resumed_at": stuck.resumed_at, "resumed_by": admin}
+    assert run(stuck).state == Status.STUCK  # the cause is still there
+    commands = [pipeline for pipeline in shell.log if "exit 3" in str(pipeline)]
+    assert len(commands) == 1
+    forget_the_end(stuck, Status.RUNNING, **asked)
+    assert run(stuck).state == Status.STUCK
+    assert "does not know that anybody wanted it taken up again" in stuck.error
+    assert [pipeline for pipeline in shell.log if "exit 3" in str(pipeline)] == commands
+
+
+def test_a_worker_that_dies_in_a_resumed_one_is_replaced(stuck, run, shell, abandon, admin):
+    def die(pipeline):
+        if "exit 3" in str(pipeline):
+            raise Dead
+
+    lifecycle.resume(stuck, user=admin)
+    shell.before = die
+    with pytest.raises(Dead):
+        run(stuck)
+    shell.before = lambda pipeline: None
+    abandon(stuck)
+    assert run(stuck).state == Status.STUCK
+    assert "log does not know" not in stuck.error
