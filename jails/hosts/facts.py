@@ -386,8 +386,13 @@ def plain_address(text: str) -> str:
         return text
 
 
-def gather(connection: Connection, *, jail_root: str = "/jail", reader: ZFSReader | None = None) -> HostFacts:
-    """Ask a host. Raises HostUnavailable, also where what answers is no FreeBSD."""
+def gather(
+    connection: Connection, *, jail_root: str = "/jail", reader: ZFSReader | None = None, zfs: bool = True
+) -> HostFacts:
+    """Ask a host. Raises HostUnavailable, also where what answers is no FreeBSD.
+
+    Without `zfs` it is one request, and what ZFS knows is missing where there is any.
+    """
     facts: dict[str, Any] = {"jail_root": jail_root}
     missing: dict[str, str] = {}
     output = _Answers(connection, jail_root)
@@ -403,7 +408,9 @@ def gather(connection: Connection, *, jail_root: str = "/jail", reader: ZFSReade
     else:
         facts["unreadable"] = ()
     facts["zfs"] = "vfs.zfs.version.spa" in facts.get("sysctls", {}) or _has_zfs_mount(facts)
-    if facts["zfs"]:
+    if facts["zfs"] and not zfs:
+        missing["zfs"] = "it was not asked for"
+    elif facts["zfs"]:
         _add_zfs(facts, missing, reader or zfs_reader.reader(connection))
     return HostFacts(missing=missing, **facts)
 

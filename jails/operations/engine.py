@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 from typing import Any, NoReturn
 from uuid import UUID
 
@@ -115,7 +116,8 @@ def run(
     if lease is None:
         return Outcome("busy")
     with Pulse(lease, timing.heartbeat, timing.progress) as pulse:
-        return _Run(lease, pulse, connect or _connect, gather or _gather, timing, clock).go()
+        gathers = (gather or _gather, gather or _gather_without_zfs)
+        return _Run(lease, pulse, connect or _connect, gathers, timing, clock).go()
 
 
 def _connect(host: Host) -> Connection:
@@ -128,6 +130,12 @@ def _gather(connection: Connection, host: Host) -> Any:
     from jails.hosts.facts import gather
 
     return gather(connection, jail_root=host.jail_root)
+
+
+def _gather_without_zfs(connection: Connection, host: Host) -> Any:
+    from jails.hosts.facts import gather
+
+    return gather(connection, jail_root=host.jail_root, zfs=False)
 
 
 class _Parked(Exception):
@@ -174,10 +182,11 @@ class _Run:
     """One worker's turn with one operation."""
 
     def __init__(
-        self, lease: Lease, pulse: Pulse, connect: Connect, gather: Gather, timing: Timing, clock: Clock
+        self, lease: Lease, pulse: Pulse, connect: Connect, gathers: tuple[Gather, Gather], timing: Timing, clock: Clock
     ) -> None:
         self.lease, self.pulse, self.timing, self.clock = lease, pulse, timing, clock
-        self._connect, self._gather = connect, gather
+        self._connect = connect
+        self._gather, self._gather_for_boot = gathers
         self._connection: Connection | None = None
         self.operation = Operation.objects.select_related("host", "tenant", "confirmed_by").get(pk=lease.operation_id)
         self.steps: list[_Step] = []
@@ -229,6 +238,8 @@ class _Run:
 
     def _forward(self) -> None:
         try:
+            self._stop_if_cancelled()
+            self._skip_what_is_so()
             for item in self.steps:
                 if not self._is_given_up(item):
                     self._stop_if_cancelled()
@@ -470,6 +481,33 @@ class _Run:
         if (self.clock.now() - item.row.started_at).total_seconds() > limit:
             raise _Stuck(f"{item.name} still runs on {self.operation.host_name}, long after its time limit.")
 
+    def _skip_what_is_so(self) -> None:
+        """The steps that come first and only make sure of something are asked for in one request.
+
+        What is not so, or cannot be told, is left to its own turn.
+        """
+        pending = [item for item in self.steps if item.row.status == StepStatus.PENDING]
+        first = list(takewhile(lambda item: _only_makes_sure(item.step), pending))
+        if len(first) < 2:
+            return
+        index = first[0].row.index
+        try:
+            with self.lease.writing():
+                locks.take(self.operation, {name for item in first for name in self._resources_of(item)}, step=index)
+        except locks.Held:
+            return
+        try:
+            claims = checks.ask(self.connection, [check for item in first for check in item.step.done_when])
+        except (checks.Unanswered, CommandTimeout, KeyError):
+            claims = []
+        answers = iter(claims)
+        with self.lease.writing():
+            for item in first if claims else ():
+                holds = [next(answers) for _ in item.step.done_when]
+                if all(holds):
+                    self._mark(item.row, StepStatus.SKIPPED, finished_at=self.clock.now())
+            locks.release(self.operation, step=index)
+
     # Subjects of their own
 
     def _perform_one(self, item: _Step) -> None:
@@ -681,7 +719,7 @@ class _Run:
 
     def _boot_commands(self, item: _Step, action: BootList) -> list[Pipeline]:
         """Made from the host's rc.conf as it is now, which nobody else writes while this step holds its lock."""
-        facts = self._gather(self.connection, self._host)
+        facts = self._gather_for_boot(self.connection, self._host)
         try:
             commands = effects.boot_commands(action, facts)
         except ValueError as error:
@@ -1000,9 +1038,7 @@ class _Run:
     @contextmanager
     def _holding(self, item: _Step) -> Iterator[None]:
         """The locks of one step. They are kept when the step is interrupted: whoever goes on with it has them."""
-        resources = list(item.step.resources)
-        if isinstance(item.step.action, BootList) or any(isinstance(u.action, BootList) for u in item.step.undo):
-            resources.append(f"host:{self.operation.host_id}/rc.conf")
+        resources = self._resources_of(item)
         if not resources:
             yield
             return
@@ -1025,6 +1061,12 @@ class _Run:
             self._let_go(item)
             raise
         self._let_go(item)
+
+    def _resources_of(self, item: _Step) -> list[str]:
+        resources = list(item.step.resources)
+        if isinstance(item.step.action, BootList) or any(isinstance(u.action, BootList) for u in item.step.undo):
+            resources.append(f"host:{self.operation.host_id}/rc.conf")
+        return resources
 
     def _let_go(self, item: _Step) -> None:
         with self.lease.writing():
@@ -1098,6 +1140,10 @@ class _Output:
 
 OUTPUT = 80_000
 """Characters kept of all the commands of one step, its attempts and its undoing."""
+
+
+def _only_makes_sure(step: Step) -> bool:
+    return step.ensure and bool(step.done_when) and not step.requires and not step.independent
 
 
 def _was_begun(row: OperationStep) -> bool:

@@ -126,6 +126,68 @@ def test_an_ensured_step_is_skipped_where_it_is_so_already_and_never_undone(conf
     assert place.is_dir() and statuses(operation)[0] == "skipped"
 
 
+@pytest.fixture
+def ensuring(box, root):
+    """Three folders to make sure of come first; the second one is missing. All need one lock."""
+
+    def ensure(name):
+        place = str(root / name)
+        check = effects_check("directory_exists", place)
+        return Step(
+            key=name,
+            purpose=f"Have {name}",
+            action=Run((("mkdir", place),)),
+            done_when=(check, check),
+            undo=(Undo(Run((("rmdir", place),))),),
+            ensure=True,
+            resources=("parents",),
+        )
+
+    names = ("parent1", "parent2", "parent3")
+    for name in (names[0], names[2]):
+        (root / name).mkdir()
+    box.change = lambda plan: replace(plan, steps=(*map(ensure, names), *plan.steps))
+    return names
+
+
+def questions(shell, names):
+    return [p for p in shell.log if not fakes.is_changing(p) and any(name in str(p) for name in names)]
+
+
+def test_what_comes_first_to_be_made_sure_of_is_asked_in_one_request(confirmed, run, shell, ensuring, root):
+    operation = confirmed()
+    assert run(operation).state == Status.DONE
+    assert statuses(operation)[:3] == ["skipped", "done", "skipped"]
+    # Together; the missing one in its turn, before it is made, and afterwards.
+    assert len(questions(shell, ensuring)) == 3
+    assert all((root / name).is_dir() for name in ensuring) and not ResourceLock.objects.exists()
+
+
+def test_while_somebody_changes_what_it_makes_sure_of_it_waits(confirmed, run, shell, ensuring, root):
+    first, second = confirmed(resources=["a"]), confirmed(resources=["b"])
+    locks.take(first, ["parents"], step=0)
+    assert run(second).state == "waiting" and statuses(second)[:3] == ["pending"] * 3
+    assert questions(shell, ensuring) == []
+    locks.release(first)
+    assert run(second).state == Status.DONE
+
+
+def test_a_failed_question_about_them_all_is_asked_one_by_one(confirmed, run, shell, ensuring, monkeypatch):
+    from jails.operations import checks
+
+    operation, asked, real = confirmed(), [], checks.ask
+
+    def ask(connection, claims, captured=None):
+        asked.append(len(claims))
+        if len(claims) == 6:
+            raise checks.Unanswered("whatever")
+        return real(connection, claims, captured)
+
+    monkeypatch.setattr(checks, "ask", ask)
+    assert run(operation).state == Status.DONE
+    assert asked[0] == 6 and statuses(operation)[:3] == ["skipped", "done", "skipped"]
+
+
 def effects_check(name, *args):
     from jails.operations.step import Check
 
