@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import uuid
 from collections.abc import Mapping
@@ -14,14 +15,23 @@ from jails.freebsd import names, uname
 from jails.hosts.facts import HostFacts
 from jails.models import Host, Jail, Operation, Release, Template, Tenant
 from jails.models.release import Base, Storage
-from jails.operations import common, jailfile, layout, trees
+from jails.operations import checks, common, jailfile, layout, trees
 from jails.operations.kind import Kind, Refused, Request
 from jails.operations.release_fetch import end_of_life_notes
-from jails.operations.step import BootList, Plan, Step, Undo
+from jails.operations.step import BootList, Plan, Run, Step, Undo
 from jails.operations.wish import Wish
 
 MARGIN = 64 << 20
 """Bytes that must be left beside the tree, for what the jail writes first."""
+DYING_SECONDS = 120
+"""How long a jail that was stopped may hold its tree: connections that it had stay in TIME_WAIT for a minute."""
+WAIT_UNTIL_GONE = """\
+n=$2
+while [ "$n" -gt 0 ]; do
+jls -d -j "$1" jid >/dev/null 2>&1 || exit 0
+sleep 1
+n=$((n - 1))
+done"""
 
 
 @dataclass(frozen=True)
@@ -348,6 +358,13 @@ def _start(wanted: _Wanted) -> tuple[Step, ...]:
         purpose=f"Start {wanted.name}, and see that it runs",
         ours=True,
     )
+    stop, *left = start.undo
+    wait = Undo(
+        Run((("sh", "-c", WAIT_UNTIL_GONE, "sh", wanted.name, str(DYING_SECONDS)),)),
+        only_if=(checks.jail_absent(wanted.name), checks.is_not(checks.jail_gone(wanted.name))),
+        tolerant=True,
+    )
+    start = dataclasses.replace(start, undo=(stop, wait, *left))
     return (*common.free_addresses_step(wanted.addresses), start)
 
 

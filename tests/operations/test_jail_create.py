@@ -2,8 +2,19 @@
 
 import pytest
 
-from jails.models import Address, AuditEntry, Jail, ObservedAddress, Operation, Release, Template, Tenant
-from jails.operations import jail_create, jailfile, layout, lifecycle
+from jails.hosts.simulated import mirror
+from jails.models import (
+    Address,
+    AuditEntry,
+    Jail,
+    ObservedAddress,
+    Operation,
+    Release,
+    Template,
+    Tenant,
+    TrustedManifest,
+)
+from jails.operations import jail_create, jailfile, layout, lifecycle, release_fetch
 from jails.operations.kind import Refused
 from tests.operations.meddling import Meddling
 from tests.operations.world import World, network, transcript
@@ -595,6 +606,34 @@ def test_an_address_taken_by_hand_meanwhile_is_left_to_whom_has_it(stocked):
     assert stocked.work(operation, connect=lambda host: meddling) == Status.FAILED
     assert "no interface has 192.0.2.10" in operation.error
     assert stocked.addresses() == ["192.0.2.10"] and not stocked.exists("/jail") and DATASET not in stocked.datasets()
+
+
+def test_a_jail_that_goes_on_dying_is_waited_for(form):
+    world, wish = form
+    before = world.picture()
+    operation = world.confirm("jail_create", **world.wish(**wish, start=True, boot=True))
+    world.fault(dying=4)
+    world.fault(match="sysrc", fail={"nth": 1, "rc": 1, "stderr": "it resists"})
+    assert world.work(operation) == Status.FAILED, transcript(operation)
+    assert world.picture() == before
+
+
+def test_on_the_oldest_release(blanks, tmp_path, admin, messages):
+    """12.1: zfs receive sets no properties there, and jail.conf.d is read by nobody unless a list names the jail."""
+    old = "12.1-RELEASE"
+    world = World(blanks(release=old), tmp_path / "old", admin, name="old")
+    mirror.make_mirror(world.simulation.directory / "root/mirror", old)
+    wish = {"release": old, "architecture": "amd64", "source": f"/mirror/amd64/{old}"}
+    world.done("release_fetch", **wish)
+    offer = TrustedManifest.objects.get()
+    release_fetch.trust(offer, admin, offer.digest)
+    world.done("release_fetch", **wish)
+    world.release = Release.objects.get()
+    world.made(start=True, boot=True, addresses=world.at("192.0.2.10"))
+    world.made(name="www2", kind="thin", start=True, boot=True, limits={"quota": 1 << 30})
+    assert world.running() == {"www1": "/jail/www1", "www2": "/jail/www2"}
+    assert world.facts().boot_state().boots_today == ("www1", "www2")
+    assert world.value(DATASET, "cellblock:kind") == "thick"
 
 
 BY_HAND = f"""
