@@ -90,7 +90,9 @@ class Host(models.Model):
 
     @property
     def state(self) -> str:
-        """In words: `up`, `unavailable`, or `new` for a host that has never answered."""
+        """`up`, `unavailable`, `unpinned` while its key waits to be compared, or `new` before its first answer."""
+        if self.offered_key:
+            return "unpinned"
         if self.unavailable_since:
             return "unavailable"
         return "up" if self.refreshed_at else "new"

@@ -40,6 +40,7 @@ STATES = {
     "refused": ("ban", "red", "refused"),
     "stuck": ("alert-triangle", "red", "needs attention"),
     "missing": ("help-circle", "red", "missing on the host"),
+    "unpinned": ("key", "yellow", "key to compare"),
     "unavailable": ("plug-connected-x", "red", "does not answer"),
 }
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_required
-from django.db.models import Count, F, Q, QuerySet, Sum
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.shortcuts import render
@@ -153,7 +153,9 @@ def trouble(request: HttpRequest) -> QuerySet[Operation]:
     """Operations that ended badly and were not tried again."""
     stuck = Q(status=Operation.Status.STUCK)
     failed = Q(status=Operation.Status.FAILED, finished_at__gt=timezone.now() - RECENT)
-    rows = policy.visible(request.user, Operation).filter(stuck | failed, retries__isnull=True)
+    put_away = [Operation.Status.DRAFT, Operation.Status.DISCARDED]
+    again = Operation.objects.filter(retry_of=OuterRef("pk")).exclude(status__in=put_away)
+    rows = policy.visible(request.user, Operation).filter(stuck | failed).exclude(Exists(again))
     return rows.defer("plan", "parameters").order_by("-finished_at")
 
 

@@ -52,7 +52,7 @@ def pin(host, line):
 
 def test_a_new_host_offers_its_key_and_is_not_used(host, server):
     asked(host)
-    assert (host.state, host.refreshed_at) == ("unavailable", None)
+    assert (host.state, host.refreshed_at) == ("unpinned", None)
     assert host.offered_key.split() == server.host_key.split()[:2]
     assert "compare and pin" in host.unavailable_reason
     assert "Accepted" not in (server.directory / "log").read_text()
@@ -76,7 +76,7 @@ def test_another_key_than_the_pinned_one_is_offered_and_not_used(host, server, t
     other = make_key(tmp_path / "other").with_suffix(".pub").read_text()
     pin(host, other)
     asked(host)
-    assert host.state == "unavailable"
+    assert host.state == "unpinned"
     assert host.offered_key.split() == server.host_key.split()[:2]
     assert host.host_key == other
     assert host.pinned.fingerprint in host.unavailable_reason

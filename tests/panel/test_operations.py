@@ -212,6 +212,15 @@ class TestCancelAndRetry:
         response = as_person("operator").post(url(work.failed(fleet.zfs, person), "retry"), follow=True)
         assert "the host has no room." in response.text
 
+    def test_what_needs_attention_is_taken_up_again(self, fleet, person, as_person):
+        stuck = work.add_operation(fleet.zfs, person, "stuck", error="It is busy.", sealed="0" * 64)
+        client = as_person("operator")
+        text = client.get(url(stuck)).text
+        assert ">Resume</button>" in text and "Try again" not in text
+        assert client.post(url(stuck, "resume")).url == url(stuck)
+        stuck.refresh_from_db()
+        assert stuck.status == "running"
+
     @pytest.mark.parametrize("status", ["running", "done", "queued"])
     def test_nothing_to_try_again(self, fleet, person, as_person, status):
         operation = work.add_operation(fleet.zfs, person, status)
