@@ -7,19 +7,26 @@ from jails.freebsd import names
 from jails.freebsd.command import Argv, argv, checked
 
 
-def create(name: str, *, file: str, verbose: bool = False) -> Argv:
-    """Start one jail as `file` describes it. The status tells; what stderr says may concern other jails of the file."""
-    return _on_file("-c", name, file, verbose)
+def create(name: str, *, file: str, verbose: bool = False, quiet: bool = False) -> Argv:
+    """Start one jail as `file` describes it. The status tells; what stderr says may concern other jails of the file.
+
+    `quiet` (-q) for who may go away: once nobody reads any more, the line that says “created” would end jail(8)
+    half-way (SIGPIPE), with what was still to be done.
+    """
+    return _on_file("-c", name, file, verbose, quiet)
 
 
-def remove(name: str, *, file: str, verbose: bool = False) -> Argv:
-    """Stop one jail. It undoes what `file` says now, so hand it the text that the jail was started with."""
-    return _on_file("-r", name, file, verbose)
+def remove(name: str, *, file: str, verbose: bool = False, quiet: bool = False) -> Argv:
+    """Stop one jail. It undoes what `file` says now, so hand it the text that the jail was started with.
+
+    `quiet` as for `create`: between “removed” and the end stand the mounts and addresses.
+    """
+    return _on_file("-r", name, file, verbose, quiet)
 
 
 def modify(name: str, *, file: str) -> Argv:
     """Give a running jail the parameters that `file` has now, as far as they can change while it runs."""
-    return _on_file("-m", name, file, False)
+    return _on_file("-m", name, file)
 
 
 def remove_unconfigured(name: str) -> Argv:
@@ -46,9 +53,9 @@ def run_transient(name: str, path: str, command: Sequence[str]) -> Argv:
     return argv("jail", "-c", f"name={name}", f"path={path}", *fixed, f"command={tool}", *rest)
 
 
-def _on_file(action: str, name: str, file: str, verbose: bool) -> Argv:
+def _on_file(action: str, name: str, file: str, verbose: bool = False, quiet: bool = False) -> Argv:
     names.require("file", file, names.path_error)
-    return argv("jail", *(["-v"] if verbose else []), "-f", file, action, _existing(name))
+    return argv("jail", *(["-v"] if verbose else []), "-f", file, *(["-q"] if quiet else []), action, _existing(name))
 
 
 def _existing(name: str) -> str:

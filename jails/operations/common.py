@@ -331,11 +331,11 @@ def start_step(
     """
     runs = runs_check(name, path)
     left = start_leftovers(name, path, addresses)
-    stop = Undo(Run((jail.remove(name, file=file),)), only_if=(runs,), after_failure=ours)
+    stop = Undo(Run((jail.remove(name, file=file, quiet=True),)), only_if=(runs,), after_failure=ours)
     return Step(
         key=key or f"start-{name}",
         purpose=purpose or f"Start {name}",
-        action=Run((jail.create(name, file=file),)),
+        action=Run((jail.create(name, file=file, quiet=True),)),
         done_when=(runs,),
         undo=(stop, *left),
         again=(stop, *left),
@@ -368,23 +368,42 @@ def stop_step(
     path: str,
     file: str,
     *,
+    addresses: Iterable[jailfile.Address] = (),
+    devfs: bool = False,
     key: str = "",
     purpose: str = "",
     subject: str = "",
     undo: tuple[Undo, ...] | None = None,
     **more: Any,
 ) -> Step:
-    """Stop a jail as `file` says, which must have the text that it was started with. Undone by starting it again."""
+    """Stop a jail as `file` says, which must have the text that it was started with. Undone by starting it again.
+
+    A stop that is cut off leaves what comes after the end of the jail: the `addresses` that it has from its file, and
+    its devfs, are waited for and taken away where jail(8) will not any more, as it knows no such jail by then.
+    """
     runs = runs_check(name, path)
-    start = Undo(Run((jail.create(name, file=file),)), only_if=(checks.jail_absent(name),))
+    gone = checks.jail_absent(name)
+    left, done = [], [checks.is_not(runs)]
+    if devfs:
+        place = f"{path}/dev"
+        done.append(checks.unmounted(place))
+        left.append(Undo(Run((mount.unmount(place),)), only_if=(gone, checks.mounted(place))))
+    for address in addresses:
+        on = checks.address_on(address.interface, address.ip)
+        done.append(checks.is_not(on))
+        left.append(Undo(Run((ifconfig.remove_alias(address.interface, address.ip),)), only_if=(gone, on)))
+    start = Undo(Run((jail.create(name, file=file, quiet=True),)), only_if=(gone,))
     return Step(
         key=key or f"stop-{name}",
         purpose=purpose or f"Stop {name}",
-        action=Run((jail.remove(name, file=file),)),
-        done_when=(checks.is_not(runs),),
-        undo=(start,) if undo is None else undo,
+        action=Run((jail.remove(name, file=file, quiet=True),)),
+        done_when=tuple(done),
+        undo=(*left, start) if undo is None else undo,
+        again=tuple(left),
         seconds=STOP_SECONDS,
         subject=subject,
+        # A stop whose last hook fails ends with an error though the jail is gone: the next try finds out.
+        attempts=3,
         **more,
     )
 

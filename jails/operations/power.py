@@ -289,14 +289,15 @@ def stop_steps(found: Found, facts: HostFacts, *, back: bool = False, independen
     `back`: undone by starting it again. Where somebody wanted it stopped, it is not.
     """
     if found.stop_file:
-        # A stop whose last hook fails ends with an error though the jail is gone: the second try finds out.
+        forgotten = forgotten_addresses(found, facts)
         stop = common.stop_step(
             found.name,
             found.path,
             found.stop_file,
+            addresses=[one for one in _live_addresses(found, facts) if one not in forgotten],
+            devfs=_has_devfs(found, facts) and not forgotten_devfs(found, facts),
             subject=found.name,
             undo=None if back else (),
-            attempts=2,
             independent=independent,
         )
     else:
@@ -351,29 +352,36 @@ def forgotten_addresses(found: Found, facts: HostFacts) -> list[jailfile.Address
     Of a running jail those that its file no longer names, so that stopping it leaves them behind. Of one that does not
     run all that no other jail has by now.
     """
+    named = addresses(found) if found.running is not None and found.stop_file else set()
+    return [address for address in _live_addresses(found, facts) if address.ip not in named]
+
+
+def _live_addresses(found: Found, facts: HostFacts) -> list[jailfile.Address]:
+    """Aliases of the panel's for this jail that are there and that no other jail has."""
     facts.require("interfaces", "jails")
     if not found.row.managed:
         return []
     there = {(interface.name, one.ip, one.prefix) for interface in facts.interfaces for one in interface.addresses}
     others = {ip for one in facts.jails if one.name != found.name for ip in map(plain_address, one.addresses)}
-    kept = others | (addresses(found) if found.running is not None and found.stop_file else set())
     return [
         address
         for address in common.addresses_of(found.row)
-        if address.ip not in kept and (address.interface, address.ip, address.prefix) in there
+        if address.ip not in others and (address.interface, address.ip, address.prefix) in there
     ]
 
 
 def forgotten_devfs(found: Found, facts: HostFacts) -> str:
     """The jail's devfs, mounted and not needed, or left behind when it is stopped with its file as it is; or ""."""
-    place = f"{found.row.path}/dev"
-    if not found.row.managed or not any(
-        one.path == place and one.type == "devfs" for one in facts.mounted_below(place)
-    ):
+    if not _has_devfs(found, facts):
         return ""
     named = dict(found.configured.parameters).get("mount.devfs") if found.configured and found.stop_file else None
     unmounted = found.running is not None and named is not None and named[-1:] not in (("false",), ("0",))
-    return "" if unmounted else place
+    return "" if unmounted else f"{found.row.path}/dev"
+
+
+def _has_devfs(found: Found, facts: HostFacts) -> bool:
+    place = f"{found.row.path}/dev"
+    return found.row.managed and any(one.path == place and one.type == "devfs" for one in facts.mounted_below(place))
 
 
 def foreign_mounts(found: Found, facts: HostFacts) -> list[str]:

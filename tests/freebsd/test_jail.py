@@ -10,7 +10,9 @@ FILE = "/etc/jail.conf.d/www1.conf"
     [
         (jail.create("www1", file=FILE), f"jail -f {FILE} -c www1"),
         (jail.create("www1", file=FILE, verbose=True), f"jail -v -f {FILE} -c www1"),
+        (jail.create("www1", file=FILE, quiet=True), f"jail -f {FILE} -q -c www1"),
         (jail.remove("www1", file=FILE), f"jail -f {FILE} -r www1"),
+        (jail.remove("www1", file=FILE, quiet=True), f"jail -f {FILE} -q -r www1"),
         (jail.modify("www1", file=FILE), f"jail -f {FILE} -m www1"),
         (jail.remove_unconfigured("top.kid"), "jail -R top.kid"),
         (

@@ -131,7 +131,7 @@ def test_a_failed_start_with_the_new_file_starts_it_with_the_old_one(warden):
     assert list(Address.objects.values_list("ip", "operation")) == [("192.0.2.11", None)]
 
 
-@pytest.mark.parametrize("match", ["jail -f /etc/jail.conf.d/www1.conf -r", "mv -f /etc/jail.conf.d"])
+@pytest.mark.parametrize("match", ["jail -f /etc/jail.conf.d/www1.conf -q -r", "mv -f /etc/jail.conf.d"])
 def test_a_failure_before_that_leaves_it_running_as_it_was(warden, match):
     www1 = warden.make("www1", "192.0.2.11")
     before = warden.picture()

@@ -55,7 +55,7 @@ def test_a_running_jail_goes_with_all_that_is_its(warden):
     order = [line for line in warden.commands() if line.startswith(("sysrc jail", "jail ", "rm /etc", "zfs destroy"))]
     assert order[:3] == [
         "sysrc jail_list=db",
-        "jail -f /etc/jail.conf.d/www1.conf -r www1",
+        "jail -f /etc/jail.conf.d/www1.conf -q -r www1",
         "rm /etc/jail.conf.d/www1.conf",
     ]
     assert order[3] == "zfs destroy -r zroot/cellblock/host/www1"

@@ -201,7 +201,7 @@ def test_a_tenant_that_is_archived_meanwhile_gets_nothing(warden, acme):
 # What goes wrong
 
 
-@pytest.mark.parametrize("match", ["^zfs create", "^zfs rename", "jail -f /etc/jail.conf.d/www1.conf -c"])
+@pytest.mark.parametrize("match", ["^zfs create", "^zfs rename", "jail -f /etc/jail.conf.d/www1.conf -q -c"])
 def test_a_failure_leaves_the_host_as_it_was(warden, acme, match):
     www1, www2 = warden.make("www1", "192.0.2.10"), warden.make("www2", start=False)
     before = warden.picture()

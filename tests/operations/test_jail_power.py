@@ -46,7 +46,7 @@ def test_a_jail_starts_from_its_own_file(warden):
     assert (operation.status, operation.error) == ("done", "")
     assert warden.running() == {"www1": "/jail/www1"}
     assert warden.addresses() == ["192.0.2.11"]
-    assert "jail -f /etc/jail.conf.d/www1.conf -c www1" in warden.commands()
+    assert "jail -f /etc/jail.conf.d/www1.conf -q -c www1" in warden.commands()
     www1.refresh_from_db()
     assert www1.state == "running"
 
@@ -74,7 +74,7 @@ def test_a_restart_stops_and_then_starts(warden):
     operation = warden.do("jail_restart", jails=uuids(www1))
     assert operation.status == "done" and operation.title == "Restart www1"
     jails = [line for line in warden.commands() if line.startswith("jail ")]
-    assert jails == ["jail -f /etc/jail.conf.d/www1.conf -r www1", "jail -f /etc/jail.conf.d/www1.conf -c www1"]
+    assert jails == ["jail -f /etc/jail.conf.d/www1.conf -q -r www1", "jail -f /etc/jail.conf.d/www1.conf -q -c www1"]
     assert warden.simulation.run("jls", "-j", "www1", "jid") != jid
 
 
@@ -130,7 +130,7 @@ def test_a_stop_whose_last_hook_fails_is_a_stop(warden):
 def test_a_failed_restart_says_that_the_jail_is_stopped(warden):
     www1 = warden.make("www1", "192.0.2.11")
     operation = warden.confirm("jail_restart", jails=uuids(www1))
-    warden.fail("jail -f /etc/jail.conf.d/www1.conf -c", "jail: it resists")
+    warden.fail("jail -f /etc/jail.conf.d/www1.conf -q -c", "jail: it resists")
     assert warden.work(operation) == "failed"
     assert operation.error == "Step 2 “Start www1” failed: jail: it resists. Left as it is: Stop www1."
     assert warden.running() == {} and warden.addresses() == []
@@ -227,7 +227,7 @@ def test_a_jail_that_is_being_made(warden):
 
 def test_a_jail_of_another_host(warden, plain_warden):
     other = plain_warden.make("www1", start=False)
-    with pytest.raises(LookupError, match="warden1 has no jail"):
+    with pytest.raises(Refused, match="warden1 has no jail"):
         warden.draft("jail_start", jails=uuids(other))
 
 
@@ -258,7 +258,7 @@ def test_unknown_parameters_are_refused():
 def test_one_that_fails_leaves_the_others_started(warden):
     rows = [warden.make(f"www{n}", f"192.0.2.1{n}", start=False) for n in (1, 2, 3)]
     operation = warden.confirm("jail_start", jails=uuids(*rows))
-    warden.fail("jail -f /etc/jail.conf.d/www2.conf -c", "jail: www2: it resists")
+    warden.fail("jail -f /etc/jail.conf.d/www2.conf -q -c", "jail: www2: it resists")
     assert warden.work(operation) == "failed"
     assert operation.error == "1 of 3 failed: www2. Step 2 “Start www2” failed: jail: www2: it resists."
     assert sorted(warden.running()) == ["www1", "www3"]
@@ -268,7 +268,7 @@ def test_one_that_fails_leaves_the_others_started(warden):
 def test_trying_again_does_what_is_left(warden):
     rows = [warden.make(f"www{n}", start=False) for n in (1, 2, 3)]
     operation = warden.confirm("jail_start", jails=uuids(*rows))
-    warden.fail("jail -f /etc/jail.conf.d/www2.conf -c")
+    warden.fail("jail -f /etc/jail.conf.d/www2.conf -q -c")
     warden.work(operation)
     warden.simulation.fault()
     warden.refresh()
@@ -282,7 +282,7 @@ def test_trying_again_does_what_is_left(warden):
 def test_one_that_resists_leaves_the_others_stopped(warden):
     rows = [warden.make(f"www{n}", f"192.0.2.1{n}") for n in (1, 2, 3)]
     operation = warden.confirm("jail_stop", jails=uuids(*rows))
-    warden.fail("jail -f /etc/jail.conf.d/www2.conf -r", "jail: www2: it resists")
+    warden.fail("jail -f /etc/jail.conf.d/www2.conf -q -r", "jail: www2: it resists")
     assert warden.work(operation) == "failed"
     assert operation.error.startswith("1 of 3 failed: www2.")
     assert warden.running() == {"www2": "/jail/www2"} and warden.addresses() == ["192.0.2.12"]
@@ -292,7 +292,7 @@ def test_restarting_several_one_is_away_at_a_time(warden):
     rows = [warden.make(f"www{n}") for n in (1, 2)]
     operation = warden.do("jail_restart", jails=uuids(*rows))
     assert operation.status == "done"
-    jails = [line.partition(".conf ")[2] for line in warden.commands() if line.startswith("jail ")]
+    jails = [line.partition(" -q ")[2] for line in warden.commands() if line.startswith("jail ")]
     assert jails == ["-r www1", "-c www1", "-r www2", "-c www2"]
 
 
@@ -334,7 +334,7 @@ def test_a_jail_of_jail_conf(warden):
     assert not db.managed
     assert warden.do("jail_start", jails=uuids(db)).status == "done"
     assert warden.running() == {"db": "/jail/db"} and warden.addresses() == ["192.0.2.50"]
-    assert "jail -f /etc/jail.conf -c db" in warden.commands()
+    assert "jail -f /etc/jail.conf -q -c db" in warden.commands()
     assert warden.do("jail_stop", jails=uuids(db)).status == "done"
     assert warden.running() == {} and warden.addresses() == []
 
@@ -352,7 +352,7 @@ def test_a_jail_of_a_file_of_its_own(warden, path):
     warden.write(path, FOREIGN + "db {}\n")
     db = warden.find("db")
     assert warden.do("jail_start", jails=uuids(db)).status == "done"
-    assert f"jail -f {path} -c db" in warden.commands()
+    assert f"jail -f {path} -q -c db" in warden.commands()
     assert warden.do("jail_stop", jails=uuids(db)).status == "done" and warden.running() == {}
 
 
@@ -388,7 +388,7 @@ def test_what_depends_on_it_is_not_stopped_along(warden):
     operation = warden.do("jail_stop", jails=uuids(db, web))
     assert operation.status == "done" and warden.running() == {}
     jails = [line for line in warden.commands() if line.startswith("jail ")]
-    assert jails == ["jail -f /etc/jail.conf -r web", "jail -f /etc/jail.conf -r db"]
+    assert jails == ["jail -f /etc/jail.conf -q -r web", "jail -f /etc/jail.conf -q -r db"]
 
 
 def test_what_it_depends_on_is_not_started_along(warden):
@@ -397,9 +397,9 @@ def test_what_it_depends_on_is_not_started_along(warden):
     operation = warden.do("jail_start", jails=uuids(web, db))
     assert operation.status == "done"
     jails = [line for line in warden.commands() if line.startswith("jail ")]
-    assert jails == ["jail -f /etc/jail.conf -c db", "jail -f /etc/jail.conf -c web"]
+    assert jails == ["jail -f /etc/jail.conf -q -c db", "jail -f /etc/jail.conf -q -c web"]
     assert warden.do("jail_restart", jails=uuids(web, db)).status == "done"
-    jails = [line.rpartition("conf ")[2] for line in warden.commands() if line.startswith("jail ")]
+    jails = [line.rpartition(" -q ")[2] for line in warden.commands() if line.startswith("jail ")]
     assert jails == ["-r web", "-r db", "-c db", "-c web"]
 
 

@@ -55,12 +55,12 @@ def test_the_order_is_stop_move_write_start(warden):
     assert rename(warden, www1, "web1").status == "done"
     wanted = ("jail ", "zfs rename", "zfs set", "rmdir", "ln ", "rm /etc")
     order = [line for line in warden.commands() if line.startswith(wanted)]
-    assert order[0] == "jail -f /etc/jail.conf.d/www1.conf -r www1"
+    assert order[0] == "jail -f /etc/jail.conf.d/www1.conf -q -r www1"
     assert order[1:3] == [
         "zfs rename -u zroot/cellblock/host/www1 zroot/cellblock/host/web1",
         "zfs set mountpoint=/jail/web1 zroot/cellblock/host/web1",
     ]
-    assert order[-2:] == ["rm /etc/jail.conf.d/www1.conf", "jail -f /etc/jail.conf.d/web1.conf -c web1"]
+    assert order[-2:] == ["rm /etc/jail.conf.d/www1.conf", "jail -f /etc/jail.conf.d/web1.conf -q -c web1"]
 
 
 def test_a_stopped_jail_stays_stopped(warden):
@@ -94,7 +94,7 @@ def test_what_was_changed_by_hand_stays(warden):
 @pytest.mark.parametrize(
     "match",
     [
-        "jail -f /etc/jail.conf.d/www1.conf -r",
+        "jail -f /etc/jail.conf.d/www1.conf -q -r",
         "zfs rename",
         "zfs set mountpoint=/jail/web1",
         "rmdir /jail/www1",
@@ -102,7 +102,7 @@ def test_what_was_changed_by_hand_stays(warden):
         "rm /etc/jail.conf.d/www1.conf",
         "mv /var/log/cellblock/www1.log",
         "sysrc jail_list=web1 db",
-        "jail -f /etc/jail.conf.d/web1.conf -c",
+        "jail -f /etc/jail.conf.d/web1.conf -q -c",
     ],
 )
 def test_whatever_fails_nothing_has_changed(warden, match):
@@ -121,7 +121,7 @@ def test_on_ufs_whatever_fails_nothing_has_changed(plain_warden):
     www1 = plain_warden.make("www1", "192.0.2.11")
     before = plain_warden.picture()
     operation = plain_warden.confirm("jail_rename", jail=str(www1.uuid), name="web1")
-    plain_warden.fail("jail -f /etc/jail.conf.d/web1.conf -c")
+    plain_warden.fail("jail -f /etc/jail.conf.d/web1.conf -q -c")
     assert plain_warden.work(operation) == "failed", operation.error
     assert plain_warden.picture() == before
 

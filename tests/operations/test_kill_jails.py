@@ -1,0 +1,116 @@
+"""SIGKILL to the worker everywhere in what is done to a jail that is there: destroy, rename, change, power.
+
+As in test_kill_kinds.py one operation takes all the deaths, and ends as if there had been none.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from jails.models import Address, AuditEntry, Jail, Network, Operation, ResourceLock
+from tests.operations.killing import kill_everywhere
+from tests.operations.warden import Warden
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+def run(warden: Warden, operation: Operation, folder: Path) -> str:
+    """Its status in the end. Everywhere a worker has died, and the log knows of one end."""
+    died = kill_everywhere(operation, warden.connection, folder / f"died-{operation.pk}", lambda: None)
+    # What only looks may be seen to be so before it has looked.
+    begun = [row.index for row in operation.steps.order_by("index") if row.started_at and row.data["changes"]]
+    assert {f"{index} begin" for index in begun} <= set(died)
+    assert {f"{index} run middle" for index in begun} <= set(died)
+    assert not ResourceLock.objects.exists()
+    ends = AuditEntry.objects.filter(operation=str(operation.pk)).exclude(action="operation.confirm")
+    assert [entry.outcome for entry in ends] == [operation.status]
+    return operation.status
+
+
+def without_ids(picture: dict[str, object]) -> str:
+    return re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UUID", repr(picture)).replace(", ", ",\n")
+
+
+def worked(warden: Warden, *words: str) -> int:
+    """How often a command of these first words has ended well."""
+    log = [entry["argv"] for entry in warden.simulation.log() if entry.get("rc") == 0]
+    return len([argv for argv in log if argv[0] == words[0] and set(words) <= set(argv)])
+
+
+@pytest.mark.parametrize("storage", ["zfs", "ufs"])
+def test_destroy(committed, request, tmp_path, storage):
+    warden = request.getfixturevalue("warden" if storage == "zfs" else "plain_warden")
+    warden.make("db", "192.0.2.20", boot=True, start=False)
+    before = warden.picture()
+    www1 = warden.make("www1", "192.0.2.11", boot=True)
+    if storage == "zfs":
+        warden.sh("zfs snapshot zroot/cellblock/host/www1@monday; zfs create zroot/cellblock/host/www1/data")
+    operation = warden.confirm("jail_destroy", jail=str(www1.uuid), name="www1")
+    assert run(warden, operation, tmp_path) == "done", operation.error
+    assert warden.picture() == before
+    assert list(Jail.objects.values_list("name", flat=True)) == ["db"]
+    assert list(Address.objects.values_list("ip", flat=True)) == ["192.0.2.20"]
+    assert worked(warden, "jail", "-r", "www1") <= 1
+
+
+@pytest.mark.parametrize(("storage", "fails"), [("zfs", "zfs unmount"), ("ufs", "mv -n /jail/www1")])
+def test_a_destruction_that_fails_before_its_tree_goes(committed, request, tmp_path, storage, fails):
+    warden = request.getfixturevalue("warden" if storage == "zfs" else "plain_warden")
+    www1 = warden.make("www1", "192.0.2.11", boot=True)
+    warden.make("db", "192.0.2.20", boot=True, start=False)
+    before = warden.picture()
+    operation = warden.confirm("jail_destroy", jail=str(www1.uuid), name="www1")
+    warden.fail(fails)
+    assert run(warden, operation, tmp_path) == "failed", operation.error
+    assert "it resists" in operation.error
+    assert warden.picture() == before and Jail.objects.count() == 2
+
+
+@pytest.fixture
+def twin(prepared, tmp_path, warden):
+    """How the host looks when a jail is made so in the first place."""
+
+    def make(*args, **fields) -> str:
+        other = Warden(prepared(True), tmp_path / "twin", warden.user, name="twin")
+        other.network = Network.objects.create(name="twin", cidr="192.0.2.0/24", host=other.row)
+        other.make(*args, **fields)
+        picture = without_ids(other.picture())
+        Jail.objects.filter(host=other.row).delete()
+        other.row.delete()
+        return picture
+
+    return make
+
+
+def test_rename(committed, warden, twin, tmp_path):
+    www1 = warden.make("www1", "192.0.2.11", boot=True)
+    operation = warden.confirm("jail_rename", jail=str(www1.uuid), name="web1")
+    assert run(warden, operation, tmp_path) == "done", operation.error
+    expected = twin("web1", "192.0.2.11", boot=True, hostname="www1.example.org")
+    assert without_ids(warden.picture()) == expected
+    assert list(Jail.objects.values_list("name", "path")) == [("web1", "/jail/web1")]
+    assert worked(warden, "jail", "-c", "web1") == 1
+
+
+def test_change(committed, warden, twin, tmp_path):
+    www1 = warden.make("www1", "192.0.2.11", boot=True)
+    wish = {"hostname": "www1.example.org", "boot": True, "limits": www1.limits | {"quota": 1 << 30}}
+    addresses = [{"network": warden.network.pk, "ip": "192.0.2.12"}]
+    operation = warden.confirm("jail_change", jail=str(www1.uuid), addresses=addresses, **wish)
+    assert run(warden, operation, tmp_path) == "done", operation.error
+    assert without_ids(warden.picture()).replace("\\t1G\\t", "\\tnone\\t") == twin("www1", "192.0.2.12", boot=True)
+    assert list(Address.objects.values_list("ip", "operation")) == [("192.0.2.12", None)]
+    assert worked(warden, "jail", "-c", "www1") == 1
+
+
+def test_several_of_which_one_does_not_start(committed, warden, tmp_path):
+    rows = [warden.make(f"www{n}", f"192.0.2.1{n}", start=False) for n in (1, 2, 3)]
+    operation = warden.confirm("jail_start", jails=[str(row.uuid) for row in rows])
+    warden.fail("jail -f /etc/jail.conf.d/www2.conf -q -c", "jail: www2: it resists")
+    assert run(warden, operation, tmp_path) == "failed"
+    assert operation.error == "1 of 3 failed: www2. Step 2 “Start www2” failed: jail: www2: it resists."
+    assert sorted(warden.running()) == ["www1", "www3"] and warden.addresses() == ["192.0.2.11", "192.0.2.13"]
+    assert worked(warden, "jail", "-c", "www1") == worked(warden, "jail", "-c", "www3") == 1
