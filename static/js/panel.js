@@ -68,7 +68,6 @@
     document.body.classList.toggle("tree-open", open);
     document.querySelectorAll("#content, #tray").forEach((part) => (part.inert = open));
     tellTree();
-    const tree = document.getElementById("tree");
     if (open) (tree.querySelector("[aria-current]") ?? tree.querySelector("a")).focus();
     else if (document.activeElement?.closest("#tree") || document.activeElement === document.body) treeButton?.focus();
   };
@@ -89,6 +88,18 @@
     tellTree();
   });
   tellTree();
+
+  // It stays where it was scrolled to, as far as that shows where one is
+  const tree = document.getElementById("tree");
+  if (tree) {
+    try {
+      tree.scrollTop = Number(sessionStorage.getItem("tree-scroll") ?? 0);
+      addEventListener("pagehide", () => sessionStorage.setItem("tree-scroll", tree.scrollTop));
+    } catch {
+      // Then it begins at its top.
+    }
+    tree.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
+  }
 
   // What is unfolded in it is in a cookie, so that every page comes as the last one was left
   on("click", "[data-fold]", (e, button) => {

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from jails.models import Operation
+from jails.models import Host, Operation
 from tests.panel import work
 
 pytestmark = pytest.mark.browser
@@ -132,8 +132,20 @@ class TestTree:
         button.click()
         expect(page.locator("#tree")).to_be_visible()
 
-    def test_a_drawer_on_a_phone(self, sign_in):
-        page = sign_in(viewport=PHONE)
+    def test_where_one_is_shows_in_a_tree_longer_than_the_screen(self, sign_in, rows):
+        for number in range(40):
+            Host.objects.create(name=f"host{number}", kind="local")
+        page = sign_in()
+        page.goto("/audit/")
+        expect(page.locator("#tree [aria-current]")).to_be_in_viewport()
+        page.locator("#tree").evaluate("tree => { tree.scrollTop = 300 }")
+        page.locator("#tree").get_by_role("link", name="host30").click()
+        expect(page.locator("#tree [aria-current]")).to_be_in_viewport()
+        assert page.locator("#tree").evaluate("tree => tree.scrollTop") == 300
+
+    @pytest.mark.parametrize("motion", ["reduce", "no-preference"])
+    def test_a_drawer_on_a_phone(self, sign_in, motion):
+        page = sign_in(viewport=PHONE, reduced_motion=motion)
         page.goto("/networks/")
         button, tree = page.get_by_role("button", name="Navigation"), page.locator("#tree")
         expect(tree).to_be_hidden()
