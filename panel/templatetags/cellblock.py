@@ -9,6 +9,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 
 from jails import policy
+from panel import words
 
 register = template.Library()
 
@@ -161,6 +162,12 @@ def copy_button(text: Any, what: Any = "the command") -> str:
 def copyable(text: Any, css: str = "") -> str:
     """Something technical in monospace with a button that copies it."""
     return format_html('<span class="copyable {}"><code>{}</code>{}</span>', css, text, copy_button(text, text))
+
+
+@register.filter
+def did(entry: Any) -> str:
+    """What an entry of the log says somebody did; the action's own name on hover."""
+    return format_html('<span title="{}">{}</span>', entry.action, words.did(entry))
 
 
 @register.simple_tag(takes_context=True)

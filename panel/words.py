@@ -1,0 +1,51 @@
+"""What an entry of the log says that somebody did, in words. The log itself keeps the action's name."""
+
+from __future__ import annotations
+
+from jails.models import AuditEntry
+
+DID = {
+    "session.sign_in": "signed in",
+    "session.sign_out": "signed out",
+    "session.lockout": "was locked out",
+    "session.end": "ended a session",
+    "user.password": "set a password",
+    "user.invite": "invited",
+    "user.link": "made a sign-in link for",
+    "user.change": "changed",
+    "user.disable": "disabled",
+    "user.enable": "enabled",
+    "invitation.use": "used an invitation",
+    "invitation.withdraw": "withdrew the invitation of",
+    "tenant.add": "added the tenant",
+    "tenant.invite": "invited",
+    "tenant.archive": "archived the tenant",
+    "tenant.member_change": "changed the role of",
+    "tenant.member_remove": "removed the member",
+    "host.add": "added the host",
+    "host.change": "changed the host",
+    "host.pin": "pinned the key of",
+    "host.forget": "forgot the host",
+    "network.add": "added the network",
+    "network.remove": "removed the network",
+    "release.trust": "vouched for",
+    "operation.plan": "planned",
+    "operation.confirm": "confirmed",
+    "operation.cancel": "cancelled",
+    "operation.discard": "discarded",
+    "operation.resume": "resumed",
+}
+WANTED = "wanted to"
+"""Before the name of an action that was refused, or that only its name describes."""
+RAN = "ran"
+"""A worker's entry at the end of an operation: who confirmed it, with the operation's title and outcome."""
+
+
+def did(entry: AuditEntry) -> str:
+    """`signed in`, `confirmed`, `ran`; the action's name where there are no words for it."""
+    if entry.operation and entry.source == "worker":
+        return RAN
+    if entry.outcome == "refused" and entry.action not in ("operation.confirm", "session.sign_in"):
+        thing, _, verb = entry.action.partition(".")
+        return f"{WANTED} {verb.replace('_', ' ')} ({thing})"
+    return DID.get(entry.action, entry.action)

@@ -1,0 +1,31 @@
+"""The log in words."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from jails.models import AuditEntry
+from panel import words
+
+SOURCES = Path(__file__).parent.parent.parent
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"action": "session.sign_in", "outcome": "done"}, "signed in"),
+        ({"action": "jail.power", "outcome": "done", "operation": "x", "source": "worker"}, "ran"),
+        ({"action": "operation.confirm", "outcome": "refused", "operation": "x", "source": "192.0.2.9"}, "confirmed"),
+        ({"action": "host.forget", "outcome": "refused"}, "wanted to forget (host)"),
+        ({"action": "something.new", "outcome": "done"}, "something.new"),
+    ],
+)
+def test_what_somebody_did(fields, said):
+    assert words.did(AuditEntry(**fields)) == said
+
+
+def test_there_are_words_for_all_that_is_recorded():
+    code = "".join(path.read_text() for room in ("jails", "panel") for path in (SOURCES / room).rglob("*.py"))
+    recorded = set(re.findall(r'audit\.record\(\s*"([a-z_]+\.[a-z_]+)"', code))
+    assert len(recorded) > 10 and recorded - {"operation.run"} <= words.DID.keys() | {"jail.give"}
