@@ -133,14 +133,14 @@ def abandon():
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory):
-    """Hosts with a release, made once: `prepared(zfs=…)` is the folder to copy."""
+    """Hosts with a release, made once for each set of options: folders to copy."""
     from functools import cache
 
     from tests.operations import warden
 
     @cache
-    def make(zfs):
-        return warden.prepare(tmp_path_factory.mktemp("prepared") / "host", zfs=zfs)
+    def make(zfs, **options):
+        return warden.prepare(tmp_path_factory.mktemp("prepared") / "host", zfs=zfs, **options)
 
     return make
 

@@ -5,6 +5,7 @@ The jails are made by commands, as a finished jail_create leaves them, so that t
 
 from __future__ import annotations
 
+import json
 import shutil
 import uuid
 from collections.abc import Callable
@@ -25,9 +26,9 @@ from tests.hosts.simulation import Simulation
 QUICK = engine.Timing(heartbeat=3600, progress=3600, patience=1, poll=0.02, backoff=0, output=0)
 
 
-def prepare(folder: Path, *, zfs: bool = True) -> Path:
+def prepare(folder: Path, *, zfs: bool = True, release: str = "14.2-RELEASE") -> Path:
     """A host in a folder with what a release leaves: a tree of a system, to be copied for each test."""
-    options = ["--hostname", "warden1", "--interface", "em0=192.0.2.2/24,2001:db8::2/64"]
+    options = ["--release", release, "--hostname", "warden1", "--interface", "em0=192.0.2.2/24,2001:db8::2/64"]
     simulation = Simulation(folder, *options, *(["--pool", "zroot=10G"] if zfs else []))
     archive, _ = mirror.base_archive("14.2-RELEASE")
     (folder / "root/tmp/base.txz").write_bytes(archive)
@@ -55,9 +56,8 @@ class Warden:
         shutil.copytree(prepared, folder, symlinks=True)
         self.simulation = Simulation.__new__(Simulation)
         self.simulation.directory = folder
-        self.zfs = (
-            '"pools": {}' not in (folder / "state.json").read_text() and "zroot" in (folder / "state.json").read_text()
-        )
+        state = json.loads((folder / "state.json").read_text())
+        self.zfs = bool(state.get("zfs", {}).get("pools"))
         self.user = user
         self.connection = SimulatedConnection(folder)
         self.row = Host.objects.create(
