@@ -15,7 +15,7 @@ def pool(tmp_path):
 
 
 def read(pool):
-    found = CommandReader(ZfsFuse()).read()
+    found = CommandReader(ZfsFuse(pool)).read()
     assert found.errors == ()
     (of_pool,) = (row for row in found.pools if row.name == pool)
     datasets = {row.name.removeprefix(f"{pool}/"): row for row in found.datasets if row.pool == pool}

@@ -5,6 +5,7 @@ goes through as it is.
 """
 
 import subprocess
+import time
 import uuid
 from pathlib import Path
 
@@ -16,14 +17,21 @@ _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 class ZfsFuse(LocalConnection):
+    """With `pool` it shows no other: tests that run side by side share one daemon."""
+
+    def __init__(self, pool: str = "") -> None:
+        super().__init__()
+        self.pool = pool
+
     def run(self, pipeline, **options):
         words = pipeline.argvs[0]
+        mine = [self.pool] if self.pool else []
         if words[:3] == ("zfs", "list", "-Hp"):
-            return _printed(_listed(words))
+            return _printed(_listed(words, mine))
         if words[:3] == ("zfs", "get", "-Hp"):
             return _printed(_got(words))
         if words[:3] == ("zpool", "list", "-Hp"):
-            return _printed(_pools(words))
+            return _printed(_pools(words, mine))
         return super().run(pipeline, **options)
 
 
@@ -46,7 +54,13 @@ class Pool:
         zpool("create", "-m", "none", self.name, str(self.file))
 
     def destroy(self) -> None:
-        zpool("destroy", "-f", self.name)
+        """A file system that was mounted goes a moment after its umount(8)."""
+        for attempt in range(50):
+            done = subprocess.run(("zpool", "destroy", "-f", self.name), capture_output=True, text=True)
+            if not done.returncode:
+                return
+            time.sleep(0.1 if attempt < 10 else 0.5)
+        raise RuntimeError(done.stderr)
 
 
 def _printed(lines):
@@ -72,10 +86,10 @@ def _values(names, properties):
     return {(name, key): (value, source) for name, key, value, source in (row.split("\t") for row in rows)}
 
 
-def _listed(words):
+def _listed(words, mine):
     columns, *roots = words[words.index("-o") + 1 :]
     properties = columns.split(",")
-    names = _names(words, roots)
+    names = _names(words, roots or mine)
     values = _values(names, properties)
     for name in names:
         row = {key: values.get((name, key), ("-", "-"))[0] for key in properties}
@@ -95,10 +109,10 @@ def _got(words):
     return zfs("get", "-Hp", "-o", columns, wanted, *names).split("\n")[:-1]
 
 
-def _pools(words):
+def _pools(words, mine):
     columns = _option(words, "-o").split(",")
     known = ("name", "size", "allocated", "free", "capacity", "health", "guid")
-    for line in zpool("list", "-H", "-o", ",".join(known)).split("\n")[:-1]:
+    for line in zpool("list", "-H", "-o", ",".join(known), *mine).split("\n")[:-1]:
         row = dict(zip(known, line.split("\t"), strict=True))
         for key in ("size", "allocated", "free"):
             row[key] = str(int(float(row[key].rstrip("KMGT")) * _UNITS.get(row[key][-1], 1)))
