@@ -56,3 +56,6 @@ class ObservedAddress(models.Model):
     class Meta:
         ordering = ["host", "interface", "ip"]
         indexes = [models.Index(fields=["ip"])]
+
+    def __str__(self) -> str:
+        return f"{self.ip} on {self.interface or self.jail_name}"

@@ -112,6 +112,9 @@ class HostFactsRecord(models.Model):
     data = models.JSONField()
     gathered_at = models.DateTimeField()
 
+    def __str__(self) -> str:
+        return f"facts of host {self.host_id}"
+
 
 class Pool(models.Model):
     """A zpool as last seen. Sizes in bytes."""

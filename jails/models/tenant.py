@@ -41,6 +41,9 @@ class Membership(models.Model):
         ordering = ["tenant__slug", "user__username"]
         constraints = [models.UniqueConstraint(fields=["tenant", "user"], name="one_membership_a_tenant")]
 
+    def __str__(self) -> str:
+        return f"{self.role} {self.user_id} of tenant {self.tenant_id}"
+
 
 def token_digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
