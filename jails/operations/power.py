@@ -143,7 +143,7 @@ def why_not_stop(facts: HostFacts, found: Found, together: Sequence[Found]) -> s
     with_it = {one.name for one in together}
     others = [name for name in dependents(facts, found) if facts.jail(name) is not None and name not in with_it]
     if others:
-        return f"{listed(others)} would stop with it, which depend on it in {found.file}: stop them first."
+        return f"{spoken(found, others)} would stop with it, depending on it in {found.file}: stop that first."
     return ""
 
 
@@ -174,7 +174,7 @@ def _address_problem(host: Host, facts: HostFacts, found: Found, together: Seque
     for other in facts.jails:
         shared = mine & set(map(plain_address, other.addresses))
         if other.name != found.name and not other.dying and shared:
-            return f"{listed(sorted(shared))} is in use: the jail {other.name} has it and runs."
+            return f"{listed(sorted(shared))} is in use: {spoken(found, [other.name])} has it and runs."
     for one in together:
         if one.name != found.name and (shared := mine & addresses(one)):
             return f"{listed(sorted(shared))} is an address of {one.name} as well."
@@ -200,18 +200,30 @@ def taken_elsewhere(host: Host, row: Jail, ip: str) -> str:
         return ""
     shared = [one for one in networks if one.host_id is None]
     given = Address.objects.select_related("jail__host").filter(ip=ip, network__in=shared).exclude(jail=row).first()
-    if given is not None:
+    if given is not None and row.tenant_id in (None, given.jail.tenant_id):
         return f"{ip} belongs to {given.jail.name} on {given.jail.host.name}."
     seen = ObservedAddress.objects.select_related("host").filter(ip=ip).exclude(host=host).first() if shared else None
-    return f"{ip} is in use on {seen.host.name}: {seen.jail_name or seen.interface}." if seen is not None else ""
+    if seen is not None and row.tenant_id is None:
+        return f"{ip} is in use on {seen.host.name}: {seen.jail_name or seen.interface}."
+    return f"{ip} is in use by somebody else." if given is not None or seen is not None else ""
 
 
 def _depend_problem(facts: HostFacts, found: Found, together: Sequence[Found]) -> str:
     there = {one.name for one in together} | {one.name for one in facts.jails if not one.dying}
     others = [name for name in dependencies(facts, found) if name not in there]
     if others:
-        return f"{listed(others)} would start with it, on which it depends in {found.file}: start that first."
+        return f"{spoken(found, others)} would start with it, as it depends on that in {found.file}: start that first."
     return ""
+
+
+def spoken(found: Found, others: Sequence[str]) -> str:
+    """Other jails of the host in words. A tenant's members, who may start a jail, know no jails but their own."""
+    if found.row.tenant_id is None:
+        return listed(others)
+    rows = Jail.objects.filter(host=found.row.host_id, tenant=found.row.tenant_id, name__in=others)
+    own = set(rows.values_list("name", flat=True))
+    known = [name for name in others if name in own]
+    return listed([*known, "another jail"] if len(known) < len(others) else known)
 
 
 # Who depends on whom, in the one file that jail(8) reads for a jail

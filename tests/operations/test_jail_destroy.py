@@ -1,5 +1,6 @@
 """Destroying a jail: all of it goes, nothing else does, and up to the last moment nothing has."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -111,11 +112,9 @@ def test_on_ufs(plain_warden):
     ]
 
 
-def test_limits_of_rctl_go_as_well(prepared, tmp_path, admin, messages, warden):
-    state = (warden.simulation.directory / "state.json").read_text()
-    (warden.simulation.directory / "state.json").write_text(
-        state.replace('"racct":false', '"racct":true').replace('"racct": false', '"racct": true')
-    )
+def test_limits_of_rctl_go_as_well(warden):
+    state = warden.simulation.directory / "state.json"
+    state.write_text(json.dumps(json.loads(state.read_text()) | {"racct": True}))
     www1 = warden.make("www1", start=False)
     warden.sh("rctl -a jail:www1:maxproc:deny=10; rctl -a jail:www10:maxproc:deny=10")
     assert destroy(warden, www1).status == "done"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jails.models import Host, Jail, Network, ObservedAddress
+from jails.models import Host, Jail, Network, ObservedAddress, Tenant
 from jails.operations import lifecycle
 from jails.operations.jail_start import kind as jail_start
 from jails.operations.kind import Refused
@@ -149,7 +149,7 @@ def test_what_runs_already(warden):
 def test_an_address_that_another_jail_of_the_host_uses(warden):
     www1 = warden.make("www1", "192.0.2.11", start=False)
     warden.sh("jail -c name=other path=/ ip4.addr=192.0.2.11 persist")
-    assert refused(warden, "jail_start", www1) == "www1: 192.0.2.11 is in use: the jail other has it and runs."
+    assert refused(warden, "jail_start", www1) == "www1: 192.0.2.11 is in use: other has it and runs."
 
 
 def test_an_address_that_two_of_the_jails_share(warden):
@@ -182,6 +182,23 @@ def test_an_address_of_the_panel_in_a_file_made_by_hand(warden):
     warden.make("www1", "192.0.2.11", start=False)
     (www2,) = foreign(warden, 'www2 { ip4.addr = "em0|192.0.2.11"; }', "www2")
     assert refused(warden, "jail_start", www2) == "www2: 192.0.2.11 belongs to www1 on warden1."
+
+
+def test_a_tenant_learns_nothing_of_other_peoples_jails(warden):
+    acme = Tenant.objects.create(slug="acme", name="Acme")
+    db, *_ = foreign(warden, "db {} web { depend = db; } mine { depend = db; }", "db", "web", "mine")
+    Jail.objects.filter(name__in=("db", "mine")).update(tenant=acme)
+    warden.sh("jail -q -c web; jail -q -c mine")
+    warden.refresh()
+    why = refused(warden, "jail_stop", db)
+    assert why == "db: mine and another jail would stop with it, depending on it in /etc/jail.conf: stop that first."
+    www1 = warden.make("www1", "192.0.2.11", start=False, tenant=acme)
+    warden.sh("jail -c name=other path=/ ip4.addr=192.0.2.11 persist")
+    assert refused(warden, "jail_start", www1) == "www1: 192.0.2.11 is in use: another jail has it and runs."
+    warden.sh("jail -r other")
+    elsewhere = Host.objects.create(name="warden9", kind="simulated")
+    ObservedAddress.objects.create(host=elsewhere, ip="192.0.2.11", interface="em0", jail_name="mail")
+    assert refused(warden, "jail_start", www1) == "www1: 192.0.2.11 is in use by somebody else."
 
 
 @pytest.mark.parametrize(
