@@ -59,7 +59,11 @@ class Jail(models.Model):
     class Meta:
         ordering = ["host__name", "name"]
         constraints = [models.UniqueConstraint(fields=["host", "name"], name="one_jail_name_a_host")]
-        indexes = [models.Index(fields=["tenant", "name"])]
+        indexes = [
+            models.Index(fields=["tenant", "name"]),
+            models.Index(fields=["host", "state"]),
+            models.Index(fields=["name"]),
+        ]
 
     def __str__(self) -> str:
         return self.name
