@@ -108,13 +108,16 @@ def _on_zfs(facts: HostFacts, row: Release) -> tuple[Step, ...]:
     others += [child.name for child in facts.children(row.dataset)]
     if others:
         raise Refused({"release": f"{', '.join(others[:8])} would go with it: remove what is not Cellblock's first."})
+    mark_again = {layout.OPERATION: dataset.operation}
+    again = Run((zfs.snapshot(row.dataset, layout.SNAPSHOT, mark_again),))
     return (
         Step(
             key="snapshot",
             purpose="Take away the snapshot that made it real",
             action=Run((zfs.destroy(row.snapshot),)),
+            requires=(checks.snapshot_unused(row.snapshot),),
             done_when=(checks.snapshot_absent(row.snapshot),),
-            irreversible=f"{row.snapshot} is destroyed",
+            undo=(Undo(again, only_if=(checks.dataset_exists(row.dataset), checks.snapshot_absent(row.snapshot))),),
             seconds=120,
             attempts=3,
         ),
@@ -122,10 +125,16 @@ def _on_zfs(facts: HostFacts, row: Release) -> tuple[Step, ...]:
             key="dataset",
             purpose="Remove the release",
             action=Run((zfs.destroy(row.dataset),)),
+            requires=(
+                checks.only_snapshots(row.dataset),
+                checks.dataset_property(row.dataset, "cellblock:release", mark),
+                checks.nothing_mounted_below(row.path),
+            ),
             done_when=(checks.dataset_absent(row.dataset),),
             irreversible=f"{row.dataset} is destroyed",
             seconds=300,
             attempts=5,
+            in_use=row.path,
         ),
         _remove_folder(row.path),
     )

@@ -5,6 +5,7 @@ import pytest
 from jails.models import Jail, Operation, Release
 from jails.operations import lifecycle
 from jails.operations.kind import Refused
+from tests.operations.meddling import Meddling
 from tests.operations.world import MIRROR, RELEASE, transcript
 
 Status = Operation.Status
@@ -89,6 +90,29 @@ def test_a_clone_made_meanwhile_keeps_it(stocked):
     stocked.sh(f"zfs clone -o mountpoint=none {stocked.release.snapshot} zroot/mine")
     assert stocked.work(operation) == Status.REFUSED, transcript(operation)
     assert Release.objects.get().state == Release.State.READY and stocked.release.snapshot in stocked.datasets()
+
+
+@pytest.mark.parametrize("text", ["zfs clone -o mountpoint=none {0}@cellblock zroot/mine", "zfs snapshot {0}@mine"])
+def test_what_somebody_makes_just_before_its_first_step_keeps_it(stocked, text):
+    dataset = stocked.release.dataset
+    operation = stocked.confirm("release_remove", release=stocked.release.pk)
+    meddling = Meddling(stocked.connection, 1, lambda: stocked.sh(text.format(dataset)))
+    stocked.work(operation, connect=lambda host: meddling)
+    assert operation.status == Status.FAILED, transcript(operation)
+    assert stocked.release.snapshot in stocked.datasets() and stocked.exists(f"{PATH}/bin/sh")
+    assert {"zroot/mine", f"{dataset}@mine"} & set(stocked.datasets())
+    assert Release.objects.get().state == Release.State.READY
+    again = stocked.release.snapshot
+    assert stocked.value(again, "cellblock:operation") == stocked.value(dataset, "cellblock:operation")
+
+
+def test_what_somebody_makes_in_the_last_moment_is_not_taken_along(stocked):
+    dataset = stocked.release.dataset
+    operation = stocked.confirm("release_remove", release=stocked.release.pk)
+    meddling = Meddling(stocked.connection, 2, lambda: stocked.sh(f"zfs snapshot {dataset}@mine"))
+    stocked.work(operation, connect=lambda host: meddling)
+    assert operation.status == Status.STUCK and f"{dataset}@mine" in stocked.datasets()
+    assert Release.objects.get().state == Release.State.REMOVING
 
 
 def test_one_that_is_gone_already_only_loses_its_entry(stocked):
