@@ -262,7 +262,9 @@ def test_whatever_fails_before_its_tree_goes_nothing_has_changed(warden, match):
     assert warden.picture() == before and Jail.objects.count() == 2
 
 
-def test_where_its_tree_has_begun_to_go_somebody_must_look(warden):
+@pytest.mark.parametrize("again", ["resume", "retry"])
+def test_where_its_tree_has_begun_to_go_somebody_must_look(warden, again):
+    """Once the cause is gone, the same operation goes on, or another one with what is left."""
     www1 = warden.make("www1", "192.0.2.11")
     operation = confirm(warden, www1)
     warden.fail("zfs destroy")
@@ -271,9 +273,12 @@ def test_where_its_tree_has_begun_to_go_somebody_must_look(warden):
     assert "resume it" in operation.error and Jail.objects.exists()
     warden.simulation.fault()
     warden.refresh()
-    again = lifecycle.retry(operation, user=warden.user)
-    lifecycle.confirm(again, again.digest, user=warden.user)
-    assert warden.work(again) == "done", again.error
+    if again == "resume":
+        operation = lifecycle.resume(operation, user=warden.user)
+    else:
+        operation = lifecycle.retry(operation, user=warden.user)
+        lifecycle.confirm(operation, operation.digest, user=warden.user)
+    assert warden.work(operation) == "done", operation.error
     assert left_of(warden, "www1") == [] and not Jail.objects.exists() and warden.addresses() == []
 
 
