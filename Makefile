@@ -8,6 +8,7 @@ help:
 	@echo 'make env    build .venv and static/vendor from the lock files'
 	@echo 'make run    try Cellblock with a simulated fleet'
 	@echo 'make test   run the tests; those whose service is missing say so and are skipped'
+	@echo '            (CELLBLOCK_TEST_SLOW=1 make test: also those that take minutes)'
 	@echo 'make test-postgres  run those that use the database on PostgreSQL (CELLBLOCK_TEST_POSTGRES_URL)'
 	@echo 'make lint   check format, style and types'
 	@echo 'make bench  print the performance ratios'
@@ -47,7 +48,7 @@ test: env
 
 test-postgres: env
 	CELLBLOCK_TEST_DATABASE_URL="$${CELLBLOCK_TEST_POSTGRES_URL:?names a PostgreSQL server the tests may make databases on}" \
-		$(PYTEST) -n 2 -m 'django_db and not browser and not sshd and not zfs' $(ARGS)
+		$(PYTEST) -n 2 -m 'django_db and not browser and not sshd and not zfs and not slow' $(ARGS)
 
 lint: env
 	.venv/bin/ruff format --check .

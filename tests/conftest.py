@@ -24,6 +24,7 @@ NEEDS = {
     "live": _missing_variable("CELLBLOCK_LIVE_HOST"),
     "postgres": _missing_variable("CELLBLOCK_TEST_POSTGRES_URL"),
     "redis": _missing_variable("CELLBLOCK_TEST_REDIS_URL"),
+    "slow": _missing_variable("CELLBLOCK_TEST_SLOW"),
     "sshd": _missing_program("sshd"),
     "zfs": _missing_variable("CELLBLOCK_TEST_ZFS"),
 }
@@ -33,6 +34,8 @@ NEEDS = {
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     reasons = {marker: missing() for marker, missing in NEEDS.items()}
     for item in items:
+        if {"db", "transactional_db"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.django_db)  # so that -m django_db finds them, as make test-postgres does
         for marker, reason in reasons.items():
             if reason and item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=reason))
