@@ -48,7 +48,7 @@ test: env
 
 test-postgres: env
 	CELLBLOCK_TEST_DATABASE_URL="$${CELLBLOCK_TEST_POSTGRES_URL:?names a PostgreSQL server the tests may make databases on}" \
-		$(PYTEST) -n 2 -m 'django_db and not browser and not sshd and not zfs and not slow' $(ARGS)
+		$(PYTEST) -n 2 -m 'database and not browser and not sshd and not zfs and not slow' $(ARGS)
 
 lint: env
 	.venv/bin/ruff format --check .

@@ -30,12 +30,15 @@ NEEDS = {
 }
 """What is missing for the tests with a marker; nothing when they can run."""
 
+DATABASE = {"db", "transactional_db"}
+"""Fixtures; pytest-django's own marker is not on the tests that ask for one of these."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     reasons = {marker: missing() for marker, missing in NEEDS.items()}
     for item in items:
-        if {"db", "transactional_db"} & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.django_db)  # so that -m django_db finds them, as make test-postgres does
+        if item.get_closest_marker("django_db") or DATABASE & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.database)
         for marker, reason in reasons.items():
             if reason and item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=reason))
