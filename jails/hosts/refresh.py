@@ -54,7 +54,7 @@ def refresh(host: Host, *, connection: Callable[[Host], Connection] = connect.co
     data = facts.to_data()
     with transaction.atomic():
         # Of two refreshes at once the one that began later stays.
-        current = Host.objects.select_for_update().filter(pk=host.pk).first()
+        current = _locked(host)
         if current is None or (current.refreshed_at is not None and current.refreshed_at > begun):
             return
         _store_host(current, facts, begun)
@@ -69,9 +69,18 @@ def refresh(host: Host, *, connection: Callable[[Host], Connection] = connect.co
 def store_facts(host: Host, facts: HostFacts, at: datetime) -> None:
     """Keep what was learned at that moment for the next plan, unless something newer is known. Rows are left alone."""
     values = {"data": facts.to_data(), "gathered_at": at}
+    _locked(host)
     record, made = HostFactsRecord.objects.select_for_update().get_or_create(host=host, defaults=values)
     if not made and record.gathered_at < at:
         HostFactsRecord.objects.filter(host=host).update(**values)
+
+
+def _locked(host: Host) -> Host | None:
+    """The first lock of whoever writes what belongs to a host, so that no two wait for each other.
+
+    Its key is not locked: rows that refer to the host may be made meanwhile.
+    """
+    return Host.objects.select_for_update(no_key=True).filter(pk=host.pk).first()
 
 
 def _store_unavailable(host: Host, error: HostUnavailable | CommandTimeout, at: datetime) -> None:
