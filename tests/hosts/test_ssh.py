@@ -49,6 +49,13 @@ def sh(connection, text, **options):
     return run(connection, ("sh", "-c", text), **options)
 
 
+def until(holds, seconds=30):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 def reason(connection):
     with pytest.raises(HostUnavailable) as caught:
         run(connection, ("true",))
@@ -103,7 +110,7 @@ def test_over_when_it_exits_though_a_daemon_holds_the_channel(connection):
 
 def test_time_limit(connection):
     with pytest.raises(CommandTimeout) as caught:
-        sh(connection, "echo first; sleep 5", timeout=0.5)
+        sh(connection, "echo first; sleep 20", timeout=2)
     assert caught.value.partial.stdout == b"first\n"
     assert run(connection, ("true",)).ok
 
@@ -164,17 +171,21 @@ def test_a_dead_connection_is_made_anew_before_the_command_is_sent(sshd, connect
 
 
 def test_lost_in_the_middle_and_the_command_goes_on(sshd, connection, tmp_path):
-    done = tmp_path / "done"
-    text = f"sleep 1; echo over > {shlex.quote(str(done))}"
-    killer = threading.Timer(0.4, sshd.kill_sessions)
+    begun, done = tmp_path / "begun", tmp_path / "done"
+    text = f"touch {shlex.quote(str(begun))}; sleep 2; echo over > {shlex.quote(str(done))}"
+
+    def kill():
+        until(begun.exists)
+        sshd.kill_sessions()
+
+    killer = threading.Thread(target=kill)
     killer.start()
     with pytest.raises(HostUnavailable) as caught:
         sh(connection, text)
     killer.join()
     assert caught.value.reason == Unavailable.LOST
     assert not done.exists()
-    time.sleep(1.2)
-    assert done.read_text() == "over\n"
+    until(lambda: done.exists() and done.read_text() == "over\n")
 
 
 def test_the_host_key_is_pinned(sshd, tmp_path):

@@ -38,9 +38,11 @@ def main(words: list[str]) -> int:
 
 
 def _on_host(directory: str, option: str, rest: list[str]) -> int:
+    from . import faults
     from .host import Host
 
     host = Host(directory)
+    faults.lead()
     if option == "--":
         return run(host, rest)
     if option == "--ssh":
@@ -48,8 +50,6 @@ def _on_host(directory: str, option: str, rest: list[str]) -> int:
 
         return session(host, rest)
     if option == "--fault" and len(rest) == 1:
-        from . import faults
-
         try:
             faults.add(host, rest[0])
         except ValueError as error:

@@ -44,6 +44,10 @@ _SERVICES = (
     "cron devfs hostid hostid_save hostname jail netif newsyslog ntpd pf routing sendmail sshd syslogd zfs".split()
 )
 
+_LOGS = (
+    "auth.log cron debug.log devd.log lpd-errs maillog messages ppp.log security utx.lastlogin utx.log xferlog"
+).split()
+
 _USERS = """\
 root::0:0::0:0:Charlie &:/root:/bin/sh
 toor:*:0:0::0:0:Bourne-again Superuser:/root:
@@ -154,5 +158,5 @@ def _configuration(release: str) -> Iterator[tuple[str, int, bytes]]:
     yield "root/.profile", 0o644, b"PATH=/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin; export PATH\n"
     yield "usr/share/zoneinfo/UTC", 0o444, b"TZif2" + b"\0" * 39
     yield "usr/share/zoneinfo/zone1970.tab", 0o444, b"# tzdb\n"
-    for name in ("messages", "auth.log", "cron", "maillog", "security"):
+    for name in _LOGS:
         yield f"var/log/{name}", 0o600 if name in ("auth.log", "security", "cron") else 0o644, b""

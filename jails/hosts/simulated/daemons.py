@@ -31,6 +31,7 @@ def start(
 ) -> int:
     """Note a process as running, listening on (``tcp4``, ``*:22``)...; gives its pid on the host."""
     pid = state["lastpid"] = max(int(state.get("lastpid", 0)) + 1, FIRST_PID)
+    _forget(state, set())
     state.setdefault("processes", []).append(
         {
             "pid": pid,
@@ -62,6 +63,30 @@ def start(
 def running(state: State, jid: int | None = None) -> list[dict[str, Any]]:
     """Processes alive now, of one jail or of all."""
     return [row for row in state.get("processes", []) if (jid is None or row["jid"] == jid) and alive(row)]
+
+
+def itself() -> list[Any]:
+    """What `real` is for the process that asks."""
+    return [os.getpid(), _birth(os.getpid())]
+
+
+def sockets(state: State) -> list[dict[str, Any]]:
+    """Sockets there are now: not those whose process was killed, nor those that lingered long enough."""
+    now = clock.now()
+    return [
+        row
+        for row in state.get("sockets", [])
+        if row.get("until", now + 1) > now and ("real" not in row or _birth(row["real"][0]) == row["real"][1])
+    ]
+
+
+def tidy(state: State) -> None:
+    state["sockets"] = sockets(state)
+
+
+def lingering(state: State, jid: int) -> float:
+    """Until when the last closed connection of a jail is remembered; 0 without any."""
+    return max((float(row["until"]) for row in sockets(state) if "until" in row and row["jid"] == jid), default=0.0)
 
 
 def alive(row: dict[str, Any]) -> bool:
@@ -98,6 +123,11 @@ def end(state: State, rows: list[dict[str, Any]], number: int = signal.SIGTERM) 
     _forget(state, {row["pid"] for row in rows})
 
 
+def left(state: State, real: int) -> None:
+    """A process that does its own work is about to end."""
+    _forget(state, {row["pid"] for row in state.get("processes", []) if row["real"] and row["real"][0] == real})
+
+
 def _signal(rows: list[dict[str, Any]], number: int) -> None:
     for row in rows:
         if row["real"] and alive(row):
@@ -111,11 +141,32 @@ def _forget(state: State, gone: set[int]) -> None:
 
 
 def _kill(pid: int, number: int) -> None:
-    """The process, and those it started where it leads a group of its own."""
-    if os.getpgid(pid) == pid:
+    """The process, and those it started: at a kill all of them, else where it leads a group of its own."""
+    if number == signal.SIGKILL:
+        for one in (pid, *family(pid)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(one, number)
+    elif os.getpgid(pid) == pid:
         os.killpg(pid, number)
     else:
         os.kill(pid, number)
+
+
+def family(leader: int) -> list[int]:
+    """The processes below one, but those that made a session of their own (daemons)."""
+    parents, sessions = {}, {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    fields = file.read().rpartition(b")")[2].split()
+            except OSError:
+                continue
+            parents[int(name)], sessions[int(name)] = int(fields[1]), int(fields[3])
+    found = [leader]
+    for pid in found:
+        found += [one for one, parent in parents.items() if parent == pid and sessions[one] == sessions.get(leader)]
+    return found[1:]
 
 
 def _birth(pid: int | None) -> str | None:

@@ -17,6 +17,7 @@ counted and not hit unless the match names them.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -80,18 +81,21 @@ class Moment:
             self._draw(host, argv)
 
     def _draw(self, host: Host, argv: list[str]) -> None:
-        lock = os.open(host.directory / "faults.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            faults = load(host)
-            changed = False
-            for fault in faults:
-                if matches(fault, argv):
-                    changed |= self._take(fault)
-            if changed:
-                _store(host.directory, faults)
-        finally:
-            os.close(lock)
+        from .host import FORKS
+
+        with FORKS:
+            lock = os.open(host.directory / "faults.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                faults = load(host)
+                changed = False
+                for fault in faults:
+                    if matches(fault, argv):
+                        changed |= self._take(fault)
+                if changed:
+                    _store(host.directory, faults)
+            finally:
+                os.close(lock)
 
     def _take(self, fault: Fault) -> bool:
         self.slow += float(fault.get("slow", 0))
@@ -143,5 +147,23 @@ def value(faults: list[Fault], kind: str) -> Any:
     return next((fault[kind] for fault in reversed(faults) if kind in fault), None)
 
 
+_leader = 0
+
+
+def lead() -> None:
+    """This process is the one that an exec request started: what is cut ends with all that it started."""
+    global _leader
+    _leader = os.getpid()
+
+
 def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+    """SIGKILL to the whole session: the leader first, so that it cannot go on with what its child leaves."""
+    from . import daemons
+
+    own = os.getpid()
+    if _leader:
+        for pid in (_leader, *daemons.family(_leader)):
+            if pid != own:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+    os.kill(own, signal.SIGKILL)

@@ -79,6 +79,12 @@ def os_error(number: int, path: str = "") -> OSError:
     return OSError(number, _WORDS.get(number, os.strerror(number)), path)
 
 
+FORKS = threading.RLock()
+"""Held while a state is locked, and over every fork: a child must not inherit a lock that it cannot let go."""
+
+os.register_at_fork(before=FORKS.acquire, after_in_parent=FORKS.release, after_in_child=FORKS.release)
+
+
 class Location(NamedTuple):
     """Where a path leads: `path` seen from the host, `backing` the real file, `mount` the file system it is on."""
 
@@ -127,18 +133,19 @@ class Host:
         if outer is not None:
             yield outer
             return
-        lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            state = self._parse()
-            self._own.state = state
+        with FORKS:
+            lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
             try:
-                yield state
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                state = self._parse()
+                self._own.state = state
+                try:
+                    yield state
+                finally:
+                    self._own.state = None
+                self._write(state)
             finally:
-                self._own.state = None
-            self._write(state)
-        finally:
-            os.close(lock)
+                os.close(lock)
 
     @property
     def in_transaction(self) -> bool:

@@ -200,11 +200,14 @@ def _note_order(interface: Interface, plain: str) -> None:
 
 
 def in_order(interface: Interface, addresses: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """(family, address/prefix) pairs as the kernel lists them: in the order they came, whatever their family."""
-    order = interface.get("order", [])
-    place = {plain: number for number, plain in enumerate(order)}
-    there = len(order) if interface["name"] == "lo0" else -1
-    return sorted(addresses, key=lambda pair: place.get(pair[1].partition("/")[0], there))
+    """(family, address/prefix) pairs as ifconfig(8) lists them: by family, the one that came first in front."""
+    place = {plain: number for number, plain in enumerate(interface.get("order", []))}
+    there = len(place) if interface["name"] == "lo0" else -1
+    first: dict[str, int] = {}
+    for family, text in addresses:
+        at = place.get(text.partition("/")[0], there)
+        first[family] = min(first.get(family, at), at)
+    return sorted(addresses, key=lambda pair: first[pair[0]])
 
 
 def link_local(ether: str) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
-from . import clock
+from . import clock, daemons
 
 State = dict[str, Any]
 Prison = dict[str, Any]
@@ -344,12 +344,12 @@ def remove(state: State, prison: Prison) -> list[int]:
     doomed = [prison, *descendants(state, prison["jid"])][::-1]
     hold = float(state.get("dying") or 0)
     for jail in doomed:
-        if hold and "dying" not in jail:
-            jail["dying"] = clock.now() + hold
+        end = max(clock.now() + hold if hold else 0, daemons.lingering(state, jail["jid"]))
+        if end and "dying" not in jail:
+            jail["dying"] = end
             jail["set"].pop("persist", None)
     gone = {jail["jid"] for jail in doomed}
-    if not hold:
-        state["jails"] = [jail for jail in state["jails"] if jail["jid"] not in gone or "dying" in jail]
+    state["jails"] = [jail for jail in state["jails"] if jail["jid"] not in gone or "dying" in jail]
     return [jail["jid"] for jail in doomed]
 
 

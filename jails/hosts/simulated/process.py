@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import faults, journal
-from .host import Host, Location, Mount, os_error, strerror
+from .host import FORKS, Host, Location, Mount, os_error, strerror
 from .tools import TOOLS
 
 PATH = "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin"
@@ -54,7 +54,7 @@ class NotFound(Exception):
 class Process:
     """A running tool. `cwd` is seen from `root`; `root` and all of `Location.path` are seen from the host.
 
-    `user` is who it runs as, a name of the password file of its root.
+    `user` is who it runs as, a name of the password file of its root; `pid` is set where the host knows it by one.
     """
 
     def __init__(
@@ -83,6 +83,7 @@ class Process:
         self.moment: faults.Moment | None = None
         self.dirty: list[Mount] = []
         self.granted: dict[int, int] = {}
+        self.pid: int | None = None
         self._buffer = bytearray()
 
     # Output and input
@@ -179,9 +180,23 @@ class Process:
         if self.host.in_transaction:
             raise RuntimeError("a tool must not run another one inside a transaction")
         self.flush()
+        return self.child(argv, fds=fds, env=env, cwd=cwd, root=root, jid=jid, user=user).execute(replaces)
+
+    def child(
+        self,
+        argv: list[str],
+        *,
+        fds: Mapping[int, int] | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        root: str | None = None,
+        jid: int | None = None,
+        user: str | None = None,
+    ) -> Process:
+        """A process to run another tool in, as `run` does."""
         if root is not None and root != self.root and cwd is None:
             cwd = "/"
-        child = Process(
+        return Process(
             self.host,
             argv,
             fds=self.fds if fds is None else fds,
@@ -192,7 +207,6 @@ class Process:
             user=self.user if user is None else user,
             exec_id=self.exec_id,
         )
-        return child.execute(replaces)
 
     def capture(self, argv: list[str], stdin: bytes = b"", **more: Any) -> tuple[int, bytes, bytes]:
         """Run another tool on bytes; gives its status, standard output and standard error. `more` as for `run`."""
@@ -334,4 +348,5 @@ def _bytes(text: str | bytes) -> bytes:
 
 def _function(tool: str) -> Any:
     module, _, function = TOOLS[tool][1].partition(":")
-    return getattr(import_module(f"jails.hosts.simulated.{module}"), function)
+    with FORKS:
+        return getattr(import_module(f"jails.hosts.simulated.{module}"), function)

@@ -139,7 +139,8 @@ class Shell:
         self.substituted = 0
         self.background = 0
         self.children: list[int] = []
-        self.tested = 0  # how many conditions we are inside of, where a failure does not end the shell (-e)
+        self.tested = 0
+        self.forked_for = False  # how many conditions we are inside of, where a failure does not end the shell (-e)
         self.loops = 0
         self.variables["PWD"] = self.cwd
         self.held: Path | None = None
@@ -322,6 +323,7 @@ class Shell:
 
     def _start(self, tree: AndOr) -> int:
         """`&`: a process of its own that nothing here can hold or end."""
+        self._may_fork()
         child = os.fork()
         if child:
             self.background = child
@@ -337,11 +339,34 @@ class Shell:
             fds[0] = null
             keep_only({*fds.values(), null})
             shell = self.subshell(fds)
+            shell.forked_for = True
             if self.held is not None:
                 shell.work_in(locate(self.process, self.cwd, "/"))
             status = shell.guarded(lambda: shell.and_or(tree))
+            if self.process.jid:
+                self._leave_jail()
         finally:
             os._exit(status)
+
+    def _leave_jail(self) -> None:
+        from . import daemons
+        from .world import World
+
+        with self.process.host.changing() as state:
+            daemons.left(state, os.getpid())
+        World(self.process).ended(self.process.jid)
+
+    def _may_fork(self) -> None:
+        """Limits of the jail; without any, one look at the state."""
+        if not self.process.jid:
+            return
+        with self.process.host.reading() as state:
+            if not state.get("rctl"):
+                return
+            from .tools import rctl
+
+            if not rctl.may_fork(state, self.process.jid):
+                raise _Fault("Cannot fork: Resource temporarily unavailable", fatal=True)
 
     def _keep_jail_alive(self, child: int) -> None:
         from . import daemons
@@ -530,6 +555,9 @@ class Shell:
     def external(self, words: list[str], assignments: dict[str, str] | None = None, replaces: bool = False) -> int:
         env = self.environment() | (assignments or {})
         fds = dict(self.fds)
+        if not replaces and not self.forked_for:
+            self._may_fork()
+        self.forked_for = False
         try:
             return self.process.run(words, fds=fds, env=env, cwd=self.cwd, replaces=replaces)
         except Killed as end:

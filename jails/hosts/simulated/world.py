@@ -9,15 +9,15 @@ import signal
 import stat
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NoReturn
 
-from . import daemons, network, prison
+from . import clock, daemons, network, prison
 from .host import os_error, strerror
-from .process import Exit, NotFound, Process
+from .process import Exit, Killed, NotFound, Process
 
 TIMED_OUT = 1 << 16
-CLEAN_PATH = "/bin:/usr/bin"
 
 
 class World:
@@ -151,10 +151,17 @@ class World:
                 warn(f"{user}: no such user" if user else "unknown uid 0")
                 return 1
             kept = {"TERM": env["TERM"]} if "TERM" in env else {}
-            env = {"PATH": CLEAN_PATH, **kept} if clean else env
-            env |= {"USER": entry[0], "HOME": entry[5], "SHELL": entry[6] or "/bin/sh"}
+            # setusercontext(3): what login.conf(5) gives everybody.
+            own = {
+                "SHELL": entry[6] or "/bin/sh",
+                "HOME": entry[5],
+                "USER": entry[0],
+                "BLOCKSIZE": "K",
+                "MAIL": f"/var/mail/{entry[0]}",
+                "PATH": f"/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:{entry[5]}/bin",
+            }
+            env = {**own, **kept} if clean else {**own, **{name: env[name] for name in env if name not in own}}
             if clean:
-                env["PATH"] = "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:" + entry[5] + "/bin"
                 if not self.enterable(root, entry[5]):
                     warn(f"chdir {entry[5]}: No such file or directory")
                     return 1
@@ -197,13 +204,75 @@ class World:
         user: str | None = None,
     ) -> int:
         try:
-            status = self._process.run(argv, fds=fds, env=env, cwd=cwd, root=root, jid=jid, user=user)
+            if jid:
+                status = self.attach(argv, fds=fds, env=env, cwd=cwd, root=root, jid=jid, user=user)
+            else:
+                status = self._process.run(argv, fds=fds, env=env, cwd=cwd, root=root, jid=jid, user=user)
         except NotFound as problem:
             warn(f"exec {argv[0]}: {problem.words}")
             return 1
         except Exit as end:
             return end.rc
         return 128 - status if 128 < status < 128 + 64 else status
+
+    def attach(
+        self,
+        argv: list[str],
+        *,
+        jid: int,
+        root: str,
+        fds: Any = None,
+        env: Any = None,
+        cwd: str = "/",
+        user: str | None = None,
+        replaces: bool = False,
+    ) -> int:
+        """jail_attach(2) and execve(2) in a process of its own, which the jail has as long as it runs; its status.
+
+        Raises NotFound, and JailError when the jail is gone by now.
+        """
+        self._process.flush()
+        child = self._process.child(argv, fds=fds, env=env, cwd=cwd, root=root, jid=jid, user=user)
+        child.find_program(argv[0])
+        moment = clock.now() if clock.hurried() else None
+        gate, opener = os.pipe()
+        told, tell = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            close_all_but({*child.fds.values(), gate, tell})
+            _attached(child, gate, tell, moment, replaces)
+        os.close(gate)
+        os.close(tell)
+        try:
+            with self.host.changing() as state:
+                prison.get(state, jid, within=self._process.jid)
+                name = argv[0].rpartition("/")[2]
+                known = daemons.start(state, name, " ".join(argv), jid=jid, real=pid, user=child.user)
+            os.write(opener, str(known).encode())
+        finally:
+            os.close(opener)
+            _, code = os.waitpid(pid, 0)
+            later = os.read(told, 64)
+            os.close(told)
+        if later:
+            clock.go_on(float(later))
+        self.ended(jid)
+        status = os.waitstatus_to_exitcode(code)
+        return 128 - status if status < 0 else status
+
+    def ended(self, jid: int) -> None:
+        """A process of a jail has ended: a jail that nothing else holds goes with it."""
+        with self.host.reading() as state:
+            row = prison.by_jid(state, jid)
+            if row is None or row["set"].get("persist") or "dying" in row or daemons.running(state, jid):
+                return
+        with self.host.changing() as state:
+            self.ended_in(state, jid)
+
+    def ended_in(self, state: dict[str, Any], jid: int) -> None:
+        row = prison.by_jid(state, jid)
+        if row is not None:
+            self._end_if_empty(state, row)
 
     def _in_time(
         self,
@@ -222,7 +291,7 @@ class World:
         pid = os.fork()
         if pid == 0:
             os.setpgid(0, 0)
-            _close_all_but(fds.values())
+            close_all_but(fds.values())
             status = 1
             try:
                 status = self._run(argv, fds, env, cwd, root, jid, warn, user)
@@ -250,15 +319,27 @@ class World:
         pid = os.fork()
         if pid == 0:
             os.setsid()
-            _close_all_but(fds.values())
+            close_all_but(fds.values())
             try:
-                self._run(argv, fds, env, cwd, root, jid, self._whisper, user)
+                self._in_own_place(argv, fds, env, cwd, root, jid, user)
             finally:
                 os._exit(0)
         time.sleep(0.01)
         with self.host.changing() as state:
             name = argv[0].rpartition("/")[2]
             return daemons.start(state, name, " ".join(argv), jid=jid, real=pid, user=user or self._process.user)
+
+    def _in_own_place(
+        self, argv: list[str], fds: Any, env: Any, cwd: str, root: str, jid: int, user: str | None
+    ) -> None:
+        try:
+            self._process.run(argv, fds=fds, env=env, cwd=cwd, root=root, jid=jid, user=user)
+        except NotFound as problem:
+            self._whisper(f"exec {argv[0]}: {problem.words}")
+        if jid:
+            with self.host.changing() as state:
+                daemons.left(state, os.getpid())
+            self.ended(jid)
 
     def _whisper(self, text: str) -> None:
         self.err(f"jail: {text}\n")
@@ -341,7 +422,28 @@ class World:
             daemons.stop(state, name, self._process.jid)
 
 
-def _close_all_but(kept: Iterable[int]) -> None:
+def _attached(child: Process, gate: int, tell: int, moment: float | None, replaces: bool) -> NoReturn:
+    """The forked process of `attach`: waits until the host knows it, and tells how far it came with the clock."""
+    status = 1
+    try:
+        known = os.read(gate, 64)
+        os.close(gate)
+        if known:
+            if moment is not None:
+                clock.go_on(moment)
+            child.pid = int(known)
+            status = child.execute(replaces)
+            if moment is not None:
+                os.write(tell, str(clock.now()).encode())
+    except Killed as end:
+        status = 128 + end.number
+    except Exception:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def close_all_but(kept: Iterable[int]) -> None:
     """closefrom(2) for a forked child: it holds nobody's pipe but its own standard files."""
     held = set(kept)
     wanted = held | {0, 1, 2}

@@ -41,6 +41,7 @@ _OTHERS = {
     "/sbin/zfs": "tools.zfs:main",
     "/sbin/zpool": "tools.zpool:main",
     "/usr/bin/fetch": "tools.fetch:main",
+    "/usr/bin/nc": "tools.nc:main",
     "/usr/bin/fstat": "tools.fstat:main",
     "/usr/sbin/pw": "tools.pw:main",
     "/usr/sbin/jail": "tools.jail:main",

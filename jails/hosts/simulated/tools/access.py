@@ -44,6 +44,8 @@ def status(process: Process, place: Location) -> Status:
         kind = modes.S_IFCHR
     mode = kind | kept.get("mode", modes.S_IMODE(real.st_mode))
     size = kept.get("size", real.st_size)
+    if kind == modes.S_IFLNK:
+        mode = kind | 0o755
     if kind == modes.S_IFDIR:
         size = _directory_size(process, place)
         mode = mode & ~0o222 if place.mount["type"] == "devfs" else mode

@@ -1095,7 +1095,7 @@ def _list_directory(
     if "a" in options:
         found = [(".", place), ("..", place), *found]
     if any(letter in options for letter in "lno"):
-        blocks = sum((access.status(process, child).size + 511) // 512 for _, child in found)
+        blocks = sum(_blocks(process, child) for _, child in found)
         unit = 1024 if "k" in options else access.block_size(process)
         process.out(f"total {(blocks * 512 + unit - 1) // unit}\n")
     _list(process, found, options)
@@ -1104,6 +1104,14 @@ def _list_directory(
             if name not in (".", "..") and child.backing.is_dir() and not child.backing.is_symlink():
                 _list_directory(process, f"{operand.rstrip('/')}/{name}", child, options, titled=True, first=False)
     return 0
+
+
+def _blocks(process: Process, place: Location) -> int:
+    """st_blocks: a device has none, nor a short link, which lies in its inode."""
+    given = access.status(process, place)
+    if given.is_link or not (given.is_directory or modes.S_ISREG(given.mode)):
+        return 0
+    return (given.size + 511) // 512
 
 
 def _list(process: Process, found: list[tuple[str, Location]], options: Options) -> None:

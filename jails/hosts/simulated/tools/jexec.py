@@ -72,9 +72,12 @@ def _enter(
     cwd = options.get("d", cwd)
     argv = command or [entry[6] if entry and entry[6] else "/bin/sh"]
     try:
-        status = process.run(
+        status = process.attach(
             argv, env=env, cwd=cwd, root=jail["path"], jid=jail["jid"], user=entry[0] if entry else None, replaces=True
         )
+    except prison.JailError as problem:
+        process.err(f"jexec: {problem.message}\n")
+        return 1
     except NotFound as problem:
         process.err(f"jexec: execvp: {argv[0]}: {problem.words}\n")
         return 1

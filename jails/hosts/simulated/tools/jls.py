@@ -1,4 +1,4 @@
-"""jls(8): lists jails as text and, by libxo(3), as JSON or XML.
+"""jls(8): lists jails as text and, by libxo(3), as JSON, XML or HTML.
 
 Peculiarities that are FreeBSD's own: parameters asked for by name lose their type and print as bare numbers, and
 12.1 prints an empty string as ``/""}""``.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from xml.sax.saxutils import escape
 
 from jails.hosts.simulated import prison
 
@@ -37,9 +36,7 @@ def main(process: Any) -> int:
     if options["check"]:
         return 1 if failure else 0
     printer = _Printer(options, columns, prison.version(release)[0])
-    text = printer.json(rows) if options["style"] == "json" else printer.xml(rows)
-    if options["style"] == "text":
-        text = printer.text(rows)
+    text = str(getattr(printer, options["style"])(rows))
     if failure and options["style"] != "text":
         text = ""
     process.out(text)
@@ -59,7 +56,7 @@ def _arguments(process: Any) -> Options | None:
         for choice in filter(None, word.partition("=")[2].split(",")):
             if choice == "pretty":
                 options["pretty"] = True
-            elif choice in ("json", "xml", "text"):
+            elif choice in ("json", "xml", "text", "html"):
                 options["style"] = choice
             elif choice not in ("warn", "no-locale"):
                 process.err(f"jls: unknown libxo option value: '{choice}'\n")
@@ -216,6 +213,45 @@ class _Printer:
                     text += f"{indent * 2}<{name}>{escape(word)}</{name}>{newline}"
             text += f"{indent}</jail>{newline}"
         return text + "</jail-information>\n"
+
+    def html(self, rows: list[dict[str, Any]]) -> str:
+        """The first layout in full; the others line by line, as their fields are not told apart here."""
+        if self.columns or "v" in self.flags:
+            return "".join(_div("line", _div("text", line)) for line in self.text(rows).splitlines()) + "\n"
+        named = "N" in self.flags
+        first = (" JID            ", " ") if named else ("   JID", "  ")
+        text = _line_of(("title", "", first[0]), ("", "", first[1]), *_HTML_HEAD)
+        for values in rows:
+            members = self._members(values)
+            widths = ("<15" if named else ">6", "<15.15", "<29.29", ".74")
+            parts: list[tuple[str, str, str]] = []
+            for number, ((name, value), width) in enumerate(zip(members, widths, strict=True)):
+                if number:
+                    parts.append(("", "", "  " if number == 1 and not named else " "))
+                parts.append(("data", name, format(str(value), width)))
+            text += _line_of(*parts)
+        return text
+
+
+_HTML_HEAD = (
+    ("title", "", "IP Address"),
+    ("", "", "      "),
+    ("title", "", "Hostname"),
+    ("", "", "                      "),
+    ("title", "", "Path"),
+)
+
+
+def escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _div(kind: str, inside: str, tag: str = "") -> str:
+    return f'<div class="{kind}"' + (f' data-tag="{tag}"' if tag else "") + f">{inside}</div>"
+
+
+def _line_of(*parts: tuple[str, str, str]) -> str:
+    return _div("line", "".join(_div(kind or "padding", escape(text), tag) for kind, tag, text in parts))
 
 
 _VERBOSE_HEAD = (

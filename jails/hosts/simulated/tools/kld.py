@@ -1,7 +1,7 @@
 """kldload, kldunload, kldstat: kernel modules. What needs one (ifconfig, mount, pf) loads it, as the kernel does.
 
 ``state["modules"]`` is a list of ``{"name", "id"}`` in the order of their ids, without the kernel; it is missing until
-the first change.
+the first change. ``state["lastkld"]`` is the last id.
 """
 
 from __future__ import annotations
@@ -68,17 +68,27 @@ def load(state: State, name: str) -> bool:
     rows = modules(state)
     for one in (name, *_MODULES[name][0]):
         if all(row["name"] != one for row in rows):
-            rows.append({"name": one, "id": max((row["id"] for row in rows), default=1) + 1})
+            state["lastkld"] = _last(state) + 1
+            rows.append({"name": one, "id": state["lastkld"]})
     state["modules"] = rows
     return True
 
 
+def _last(state: State) -> int:
+    """The last id that was given away."""
+    return int(state.get("lastkld") or max((row["id"] for row in modules(state)), default=1))
+
+
 def _unload(state: State, name: str) -> None:
-    rows = [row for row in modules(state) if row["name"] != name]
-    for other in _MODULES[name][0]:
-        if not any(other in _MODULES[row["name"]][0] for row in rows):
-            rows = [row for row in rows if row["name"] != other]
-    state["modules"] = rows
+    rows = modules(state)
+    for one in (name, *_MODULES[name][0]):
+        if one != name and any(one in _MODULES[row["name"]][0] for row in rows):
+            continue
+        # The id of the last file is used again.
+        last = _last(state)
+        state["lastkld"] = last - any(row["name"] == one and row["id"] == last for row in rows)
+        rows = [row for row in rows if row["name"] != one]
+        state["modules"] = rows
 
 
 def _busy(state: State, name: str) -> bool:

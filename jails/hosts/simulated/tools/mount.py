@@ -144,7 +144,7 @@ def _dispatch(process: World, flags: set[str], options: list[str], fstab: str, k
         with process.host.reading() as state:
             mounts = [m for m in seen_mounts(process, state) if not kind or m["type"] in kind.split(",")]
         if "p" in flags and process.jid and process.stat("/etc/fstab") is None:
-            process.err("fstab: /etc/fstab:0: No such file or directory\n" * 2)
+            process.err("fstab: /etc/fstab:0: No such file or directory\n" * 2 * len(mounts))
         process.out(_list_fstab(mounts) if "p" in flags else _list_plain(mounts))
         return 0
     if "u" in flags:

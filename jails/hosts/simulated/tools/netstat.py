@@ -6,7 +6,7 @@ import ipaddress
 import json
 from typing import Any, NamedTuple
 
-from jails.hosts.simulated import network, prison
+from jails.hosts.simulated import daemons, network, prison
 from jails.hosts.simulated.host import State
 from jails.hosts.simulated.process import Process
 from jails.hosts.simulated.world import World
@@ -31,7 +31,7 @@ def sockstat_main(process: Process) -> int:
         process, "46CciIj:LlnP:p:qSsUuvw", "usage: sockstat [-46CciLlnqSsUuvw] [-j jid] [-p ports] [-P protocols]", 1
     )
     with process.host.reading() as state:
-        rows = list(state.get("sockets", []))
+        rows = [row for row in daemons.sockets(state) if "until" not in row]
         if process.jid or "j" in options:
             jid = _jail_of(process, state, options.get("j"))
             rows = [row for row in rows if row.get("jid", 0) == jid]
@@ -238,7 +238,7 @@ def _names(row: dict[str, Any], text: str, numeric: bool) -> tuple[str, str]:
 
 
 def _sockets(process: Process, state: State, options: Options) -> int:
-    rows = [row for row in state.get("sockets", []) if not process.jid or row.get("jid", 0) == process.jid]
+    rows = [row for row in daemons.sockets(state) if not process.jid or row.get("jid", 0) == process.jid]
     protocol = options.get("p")
     rows = [row for row in rows if protocol is None or row["proto"][:-1] == protocol]
     if "a" not in options:

@@ -43,7 +43,7 @@ def main(caller: Any) -> int:
         if not loaded(state) and "n" not in flags:
             process.err("pfctl: /dev/pf: No such file or directory\n")
             return 1
-    if "f" in values and (status := _load(process, values["f"], values.get("a", ""), "n" in flags)):
+    if "f" in values and (status := _load(process, values["f"], values.get("a", ""), flags)):
         return status
     if "F" in values:
         with process.host.changing() as state:
@@ -80,7 +80,8 @@ def _switch(process: World, wanted: bool) -> int:
     return 0
 
 
-def _load(process: World, filename: str, anchor: str, only_check: bool) -> int:
+def _load(process: World, filename: str, anchor: str, flags: set[str]) -> int:
+    only_check = "n" in flags
     try:
         text = process.stdin_text() if filename == "-" else process.read_text(filename)
     except OSError as problem:
@@ -95,10 +96,32 @@ def _load(process: World, filename: str, anchor: str, only_check: bool) -> int:
         if not only_check:
             process.err("pfctl: Syntax error in config file: pf rules not loaded\n")
         return 1
+    if "v" in flags:
+        process.out("".join(f"{as_printed(line)}\n" for _, line in _lines(text)))
     if not only_check:
         with process.host.changing() as state:
             _pf(state)["rules"][anchor] = text
     return 0
+
+
+def as_printed(line: str) -> str:
+    """A rule as pfctl prints it, where it is a filter rule without macros or lists (sbin/pfctl/pfctl_parser.c)."""
+    words = line.split()
+    if words[0] not in ("pass", "block", "anchor") or set(line) & set("{}$"):
+        return line
+    if words[0] == "block" and (len(words) == 1 or words[1] not in ("drop", "return", "return-rst", "return-icmp")):
+        words.insert(1, "drop")
+    if not {"all", "from", "to"} & set(words):
+        place = next(
+            (at for at, word in enumerate(words) if word in ("flags", "keep", "no", "label", "tag")), len(words)
+        )
+        words.insert(place, "all")
+    if words[0] != "pass" or {"keep", "modulate", "synproxy", "no"} & set(words):
+        return " ".join(words)
+    protocol = words[words.index("proto") + 1] if "proto" in words[:-1] else "tcp"
+    if protocol == "tcp" and "flags" not in words:
+        words += ["flags", "S/SA"]
+    return " ".join([*words, "keep", "state"])
 
 
 def _lines(text: str) -> list[tuple[int, str]]:
@@ -122,6 +145,21 @@ def _plausible(line: str) -> bool:
     return line.split()[0] in KEYWORDS and line.count('"') % 2 == 0 and line.count("{") == line.count("}")
 
 
+_STATE_TABLE = ("searches", "inserts", "removals")
+_COUNTERS = (
+    "match bad-offset fragment short normalize memory bad-timestamp congestion ip-option proto-cksum state-mismatch "
+    "state-insert state-limit src-limit synproxy map-failed"
+).split()
+
+
+def _counters(enabled: bool) -> str:
+    """The tables of `pfctl -s info`: nothing passes through the simulated pf; it has rates when it is off."""
+    rate = f"{'':14}" if enabled else f"{0.0:14.1f}/s"
+    text = f"{'State Table':<27} {'Total':>14} {'Rate':>16}\n  {'current entries':<25} {0:>14} {'':14}\n"
+    text += "".join(f"  {name:<25} {0:>14} {rate}\n" for name in _STATE_TABLE)
+    return text + "Counters\n" + "".join(f"  {name:<25} {0:>14} {rate}\n" for name in _COUNTERS)
+
+
 def _show(process: World, what: str, anchor: str) -> int:
     with process.host.reading() as state:
         pf = state.get("pf", {})
@@ -131,9 +169,13 @@ def _show(process: World, what: str, anchor: str) -> int:
     what = what.lower()
     if "info".startswith(what) and what:
         status = "Enabled for 0 days 00:00:00" if enabled else "Disabled"
-        process.out(f"Status: {status:<37} Debug: Urgent\n\n")
+        process.out(f"Status: {status:<37} Debug: Urgent\n\n{_counters(enabled)}")
     elif "rules".startswith(what):
-        process.out("".join(f"{line}\n" for line in lines if line.split()[0] in ("pass", "block", "anchor", "match")))
+        process.out(
+            "".join(
+                f"{as_printed(line)}\n" for line in lines if line.split()[0] in ("pass", "block", "anchor", "match")
+            )
+        )
     elif "nat".startswith(what):
         process.out("".join(f"{line}\n" for line in lines if line.startswith(TRANSLATION)))
     elif "anchors".startswith(what):

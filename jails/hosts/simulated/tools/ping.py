@@ -28,7 +28,7 @@ def main(process: Process) -> int:
         return 68
     with process.host.reading() as state:
         refusal = _refusal(process, state)
-        trouble, answers = _answer(process, state, address)
+        trouble, answers = answer(process, state, address)
     if refusal:
         process.err(f"ping: ssend socket: {refusal}\n")
         return 71
@@ -53,7 +53,7 @@ def _refusal(process: Process, state: State) -> str:
     return "" if jail["set"].get("allow.raw_sockets") else "Operation not permitted"
 
 
-def _answer(process: Process, state: State, address: Any) -> tuple[str, bool]:
+def answer(process: Process, state: State, address: Any) -> tuple[str, bool]:
     """What sendto(2) says, and whether somebody answers."""
     world = World(process)
     stack = max(0, route.stack_of(world, state))
@@ -73,7 +73,7 @@ def _answer(process: Process, state: State, address: Any) -> tuple[str, bool]:
 
 
 def _has(row: dict[str, Any], address: Any) -> bool:
-    return any(text.partition("/")[0] == str(address) for text in row["inet"])
+    return any(text.partition("/")[0] == str(address) for text in (*row["inet"], *row["inet6"]))
 
 
 def _ping(process: Process, options: Options, name: str, address: Any, trouble: str, answers: bool) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 from jails.hosts.simulated import clock, daemons, prison
 from jails.hosts.simulated.host import State
 from jails.hosts.simulated.process import Killed, Process
+from jails.hosts.simulated.world import World
 
 from . import access
 from .access import Options
@@ -53,15 +54,18 @@ def rows(process: Process, state: State) -> list[Row]:
         found.append(_row(41, 0, "[zfskern]", "DL", booted))
     seen = set()
     for socket in state.get("sockets", []):
-        if socket["pid"] not in seen and socket["pid"] < daemons.FIRST_PID:
+        if socket["pid"] not in seen and 0 < socket["pid"] < daemons.FIRST_PID:
             seen.add(socket["pid"])
             command = f"/usr/sbin/{socket['command']}"
             one = _row(socket["pid"], 1, command, "Is", booted, socket["user"])
             found.append(one | {"jid": socket.get("jid", 0)})
     for row in daemons.running(state):
+        if row["pid"] == process.pid:
+            continue
         one = _row(row["pid"], 1, row["args"], "I", float(row["started"]), row["user"])
         found.append(one | {"jid": row["jid"], "stat": "IJ" if row["jid"] else "I"})
-    own = _row(_own_pid(state), _own_pid(state) - 1, " ".join(process.argv), "R", clock.now(), process.user)
+    pid = process.pid or _own_pid(state)
+    own = _row(pid, pid - 1, " ".join(process.argv), "R", clock.now(), process.user)
     found.append(own | {"jid": process.jid, "stat": "R+J" if process.jid else "R", "own": True})
     if process.jid:
         inside = {process.jid, *(one["jid"] for one in prison.all_prisons(state, within=process.jid))}
@@ -306,6 +310,7 @@ def send(process: Process, pid: int, number: int) -> bool:
             if number in _ENDING:
                 daemons.end(state, [row for row in daemons.running(state) if row["pid"] == pid], number)
                 state["sockets"] = [one for one in state["sockets"] if one["pid"] != pid]
+                World(process).ended_in(state, known[0]["jid"])
             return True
     if not _is_ours(process, pid):
         return False

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from jails.hosts.simulated import daemons, prison
+from jails.hosts.simulated import clock, daemons, prison
+
+from . import processes
 
 USAGE = "usage: rctl [ -h ] [-a rule | -l filter | -r filter | -u filter | filter]\n"
 DISABLED = "rctl: RACCT/RCTL present, but disabled; enable using kern.racct.enable=1 tunable\n"
@@ -24,6 +26,8 @@ BYTES = {"datasize", "stacksize", "coredumpsize", "memoryuse", "memorylocked", "
     "readbps",
     "writebps",
 }
+SLOPPY = frozenset("pseudoterminals swapuse msgqqueued msgqsize nmsgq nsem nshm shmsize".split())
+"""What is not counted for a process by itself."""
 _UNITS = {"k": 10, "m": 20, "g": 30, "t": 40, "p": 50, "e": 60}
 
 
@@ -180,24 +184,38 @@ def _usage(process: Any, text: str, human: bool) -> None:
     if wanted["subject"] not in SUBJECTS or not wanted["id"]:
         raise _Refused(f"failed to show resource consumption for '{text}': Invalid argument")
     with process.host.reading() as state:
-        used = _consumption(state, wanted)
+        used = _consumption(process, state, wanted)
     if used is None:
         raise _Refused(f"failed to show resource consumption for '{text}': No such process")
     for resource in RESOURCES:
+        if wanted["subject"] == "process" and resource in SLOPPY:
+            continue
         amount = used.get(resource, 0)
         shown = _humanize(amount) if human and resource in BYTES else str(amount)
         process.out(f"{resource}={shown}\n")
 
 
-def _consumption(state: dict[str, Any], wanted: dict[str, str]) -> dict[str, int] | None:
-    """What a jail's processes use; a subject nobody knows uses nothing."""
-    if wanted["subject"] != "jail":
-        return {}
-    try:
-        jail = prison.get(state, wanted["id"])
-    except prison.JailError:
-        return {}
-    count = len(daemons.running(state, jail["jid"]))
+def _consumption(process: Any, state: dict[str, Any], wanted: dict[str, str]) -> dict[str, int] | None:
+    """What the processes of a subject use. A jail nobody knows uses nothing; a process must be there."""
+    subject, ident = wanted["subject"], wanted["id"]
+    if subject == "jail":
+        try:
+            jail = prison.get(state, ident)
+        except prison.JailError:
+            return {}
+        return _used_by(daemons.running(state, jail["jid"]))
+    rows = [row for row in processes.rows(process, state) if not row["command"].startswith("[")]
+    if subject == "process":
+        rows = [row for row in rows if str(row["pid"]) == ident]
+        return _used_by(rows) if rows else None
+    if subject == "user":
+        ident = {"0": "root"}.get(ident, ident)
+        rows = [row for row in rows if row["user"] == ident]
+    return _used_by(rows)
+
+
+def _used_by(rows: list[dict[str, Any]]) -> dict[str, int]:
+    count = len(rows)
     return {
         "maxproc": count,
         "nthr": count,
@@ -205,4 +223,18 @@ def _consumption(state: dict[str, Any], wanted: dict[str, str]) -> dict[str, int
         "memoryuse": 2936832 * count,
         "vmemoryuse": 9228288 * count,
         "openfiles": 7 * count,
+        "wallclock": int(sum(max(0, clock.now() - float(row["started"])) for row in rows)),
     }
+
+
+def may_fork(state: dict[str, Any], jid: int) -> bool:
+    """Whether the rules let a jail have one more process."""
+    jail = prison.by_jid(state, jid)
+    if jail is None or not state.get("racct", True):
+        return True
+    limits = [
+        int(rule["amount"])
+        for rule in state.get("rctl", [])
+        if (rule["subject"], rule["id"], rule["resource"], rule["action"]) == ("jail", jail["name"], "maxproc", "deny")
+    ]
+    return not limits or len(daemons.running(state, jid)) < min(limits)

@@ -12,6 +12,8 @@ from typing import Any
 from jails.hosts.simulated import clock, prison, rcconf
 from jails.hosts.simulated.world import World
 
+from . import kld
+
 PREFIXES = ("fast", "force", "one", "quiet", "quietone")
 # Base system daemons: name -> (command, arguments, pid file).
 DAEMONS = {
@@ -209,6 +211,8 @@ def _unknown(process: Any, path: str, verb: str, extra: str) -> int:
 
 
 def _once(process: Any, name: str, verb: str, path: str) -> int:
+    if name == "pf" and verb == "status":
+        return int(process.run(["pfctl", "-s", "info"]))
     if verb not in ("start", "stop", "restart", "reload", "check") or (name != "pf" and verb in ("reload", "check")):
         return _unknown(process, path, verb, "")
     if name == "pf" and verb != "stop" and process.stat("/etc/pf.conf") is None:
@@ -216,7 +220,10 @@ def _once(process: Any, name: str, verb: str, path: str) -> int:
         return 1
     if name == "pf":
         process.out({"start": "Enabling pf.\n", "stop": "Disabling pf.\n"}.get(verb, "Reloading pf rules.\n"))
+        if verb != "stop" and process.stat("/etc/pf.os") is None:
+            process.err("pfctl: /etc/pf.os: No such file or directory\n")
         with process.host.changing() as state:
+            kld.load(state, "pf")
             state.setdefault("pf", {})["enabled"] = verb != "stop"
     return 0
 

@@ -226,9 +226,10 @@ def _of_the_jail(process: Process, state: State) -> dict[str, str]:
     found = {
         "security.jail.jailed": str(int(jail is not None)),
         "security.jail.vnet": str(int(given.get("vnet") == "new")),
-        "security.jail.children.max": str(given.get("children.max", 0) if jail else 999999),
-        "security.jail.children.cur": str(len(prison.all_prisons(state, within=process.jid))),
     }
+    if process.release_at_least(12, 2):
+        found["security.jail.children.max"] = str(given.get("children.max", 0) if jail else 999999)
+        found["security.jail.children.cur"] = str(len(prison.all_prisons(state, within=process.jid)))
     if jail is None:
         return found
     pairs = {

@@ -13,6 +13,7 @@ from typing import Any
 from jails.hosts.simulated import clock, prison
 from jails.hosts.simulated.host import State, strerror
 from jails.hosts.simulated.process import NotFound, Process
+from jails.hosts.simulated.world import close_all_but
 
 from . import access
 from .access import Options, each
@@ -203,6 +204,7 @@ def timeout_main(process: Process) -> int:
         status = 1
         try:
             os.setpgid(0, 0)
+            close_all_but(process.fds.values())
             status = _run_or_tell(process, options.operands[1:])
         finally:
             os._exit(status)

@@ -85,9 +85,11 @@ class Commands(Parameters):
             if result == "failed":
                 self._failed(jail)
                 return True
-            if result == "process":
-                # With -p 1 no other jail gets its turn while this one's commands run.
-                self._queue(jail, self.ready if self.one_at_a_time else self.sleeping, head=self.one_at_a_time)
+            if result in ("process", "failing process"):
+                # With -p 1 no other jail gets its turn while this one's commands run; what cannot even be executed
+                # ends before the programs of the others.
+                queue = self.ready if self.one_at_a_time else self.sleeping
+                self._queue(jail, queue, head=self.one_at_a_time or result == "failing process")
                 return True
 
     def _strings(self, jail: ConfJail) -> list[str] | None:
@@ -255,6 +257,12 @@ class Commands(Parameters):
         consolelog = jail.text("exec.consolelog") if inside else None
         if consolelog and not self._path_fits(jail, "exec.consolelog", consolelog, None):
             return "failed"
+        missing: list[str] = []
+
+        def warn(text: str) -> None:
+            missing.append(text)
+            self._warn(jail, text)
+
         started = self.process.spawn(
             argv,
             jid=jail.jid if inside else None,
@@ -264,12 +272,12 @@ class Commands(Parameters):
             output=consolelog,
             background=background,
             timeout=jail.number("exec.timeout") or None,
-            warn=lambda text: self._warn(jail, text),
+            warn=warn,
         )
         if background:
             return "done"
         jail.outcome = (started, line)
-        return "process"
+        return "failing process" if missing else "process"
 
     def _finish(self, jail: ConfJail) -> bool:
         """finish_command(): what the process made of it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 
@@ -78,7 +77,6 @@ ACTIVE = {"empty_bpobj", "lz4_compress", "spacemap_histogram", "enabled_txg", "h
 DEFAULT_COLUMNS = "name,size,allocated,free,checkpoint,expandsize,fragmentation,capacity,dedupratio,health,altroot"
 STAMP = "%Y-%m-%d.%H:%M:%S"
 LABELS = 4718592
-METASLAB = 16 << 20
 
 
 def add_pool(zfs: Zfs, env: Env, name: str, size: int, vdevs: Sequence[Sequence[object]]) -> Record:
@@ -166,8 +164,25 @@ def list_(env: Env, argv: Sequence[str]) -> int:
         env.out("".join("\t".join(row) + "\n" for row in rows))
     elif rows:
         heads = [HEADS.get(column, column.upper()) for column in columns]
-        env.out(table(heads, rows, [column in RIGHT for column in columns]))
+        text = table(heads, rows, [column in RIGHT for column in columns])
+        width = min(10, max(len(row[0]) for row in rows))
+        env.out(_vdev_lines(text, columns, pools, width) if "v" in flags and not zfs.openzfs else text)
     return failed
+
+
+def _vdev_lines(text: str, columns: Sequence[str], pools: Sequence[str], width: int) -> str:
+    """As `zpool list -v` of 12.1 has it: a title of at least ten columns over narrower names, and for a vdev nothing
+    behind its capacity."""
+    head, *lines = text.splitlines()
+    if columns[:1] == ["name"] and len(columns) > 1:
+        head = f"{'NAME':<10}{head[width:]}"
+    shown = [line if line.split()[0] in pools else _cut(line) for line in lines]
+    return "\n".join([head, *shown]) + "\n"
+
+
+def _cut(line: str) -> str:
+    end = line.rfind("%")
+    return line[: end + 1] if end >= 0 else line
 
 
 def _with_vdevs(
@@ -262,7 +277,16 @@ def get(env: Env, argv: Sequence[str]) -> int:
     if "H" in flags:
         env.out("".join("\t".join(row) + "\n" for row in rows))
     elif rows:
-        env.out(table(fields.upper().split(","), rows, [False] * len(rows[0])))
+        heads = fields.upper().split(",")
+        text = table(heads, rows, [False] * len(rows[0]))
+        if "value" in fields.split(",") and any(one.startswith("feature@") for one in wanted):
+            # libzfs takes the width of a feature's name for that of its value.
+            least = max(len(one) for one in wanted if one.startswith("feature@"))
+            at = fields.split(",").index("value")
+            if at < len(heads) - 1:
+                rows = [[*row[:at], row[at].ljust(least), *row[at + 1 :]] for row in rows]
+                text = table(heads, rows, [False] * len(rows[0]))
+        env.out(text)
     return failed
 
 
@@ -364,20 +388,32 @@ def _device_size(zfs: Zfs, env: Env, pool: str, device: str, force: bool) -> int
         # A disk in use cannot be opened for writing, of which only this is left to read.
         raise ZfsError(f"cannot create '{pool}': no such pool or dataset")
     disk = zfs.state.get("disks", {}).get(short)
-    if disk is not None:
+    if disk is not None and not short.startswith("md"):
         # The sizes of disks are what a pool on them has.
         return int(disk)
-    size = None
-    if device.startswith("/"):
+    size = disk
+    if size is None and device.startswith("/"):
         size = env.file_size(zfs.state, device)
         if size is None:
             raise ZfsError(f"cannot open '{device}': No such file or directory")
     if size is None:
         raise ZfsError(f"cannot open '{device}': no such GEOM provider\nmust be a full path or shorthand device name")
-    room = math.floor((size - LABELS) / METASLAB) * METASLAB
+    room = _room(int(size))
     if room <= 0:
         raise ZfsError(f"cannot create pool: one or more devices is less than the minimum size (64M): '{device}'")
     return room
+
+
+def _room(size: int) -> int:
+    """What is left of a device for blocks: whole metaslabs (vdev_metaslab_set_size in vdev.c)."""
+    size = max(0, size - LABELS)
+    shift = 29
+    if size >> shift < 16:
+        shift = (size // 16).bit_length()
+    elif size >> shift > 200:
+        shift = (size // 200).bit_length()
+    shift = max(24, min(shift, 34))
+    return size >> shift << shift
 
 
 def _owner(zfs: Zfs, device: str) -> str | None:

@@ -247,6 +247,9 @@ def receive(env: Env, argv: Sequence[str]) -> int:
     if not stream.parts:
         raise ZfsError("cannot receive: invalid backup stream")
     top = tops[0]
+    if stream.broken:
+        # The kernel discards what has come; a sender that was cut off has told about it by then.
+        time.sleep(0.05)
     for at, part in enumerate(stream.parts):
         broken = stream.broken if at == len(stream.parts) - 1 else ""
         started = time.monotonic()
