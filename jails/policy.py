@@ -236,11 +236,7 @@ def visible(user: Any, model: type[Model] | QuerySet[Any]) -> QuerySet[Any]:
         return rows.none()
     if user.is_administrator or user.is_auditor:
         return rows
-    return (
-        rows.filter(_scope(user, rows.model)).distinct()
-        if rows.model is Operation
-        else rows.filter(_scope(user, rows.model))
-    )
+    return rows.filter(_scope(user, rows.model))
 
 
 def _scope(user: User, model: type[Model]) -> Q:

@@ -76,10 +76,13 @@ class Operation(models.Model):
 
     class Meta:
         ordering = ["-created_at"]
+        # Plans are long, and pages ask again and again: what they ask for is found without reading a row.
         indexes = [
+            models.Index(fields=["-created_at"]),
             models.Index(fields=["status", "created_at"]),
-            models.Index(fields=["tenant", "-created_at"]),
-            models.Index(fields=["host", "-created_at"]),
+            models.Index(fields=["status", "changed_at"]),
+            models.Index(fields=["tenant", "-created_at", "status", "changed_at"]),
+            models.Index(fields=["host", "-created_at", "status", "changed_at"]),
         ]
 
     def __str__(self) -> str:

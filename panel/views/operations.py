@@ -89,7 +89,7 @@ def tray(request: HttpRequest) -> HttpResponse:
 def tray_mark(request: HttpRequest) -> str:
     """Of what the tray and the tree show: operations, and for staff hosts, for tenants their jails; and where."""
     parts: list[Any] = [request.user.pk, request.COOKIES.get("tree", ""), request.headers.get("HX-Current-URL", "")]
-    parts += shown_operations(request).order_by().aggregate(at=Max("changed_at"), n=Count("pk")).values()
+    parts += shown_operations(request).order_by().aggregate(at=Max("changed_at"), n=Count("*")).values()
     if policy.allowed(request.user, "panel.overview"):
         parts += policy.visible(request.user, Host).order_by().aggregate(at=Max("changed_at"), n=Count("pk")).values()
     else:
