@@ -18,7 +18,7 @@ from jails.models import Host, Jail, Operation, Tenant
 from jails.models.release import Storage
 from jails.operations import checks, common, layout, power
 from jails.operations.kind import Kind, Refused, Request
-from jails.operations.step import Plan, Run, Step, Undo
+from jails.operations.step import Check, Plan, Run, Step, Undo
 from jails.operations.wish import Wish
 
 
@@ -76,7 +76,7 @@ class JailGive(Kind):
         steps = [
             *parents,
             *(step for one in reversed(running) for step in power.stop_steps(one, facts, back=True)),
-            *(move.step() for move in moves),
+            *(step for move in moves for step in move.steps()),
             *(power.start_step(one) for one in running),
         ]
         return Plan(
@@ -105,6 +105,8 @@ class JailGive(Kind):
 
 kind = JailGive()
 
+TOUCHED = "cellblock:touched"
+
 
 def _tell(operation: Operation, row: Jail, former: Tenant) -> None:
     """In the log of who has lost a jail."""
@@ -130,13 +132,34 @@ class _Move:
     dataset: Dataset
     target: str
 
-    def step(self) -> Step:
+    @property
+    def ours(self) -> Check:
+        return checks.dataset_property(self.target, layout.JAIL, str(self.row.uuid))
+
+    def steps(self) -> tuple[Step, ...]:
+        return (self._rename(), *(() if self.dataset.marks.get(TOUCHED) == "yes" else (self._mark(),)))
+
+    def _mark(self) -> Step:
+        """For a database that is rebuilt from the hosts: from now on no host follows a path into this tree."""
+        was = self.dataset.marks.get(TOUCHED, "")
+        back = zfs.set_properties(self.target, {TOUCHED: was}) if was else zfs.inherit(TOUCHED, self.target)
+        return Step(
+            key=f"mark-{self.row.name}",
+            purpose=f"Mark the tree of {self.row.name} as one that a tenant has had",
+            action=Run((zfs.set_properties(self.target, {TOUCHED: "yes"}),)),
+            done_when=(self.ours, checks.dataset_property(self.target, TOUCHED, "yes")),
+            undo=(Undo(Run((back,)), only_if=(self.ours,)),),
+            seconds=30,
+            subject=self.row.name,
+        )
+
+    def _rename(self) -> Step:
         """-u leaves it mounted where it is: its mount point is a property of its own and does not follow the name.
 
-        Which dataset it is shows by the operation that made it.
+        Which dataset it is shows by the jail's uuid in it.
         """
         source = self.dataset.name
-        moved = (checks.dataset_ours(self.target, self.dataset.operation), checks.dataset_absent(source))
+        moved = (self.ours, checks.dataset_absent(source))
         back = Run((zfs.rename(self.target, source, keep_mounted=True),))
         return Step(
             key=f"move-{self.row.name}",
@@ -144,6 +167,7 @@ class _Move:
             action=Run((zfs.rename(source, self.target, keep_mounted=True),)),
             done_when=moved,
             undo=(Undo(back, only_if=moved),),
+            requires=(checks.dataset_property(source, layout.JAIL, str(self.row.uuid)),),
             seconds=60,
             subject=self.row.name,
         )
@@ -174,11 +198,12 @@ def _why_not(found: power.Found, tenant: Tenant | None, facts: HostFacts) -> str
 
 
 def _why_not_move(found: power.Found, tenant: Tenant | None, facts: HostFacts) -> str:
-    row, dataset = found.row, _dataset(found, facts)
+    row = found.row
+    dataset, problem = power.own_dataset(row, facts)
     if dataset is None:
-        return f"its dataset {row.dataset} is gone."
-    if not dataset.operation or dataset.name in facts.doubtful:
-        return f"its dataset {dataset.name} does not say that Cellblock made it."
+        return problem
+    if dataset.name in facts.doubtful:
+        return f"the properties of {dataset.name} cannot be read safely: look at it on the host."
     if not dataset.name.startswith(f"{layout.root(dataset.pool)}/"):
         return f"its dataset {dataset.name} is not below {layout.root(dataset.pool)}."
     if dataset.mountpoint != row.path:

@@ -24,7 +24,7 @@ from jails.models import Host, Operation, Template, Tenant
 from jails.models.release import Storage
 from jails.operations import checks, layout, power, templates
 from jails.operations.kind import Kind, Refused, Request
-from jails.operations.step import Plan, Run, Step, Undo
+from jails.operations.step import Check, Plan, Run, Step, Undo
 from jails.operations.wish import Wish
 
 BEFORE = "before-"
@@ -141,7 +141,8 @@ def _on_zfs(request: Request, row: Template) -> tuple[Step, ...]:
             undo=(Undo(Run((zfs.destroy(real),)), only_if=(ours,)),),
             seconds=60,
         ),
-        *(_let_go(name) for name in (*older, before)),
+        *(_let_go(name, ()) for name in older),
+        _let_go(before, (renamed, ours)),
     )
 
 
@@ -163,12 +164,13 @@ def _require_as_made(row: Template, facts: HostFacts) -> tuple[Snapshot, ...]:
     return (*left, real)
 
 
-def _let_go(snapshot: str) -> Step:
+def _let_go(snapshot: str, requires: tuple[Check, ...]) -> Step:
     return Step(
         key=f"let-go-{snapshot.partition('@')[2]}",
         purpose="Let go of what was not cleaned; where it has clones it goes with the last of them",
         action=Run((zfs.destroy(snapshot, deferred=True),)),
         done_when=(checks.snapshot_let_go(snapshot),),
+        requires=requires,
         irreversible="the tree as it was before is destroyed",
         ensure=True,
         seconds=120,
@@ -218,6 +220,7 @@ def _on_ufs(request: Request, row: Template) -> tuple[Step, ...]:
             purpose="Remove the archive of what was not cleaned",
             action=Run((files.remove_tree(draft.folder),)),
             done_when=(checks.path_absent(draft.folder),),
+            requires=(placed,),
             irreversible="the tree as it was before is removed",
             seconds=300,
             attempts=2,

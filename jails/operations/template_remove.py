@@ -114,33 +114,26 @@ def _stuck(row: Template) -> list[str]:
 
 def _datasets(row: Template, host: Host, facts: HostFacts) -> tuple[Dataset, ...]:
     """What is there of it, drafts last. Raises Refused where its dataset is not what the panel made."""
-    stuck, found = _stuck(row), []
+    stuck, found = _stuck(row), list[Dataset]()
     whole = row.dataset or layout.template_dataset(layout.pool_of(host, facts), row.name)
     dataset = facts.dataset(whole)
     if dataset is not None and row.dataset:
         templates.require_own_template(row, facts)
     if dataset is not None and (row.dataset or dataset.operation in stuck):
         found.append(dataset)
-    found += [draft for key in stuck if (draft := facts.dataset(f"{whole}.{key}")) is not None]
     for one in found:
         _require_alone(row, one, facts)
-    return tuple(found)
+    return (*found, *(draft for key in stuck if (draft := facts.dataset(f"{whole}.{key}")) is not None))
 
 
 def _require_alone(row: Template, dataset: Dataset, facts: HostFacts) -> None:
     if clones := facts.clones_of(dataset.name):
         names = power.listed([clone.name for clone in clones])
         raise Refused({"template": f"{row.name} stays as long as there are clones of it: {names}."})
-    others = [one.name for one in facts.snapshots_of(dataset.name) if not one.operation and not _is_copied(one.name)]
+    others = [one.name for one in facts.snapshots_of(dataset.name) if not one.operation]
     others += [child.name for child in facts.children(dataset.name)]
     if others:
         raise Refused({"template": f"{power.listed(others)} would go with it: remove what is not Cellblock's first."})
-
-
-def _is_copied(snapshot: str) -> bool:
-    """The snapshot that came with the copy, in a draft: zfs receive gives it no mark, but both have the same id."""
-    dataset, _, name = snapshot.partition("@")
-    return name == f"cellblock-{dataset.rpartition('.')[2]}"
 
 
 def _losses(datasets: Sequence[Dataset], facts: HostFacts) -> tuple[str, ...]:
@@ -149,33 +142,63 @@ def _losses(datasets: Sequence[Dataset], facts: HostFacts) -> tuple[str, ...]:
 
 
 def _on_zfs(row: Template, facts: HostFacts, datasets: Sequence[Dataset]) -> tuple[Step, ...]:
-    snapshots = [one.name for dataset in datasets for one in facts.snapshots_of(dataset.name)]
-    steps = [_see_that_none_depends(snapshots)] if snapshots else []
-    steps += [_destroy(name, checks.snapshot_absent(name), "its snapshot") for name in snapshots]
-    steps += [_destroy(one.name, checks.dataset_absent(one.name), "its dataset") for one in datasets]
+    steps: list[Step] = []
+    for dataset in datasets:
+        if "." in dataset.name.rpartition("/")[2]:
+            steps.append(_destroy_draft(dataset.name))
+        else:
+            steps += _destroy(row, dataset, facts)
     return (*steps, _remove_folder(row.path)) if datasets else ()
 
 
-def _see_that_none_depends(snapshots: Sequence[str]) -> Step:
-    return Step(
-        key="unused",
-        purpose="See that nobody has made a clone of it meanwhile",
-        action=Run((zfs.get(["clones"], *snapshots),)),
-        done_when=tuple(checks.snapshot_unused(name) for name in snapshots),
-        changes=False,
+def _destroy(row: Template, dataset: Dataset, facts: HostFacts) -> tuple[Step, ...]:
+    """Unmounted first: while somebody keeps it busy, it can be mounted again and is whole."""
+    name = dataset.name
+    ours = checks.dataset_property(name, "cellblock:template", row.name)
+    unmounted = checks.dataset_property(name, "mounted", "no")
+    unmount = Step(
+        key="unmount",
+        purpose=f"Unmount its dataset {name}",
+        action=Run((zfs.unmount(name),)),
+        done_when=(unmounted,),
+        undo=(Undo(Run((zfs.mount(name),)), only_if=(ours, unmounted)),) if dataset.mounted else (),
+        requires=(ours,),
+        ensure=True,
+        in_use=row.path,
         seconds=60,
+        attempts=3,
+    )
+    snapshots = (
+        _gone(one.name, checks.snapshot_absent(one.name), (ours, checks.snapshot_unused(one.name)))
+        for one in facts.snapshots_of(name)
+    )
+    return (unmount, *snapshots, _gone(name, checks.dataset_absent(name), (ours, unmounted)))
+
+
+def _gone(name: str, gone: Check, requires: tuple[Check, ...]) -> Step:
+    """Only what is named: a child, a snapshot or a clone that appeared meanwhile makes it fail."""
+    return Step(
+        key=f"destroy-{name}",
+        purpose=f"Destroy {name}",
+        action=Run((zfs.destroy(name),)),
+        done_when=(gone,),
+        requires=requires,
+        irreversible=f"{name} is destroyed",
+        seconds=300,
+        attempts=3,
     )
 
 
-def _destroy(name: str, gone: Check, what: str) -> Step:
+def _destroy_draft(name: str) -> Step:
+    """What never became a template goes whole; its name says whose it is."""
     return Step(
         key=f"destroy-{name}",
-        purpose=f"Destroy {what}, {name}",
-        action=Run((zfs.destroy(name),)),
-        done_when=(gone,),
+        purpose=f"Destroy {name}, which never became a template",
+        action=Run((zfs.destroy(name, recursive=True),)),
+        done_when=(checks.dataset_absent(name),),
         irreversible=f"{name} is destroyed",
         seconds=300,
-        attempts=5,
+        attempts=3,
     )
 
 
@@ -236,6 +259,7 @@ def _remove_ufs(request: Request, row: Template, folder: str, number: int) -> tu
             purpose="Remove it",
             action=Run((files.remove_tree(draft),)),
             done_when=(checks.path_absent(draft),),
+            requires=(checks.unmounted(draft), checks.nothing_mounted_below(draft)),
             irreversible=f"{folder} is removed",
             seconds=templates.REMOVE_SECONDS,
         ),

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from jails.freebsd import cleaning, files, jail, names, tar, zfs
 from jails.hosts.facts import HostFacts
 from jails.models import Host, Jail, Operation, Template
-from jails.operations import checks, common, layout
+from jails.operations import checks, common, layout, power
 from jails.operations.kind import Refused
 from jails.operations.step import Run, Step, Undo
 
@@ -235,13 +235,11 @@ def require_stopped(row: Jail, facts: HostFacts, field: str) -> None:
 
 def require_own_dataset(row: Jail, facts: HostFacts, field: str) -> None:
     """Raises Refused where the dataset is not what the panel made for this jail."""
-    dataset = facts.dataset(row.dataset)
+    dataset, problem = power.own_dataset(row, facts)
     if dataset is None:
-        raise Refused({field: f"The dataset {row.dataset} of {row.name} is gone."})
-    if not dataset.operation or dataset.name in facts.doubtful:
-        raise Refused({field: f"The dataset {dataset.name} does not say that Cellblock made it."})
-    if dataset.mountpoint != row.path or dataset.jailed:
-        raise Refused({field: f"The dataset {dataset.name} is not the one that belongs at {row.path}."})
+        raise Refused({field: problem})
+    if dataset.mountpoint != row.path or dataset.jailed or dataset.name in facts.doubtful:
+        raise Refused({field: f"{dataset.name} is not as Cellblock made it for {row.path}: look at it on the host."})
 
 
 def require_own_template(row: Template, facts: HostFacts) -> None:

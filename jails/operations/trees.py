@@ -192,7 +192,9 @@ def _unpack(tree: Tree) -> tuple[Step, ...]:
     draft, base = tree.draft, tree.base
     commands: tuple[Argv, ...]
     if base.storage == Storage.ZFS:
-        commands = (tar.create(tar.STDIO, base.path), tar.extract(tar.STDIO, draft))
+        # The snapshot is what is real; the tree beside it may just be being cleaned.
+        real = f"{base.path}/.zfs/snapshot/{base.snapshot.partition('@')[2]}"
+        commands = (tar.create(tar.STDIO, real), tar.extract(tar.STDIO, draft))
     else:
         commands = (tar.extract(f"{base.path}/{ARCHIVES[type(base)]}", draft),)
     make_folder = Run((files.make_directory(draft),))

@@ -157,6 +157,24 @@ def test_the_release_of_a_template_is_that_of_its_jail(warden):
     assert first.release == release and Template.objects.get(name="again").release == release
 
 
+LIMITS = {"quota": None, "children_max": 0, "securelevel": -1, "enforce_statfs": 2}
+
+
+@pytest.mark.parametrize(("storage", "form"), [("zfs", "thin"), ("zfs", "thick"), ("ufs", "thick")])
+def test_jails_are_made_of_what_its_snapshot_has(warden, acme, storage, form):
+    warden.do(CREATE, **wish(make(warden, tenant=acme), tenant=acme))
+    template = Template.objects.get()
+    warden.sh("echo changed >/var/db/cellblock/templates/web/etc/changed")
+    base = {"name": "www2", "kind": form, "storage": storage, "release": None, "template": template.pk}
+    more = {"hostname": "www2", "addresses": [], "boot": False, "start": True, "tenant": acme.pk, "limits": LIMITS}
+    operation = warden.do("jail_create", **base, **more)
+    assert operation.status == "done", operation.error
+    assert warden.sh("ls /jail/www2/root/.sh_history /jail/www2/etc/changed || true") == "/jail/www2/root/.sh_history\n"
+    row = Jail.objects.get(name="www2")
+    assert row.touched and list(template.descendants()) == [row]
+    assert warden.running() == {"www2": "/jail/www2"}
+
+
 # Refusals
 
 
@@ -192,8 +210,8 @@ def test_a_jail_that_the_panel_did_not_make(warden):
 
 def test_somebody_elses_dataset_at_the_jails_path(warden):
     row = make(warden)
-    warden.sh("zfs inherit cellblock:operation zroot/cellblock/host/www1")
-    assert "does not say that Cellblock made it" in refused(warden, "jail", **wish(row))
+    warden.sh("zfs inherit cellblock:jail zroot/cellblock/host/www1")
+    assert "is not the dataset that was made for www1" in refused(warden, "jail", **wish(row))
 
 
 def test_a_full_pool(warden):
