@@ -121,6 +121,8 @@ def run(host: object, argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    # A host runs thousands of short commands: what they import is compiled once, whatever the environment says.
+    sys.dont_write_bytecode = False
     status = main(sys.argv[1:])
     sys.stdout.flush()
     # Nothing is left to tidy up, and the interpreter's own end takes a tenth of a short command's time.

@@ -27,7 +27,6 @@ import errno
 import fcntl
 import json
 import os
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -215,7 +214,9 @@ class Host:
         """Take a mount away, inside a transaction. The caller has asked `busy` before."""
         state["mounts"] = [one for one in state["mounts"] if one["id"] != mount["id"]]
         if mount["type"] in ("tmpfs", "devfs", "fdescfs"):
-            shutil.rmtree(self.directory / mount["backing"], ignore_errors=True)
+            from shutil import rmtree
+
+            rmtree(self.directory / mount["backing"], ignore_errors=True)
 
     def busy(self, state: State, mount: Mount) -> str | None:
         """Why a file system cannot be unmounted: something mounted on it, a jail's root or a daemon in it; or None."""
@@ -368,7 +369,9 @@ class Host:
 
     def copy_tree(self, source: str | Path, target: str | Path) -> None:
         """A whole real tree with times, links and metadata, to a place that may exist and be empty."""
-        shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
+        from shutil import copytree
+
+        copytree(source, target, symlinks=True, dirs_exist_ok=True)
 
     def tree_usage(self, backing: str | Path) -> int:
         """Bytes of all files of a real tree, claimed sizes included; a directory counts 512."""

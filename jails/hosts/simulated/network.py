@@ -9,8 +9,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import ipaddress
 import re
 from typing import Any
 
@@ -215,7 +213,9 @@ def link_local(ether: str) -> str:
     octets[0] ^= 2
     body = [*octets[:3], 0xFF, 0xFE, *octets[3:]]
     groups = ":".join(f"{body[i] << 8 | body[i + 1]:x}" for i in range(0, 8, 2))
-    return str(ipaddress.ip_address(f"fe80::{groups}"))
+    from ipaddress import ip_address
+
+    return str(ip_address(f"fe80::{groups}"))
 
 
 def remove_address(interface: Interface, family: str, plain: str | None) -> None:
@@ -262,7 +262,9 @@ def _new(state: State, name: str, driver: str, vnet: int, hostname: str = "") ->
 
 
 def _ether(driver: str, name: str, hostname: str, number: int) -> str:
-    digest = hashlib.sha256(f"{hostname}/{name}/{number}".encode()).digest()
+    from hashlib import sha256
+
+    digest = sha256(f"{hostname}/{name}/{number}".encode()).digest()
     if driver == "epair":
         return ":".join(["02", *(f"{octet:02x}" for octet in digest[:4]), "0a"])
     return ":".join(["58", "9c", "fc", *(f"{octet:02x}" for octet in digest[:3])])

@@ -10,7 +10,6 @@ Sources: sys/kern/kern_jail.c and lib/libjail/jail.c of releng/12.1 and releng/1
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -163,9 +162,11 @@ def _integer(name: str, text: str | None) -> int:
 
 
 def _address(name: str, text: str, family: str) -> str:
+    from ipaddress import ip_address
+
     version_ = 4 if family == "ip4" else 6
     try:
-        address = ipaddress.ip_address(text)
+        address = ip_address(text)
     except ValueError:
         address = None
     if address is None or address.version != version_:
@@ -439,7 +440,9 @@ def _apply(state: State, prison: Prison, wanted: Mapping[str, Any], parent: Pris
         if name in ("jid", "name", "path", "dying", "parent"):
             continue
         if name in ("ip4.addr", "ip6.addr"):
-            value = [*value[:1], *sorted(value[1:], key=lambda a: ipaddress.ip_address(a).packed)]
+            from ipaddress import ip_address
+
+            value = [*value[:1], *sorted(value[1:], key=lambda a: ip_address(a).packed)]
         if name == "children.max":
             value = max(0, value)
         given[name] = value

@@ -3,19 +3,17 @@ started as another user or inside a jail, and the end of jails."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import stat
 import threading
 import time
-import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from . import clock, daemons, network, prison
 from .host import os_error, strerror
-from .process import Exit, Killed, NotFound, Process
+from .process import Exit, Killed, NotFound, Process, close_all_but
 
 TIMED_OUT = 1 << 16
 
@@ -438,19 +436,8 @@ def _attached(child: Process, gate: int, tell: int, moment: float | None, replac
     except Killed as end:
         status = 128 + end.number
     except Exception:
-        traceback.print_exc()
+        from traceback import print_exc
+
+        print_exc()
     finally:
         os._exit(status)
-
-
-def close_all_but(kept: Iterable[int]) -> None:
-    """closefrom(2) for a forked child: it holds nobody's pipe but its own standard files."""
-    held = set(kept)
-    wanted = held | {0, 1, 2}
-    for name in os.listdir("/dev/fd"):
-        if int(name) not in wanted:
-            with contextlib.suppress(OSError):
-                os.close(int(name))
-    for number in (0, 1, 2):
-        if number not in held:
-            os.dup2(os.open(os.devnull, os.O_RDWR), number)

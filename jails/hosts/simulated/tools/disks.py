@@ -7,7 +7,6 @@ DIR/md/UNIT-TIME.
 from __future__ import annotations
 
 import os
-import shutil
 
 from jails.hosts.simulated import clock
 from jails.hosts.simulated.host import State, os_error
@@ -100,7 +99,9 @@ def _detach(process: Process, options: Options) -> int:
     if busy:
         process.exit(1, "ioctl(/dev/mdctl): Device busy")
     if folder := one.get("folder"):
-        shutil.rmtree(process.host.directory / folder, ignore_errors=True)
+        from shutil import rmtree
+
+        rmtree(process.host.directory / folder, ignore_errors=True)
     return 0
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
-import secrets
 import stat as modes
 import time
 from collections.abc import Callable
@@ -571,7 +569,7 @@ def mktemp_main(process: Process) -> int:
         stem = template.rstrip("X")
         count = len(template) - len(stem)
         letters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-        name = stem + "".join(secrets.choice(letters) for _ in range(count))
+        name = stem + "".join(letters[one % len(letters)] for one in os.urandom(count))
         place = process.locate(name, follow=False)
         verb = "mkdtemp" if "d" in options else "mkstemp"
         try:
@@ -618,7 +616,7 @@ def install_main(process: Process) -> int:
             data = access.read_all(process, source) if source != "/dev/stdin" else process.stdin()
         except OSError as error:
             process.exit(71, f"{source}: {strerror(error)}")
-        temporary = process.locate(f"{name.rpartition('/')[0] or '.'}/INS@{secrets.token_hex(3)}", follow=False)
+        temporary = process.locate(f"{name.rpartition('/')[0] or '.'}/INS@{os.urandom(3).hex()}", follow=False)
         try:
             access.before_write(process, temporary)
             access.check_space(process, temporary, len(data))
@@ -1203,7 +1201,9 @@ def _digest(process: Process, algorithm: str) -> int:
     options = Options(process, "c:pqrs:tx", f"usage: {algorithm} [-pqrtx] [-c string] [-s string] [files ...]", 1)
 
     def line(data: bytes, name: str) -> str:
-        digest = hashlib.new(algorithm, data, usedforsecurity=False).hexdigest()
+        from hashlib import new
+
+        digest = new(algorithm, data, usedforsecurity=False).hexdigest()
         if "q" in options or not name:
             return digest
         return f"{digest} {name}" if "r" in options else f"{label} ({name}) = {digest}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import random
 from typing import Any
 
 from jails.hosts.simulated import clock, network, prison
@@ -77,6 +76,8 @@ def _has(row: dict[str, Any], address: Any) -> bool:
 
 
 def _ping(process: Process, options: Options, name: str, address: Any, trouble: str, answers: bool) -> int:
+    import random
+
     count = int(options.get("c") or 0)
     limit = float(options.get("t") or 0)
     end = clock.now() + limit if limit else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import secrets
@@ -178,7 +177,9 @@ class _User(_Files):
             return os.fsdecode(text)
         # As long as crypt(3)'s, never compared with anything: no one logs in to a simulated host.
         salt = secrets.token_hex(8)
-        return f"$6${salt}${hashlib.sha512(salt.encode() + text).hexdigest()[:86]}"
+        from hashlib import sha512
+
+        return f"$6${salt}${sha512(salt.encode() + text).hexdigest()[:86]}"
 
     def group_of(self, wanted: str | None, number: int) -> str:
         groups = self.read("/etc/group")

@@ -12,8 +12,7 @@ from typing import Any
 
 from jails.hosts.simulated import clock, prison
 from jails.hosts.simulated.host import State, strerror
-from jails.hosts.simulated.process import NotFound, Process
-from jails.hosts.simulated.world import close_all_but
+from jails.hosts.simulated.process import NotFound, Process, close_all_but
 
 from . import access
 from .access import Options, each

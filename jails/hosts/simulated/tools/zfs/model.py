@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-import random
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,7 +40,7 @@ def release_of(text: str) -> tuple[int, int]:
 
 
 def new_guid() -> int:
-    return random.SystemRandom().getrandbits(64) or 1
+    return int.from_bytes(os.urandom(8)) or 1
 
 
 def filesystem_of(name: str) -> str:

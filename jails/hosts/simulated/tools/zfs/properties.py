@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from . import numbers
 
@@ -12,8 +12,7 @@ UNLIMITED = numbers.MAXIMUM
 _USER_NAME = re.compile(r"[a-z0-9:_.+-]*:[a-z0-9:_.+-]*")
 
 
-@dataclass(frozen=True, slots=True)
-class Property:
+class Property(NamedTuple):
     """One native property.
 
     `kind` is number, index or string; `flow` is inherit, default (settable, not inherited), once or readonly;

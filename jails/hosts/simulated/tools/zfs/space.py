@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +23,18 @@ RECORD = 131072
 Tree = dict[tuple[str, int, int], int]
 
 
-@dataclass(slots=True)
 class Totals:
     """Bytes of one dataset (zfsprops(7))."""
 
-    used: int = 0
-    available: int = 0
-    referenced: int = 0
-    dataset: int = 0
-    snapshots: int = 0
-    children: int = 0
-    refreservation: int = 0
-    written: int = 0
+    def __init__(self) -> None:
+        self.used = 0
+        self.available = 0
+        self.referenced = 0
+        self.dataset = 0
+        self.snapshots = 0
+        self.children = 0
+        self.refreservation = 0
+        self.written = 0
 
 
 def tree(directory: Path) -> Tree:

@@ -7,12 +7,10 @@ COMPOUND before the first. The layout is this simulation's own; real streams do 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from . import mounting, names, numbers, space
@@ -27,21 +25,21 @@ HEADER = struct.Struct("<IQQ292x")
 BEGIN, TREE, END, COMPOUND, LAST = range(5)
 
 
-@dataclass(slots=True)
 class Part:
     """One snapshot of a stream."""
 
-    about: dict[str, Any]
-    tree: bytes = b""
+    def __init__(self, about: dict[str, Any], tree: bytes = b"") -> None:
+        self.about = about
+        self.tree = tree
 
 
-@dataclass(slots=True)
 class Stream:
     """What was read: `broken` says what is wrong after a good beginning."""
 
-    parts: list[Part] = field(default_factory=list)
-    recursive: bool = False
-    broken: str = ""
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+        self.recursive = False
+        self.broken = ""
 
 
 def record(kind: int, payload: bytes) -> bytes:
@@ -53,7 +51,9 @@ def records_of(part: Part) -> Iterator[bytes]:
     about = json.dumps(part.about, sort_keys=True).encode()
     yield record(BEGIN, about)
     yield record(TREE, part.tree)
-    yield record(END, hashlib.sha256(about + part.tree).digest())
+    from hashlib import sha256
+
+    yield record(END, sha256(about + part.tree).digest())
 
 
 def read_stream(read: Callable[[int], bytes], began: Callable[[Part], None]) -> Stream:
@@ -99,7 +99,9 @@ def read_stream(read: Callable[[int], bytes], began: Callable[[Part], None]) -> 
 
 def _sound(part: Part, digest: bytes) -> bool:
     about = json.dumps(part.about, sort_keys=True).encode()
-    return hashlib.sha256(about + part.tree).digest() == digest
+    from hashlib import sha256
+
+    return sha256(about + part.tree).digest() == digest
 
 
 def send(env: Env, argv: Sequence[str]) -> int:

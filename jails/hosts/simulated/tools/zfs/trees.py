@@ -5,9 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
 import stat
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +29,8 @@ def copy(source: Path, target: Path) -> None:
 
 def fill(source: Path, target: Path) -> None:
     """Copy what is in `source` into the existing, empty `target`."""
+    import shutil
+
     if not source.is_dir():
         return
     for entry in os.scandir(source):
@@ -57,6 +57,8 @@ def clear(directory: Path) -> None:
 
 def remove(directory: Path) -> None:
     """Remove a tree, also one with directories nobody may write to."""
+    import shutil
+
     if not directory.exists():
         return
     for path, directories, _ in os.walk(directory):
@@ -116,6 +118,8 @@ def changes(old: Path, new: Path) -> Iterator[tuple[str, str, str]]:
 
 def pack(directory: Path, base: Path | None) -> bytes:
     """A tar of what differs from `base`, with the list of what is gone from it."""
+    import tarfile
+
     after, before = walk(directory), walk(base) if base else {}
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
@@ -131,6 +135,8 @@ def pack(directory: Path, base: Path | None) -> bytes:
 
 def unpack(directory: Path, packed: bytes) -> None:
     """Apply what pack() made."""
+    import tarfile
+
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
         for member in archive:
             if member.name == REMOVED:
