@@ -69,6 +69,27 @@ def test_a_clone_knows_its_origin(simulated):
     assert not holds(simulated, checks.dataset_origin("zroot/release", "zroot/release@s"))
 
 
+def test_snapshots_that_are_used_let_go_and_others(simulated):
+    do(simulated, "zfs", "create", "zroot/base")
+    do(simulated, "zfs", "snapshot", "zroot/base@one")
+    do(simulated, "zfs", "snapshot", "zroot/base@two")
+    do(simulated, "zfs", "clone", "zroot/base@one", "zroot/user")
+    both = ("zroot/base", "zroot/base@one", "zroot/base@two")
+    assert holds(simulated, checks.only_snapshots(*both)) and not holds(simulated, checks.only_snapshots(*both[:2]))
+    assert holds(simulated, checks.only_snapshots("zroot/user"))
+    assert holds(simulated, checks.snapshot_unused("zroot/base@two"))
+    assert not holds(simulated, checks.snapshot_unused("zroot/base@one"))
+    assert not holds(simulated, checks.snapshot_let_go("zroot/base@one"))
+    do(simulated, "zfs", "destroy", "-d", "zroot/base@one")
+    assert holds(simulated, checks.snapshot_let_go("zroot/base@one"))
+    do(simulated, "zfs", "destroy", "zroot/user")
+    assert holds(simulated, checks.snapshot_let_go("zroot/base@one"))
+    assert holds(simulated, checks.snapshot_absent("zroot/base@one"))
+    for check in (checks.only_snapshots, checks.snapshot_unused, checks.snapshot_let_go):
+        with pytest.raises(checks.Unanswered):
+            holds(simulated, check("nopool/a@b"))
+
+
 @pytest.mark.parametrize("name", ["dataset_absent", "snapshot_absent", "dataset_ours", "dataset_exists"])
 def test_a_pool_that_is_not_there_is_no_answer(simulated, name):
     args = ("nopool/a", ID) if name == "dataset_ours" else ("nopool/a",)
