@@ -30,6 +30,9 @@ NEEDS = {
 }
 """What is missing for the tests with a marker; nothing when they can run."""
 
+HOSTS = {"blanks", "prepared"}
+"""Fixtures of whole operations on a simulated host. They take long, and which database notes them down matters little;
+what depends on it, locks and two at once, is tested for its own sake."""
 DATABASE = {"db", "transactional_db"}
 """Fixtures; pytest-django's own marker is not on the tests that ask for one of these."""
 
@@ -37,8 +40,10 @@ DATABASE = {"db", "transactional_db"}
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     reasons = {marker: missing() for marker, missing in NEEDS.items()}
     for item in items:
-        if item.get_closest_marker("django_db") or DATABASE & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.database)
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if item.get_closest_marker("django_db") or DATABASE & fixtures:
+            if not HOSTS & fixtures or "simultaneous" in item.nodeid:
+                item.add_marker(pytest.mark.database)
         for marker, reason in reasons.items():
             if reason and item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=reason))
