@@ -41,9 +41,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     reasons = {marker: missing() for marker, missing in NEEDS.items()}
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
-        if item.get_closest_marker("django_db") or DATABASE & fixtures:
-            if not HOSTS & fixtures or "simultaneous" in item.nodeid:
-                item.add_marker(pytest.mark.database)
+        uses_it = item.get_closest_marker("django_db") or DATABASE & fixtures
+        if uses_it and (not HOSTS & fixtures or "simultaneous" in item.nodeid):
+            item.add_marker(pytest.mark.database)
         for marker, reason in reasons.items():
             if reason and item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=reason))
