@@ -299,6 +299,7 @@ def _on_zfs(request: Request, row: Jail, extent: str) -> tuple[Step, ...]:
             action=Run((zfs.mount(target),)),
             done_when=(checks.dataset_property(target, "mounted", "yes"), checks.mounted(final)),
             undo=(Undo(Run((zfs.unmount(target),)), only_if=(*named, checks.mounted(final))),),
+            ensure=True,
             seconds=60,
         ),
     )
