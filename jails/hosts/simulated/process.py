@@ -6,9 +6,11 @@ All tools of one exec request run in one real process (a pipeline's parts in thr
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import errno
 import os
+import sys
 import threading
 from collections.abc import Iterable, Mapping
 from importlib import import_module
@@ -351,6 +353,21 @@ def _function(tool: str) -> Any:
     module, _, function = TOOLS[tool][1].partition(":")
     with FORKS:
         return getattr(import_module(f"jails.hosts.simulated.{module}"), function)
+
+
+_import = builtins.__import__
+
+
+def guard_imports() -> None:
+    """Before there are threads: from now on none forks while another one imports, which its child would wait for."""
+    builtins.__import__ = _guarded_import
+
+
+def _guarded_import(name: str, *more: Any, **named: Any) -> Any:
+    if name in sys.modules:
+        return _import(name, *more, **named)
+    with FORKS:
+        return _import(name, *more, **named)
 
 
 def close_all_but(kept: Iterable[int]) -> None:

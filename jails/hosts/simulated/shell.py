@@ -18,7 +18,7 @@ from typing import Any
 
 from . import builtins, journal
 from .host import Location, os_error, strerror
-from .process import Killed, NotFound, Process
+from .process import Killed, NotFound, Process, guard_imports
 from .syntax import (
     AndOr,
     Arithmetic,
@@ -264,6 +264,7 @@ class Shell:
         return status
 
     def _pipeline(self, parts: list[Any]) -> int:
+        guard_imports()
         statuses = [1] * len(parts)
         signals: list[Killed] = []
         threads = []

@@ -129,6 +129,8 @@ def send(env: Env, argv: Sequence[str]) -> int:
         for part in parts:
             for chunk in records_of(part):
                 env.write(chunk)
+                if env.process:
+                    env.process.middle()
         env.write(record(LAST, b""))
     except BrokenPipeError:
         raise ZfsError(f"warning: cannot send '{name}': signal received") from None
@@ -244,6 +246,9 @@ def receive(env: Env, argv: Sequence[str]) -> int:
         tops.append(filesystem_of(part.about["name"]))
         with env.reading() as zfs:
             _check_beginning(zfs, part, _target(zfs, env, operands[0], part, flags, tops[0]), flags, len(tops) == 1)
+        if env.process:
+            # Killed before a stream has come whole, zfs receive leaves nothing.
+            env.process.middle()
 
     stream = read_stream(env.read_exactly, refuse_early)
     if not stream.parts:
