@@ -76,7 +76,8 @@ def sweep() -> int:
     seen(worker_name())
     now = timezone.now()
     free = Q(lease_expires_at__isnull=True) | Q(lease_expires_at__lt=now)
-    waiting = Operation.objects.filter(free, status__in=Operation.OPEN).select_related("host")
+    rows = Operation.objects.select_related("host").defer("plan", "parameters", "error")
+    waiting = rows.filter(free, status__in=Operation.OPEN)
     due = [operation for operation in waiting.order_by("confirmed_at") if _is_due(operation, now)]
     for operation in due:
         if not queue.send(operation):
