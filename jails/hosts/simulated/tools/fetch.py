@@ -72,28 +72,33 @@ def _target(process: Process, options: Options, url: str) -> str:
 def _fetch(process: Process, options: Options, url: str) -> int:
     timeout = float(options.get("T") or 120) or None
     if "s" in options:
-        source = _open(process, url, 0, timeout)
+        source = _open(process, url, 0, timeout, method="HEAD")
         source.stream.close()
         process.out("Unknown\n" if source.size is None else f"{source.size}\n")
         return 0
     target = _target(process, options, url)
-    have = 0
+    have = None
     if target != "-" and ("r" in options or "m" in options) and process.locate(target).exists:
-        have = process.path(target).stat().st_size
-    source = _open(process, url, have if "r" in options else 0, timeout)
+        have = process.path(target).stat()
+    source = _open(process, url, have.st_size if have and "r" in options else 0, timeout)
     with source.stream:
-        if have and source.size == have:
+        if have and source.size == have.st_size and ("r" in options or int(have.st_mtime) == int(source.mtime)):
             return 0
+        if have and "r" in options and source.size is not None and source.size < have.st_size:
+            process.err(
+                f"fetch: {target}: local file ({have.st_size} bytes) is longer than remote file ({source.size} bytes)\n"
+            )
+            return 1
         return _save(process, options, source, target)
 
 
-def _open(process: Process, url: str, start: int, timeout: float | None) -> Source:
+def _open(process: Process, url: str, start: int, timeout: float | None, method: str = "GET") -> Source:
     parts = urlsplit(url)
     if parts.scheme == "file" or (not parts.scheme and url.startswith("/")):
         return _open_file(process, unquote(parts.path), start)
     if parts.scheme in ("http", "https"):
-        return _open_http(process, url, start, timeout)
-    raise Unavailable("Malformed URL" if "://" not in url else "URL scheme not supported")
+        return _open_http(process, url, start, timeout, method)
+    raise Unavailable("Invalid URL scheme")
 
 
 def _open_file(process: Process, path: str, start: int) -> Source:
@@ -106,11 +111,13 @@ def _open_file(process: Process, path: str, start: int) -> Source:
     return Source(status.st_size, stream, min(start, status.st_size), status.st_mtime)
 
 
-def _open_http(process: Process, url: str, start: int, timeout: float | None) -> Source:
+def _open_http(process: Process, url: str, start: int, timeout: float | None, method: str) -> Source:
+    from email.utils import parsedate_to_datetime
     from urllib import error as errors
     from urllib import request as requests
 
-    request = requests.Request(url, headers={"User-Agent": "fetch libfetch/2.0"})  # noqa: S310 - http(s) alone gets here
+    headers = {"User-Agent": "fetch libfetch/2.0"}
+    request = requests.Request(url, headers=headers, method=method)  # noqa: S310 - http(s) alone gets here
     if start:
         request.add_header("Range", f"bytes={start}-")
     names = {
@@ -122,7 +129,7 @@ def _open_http(process: Process, url: str, start: int, timeout: float | None) ->
     try:
         answer = opener.open(request, timeout=timeout)
     except errors.HTTPError as problem:
-        raise Unavailable(_HTTP.get(problem.code, f"HTTP error {problem.code}")) from None
+        raise Unavailable(_HTTP.get(problem.code, "Unknown HTTP error")) from None
     except errors.URLError as problem:
         raise Unavailable(_reason(problem.reason)) from None
     except (OSError, ValueError) as problem:
@@ -130,7 +137,11 @@ def _open_http(process: Process, url: str, start: int, timeout: float | None) ->
     length = answer.headers.get("Content-Length")
     begun = start if answer.status == 206 else 0
     size = int(length) + begun if length is not None and length.isdigit() else None
-    return Source(size, answer, begun, 0)
+    try:
+        changed = parsedate_to_datetime(answer.headers.get("Last-Modified", "")).timestamp()
+    except ValueError:
+        changed = 0
+    return Source(size, answer, begun, changed)
 
 
 _HTTP = {
@@ -149,7 +160,7 @@ _HTTP = {
 
 def _reason(problem: Any) -> str:
     if isinstance(problem, socket.gaierror):
-        return "Name does not resolve"
+        return "Transient resolver failure" if problem.errno == socket.EAI_AGAIN else "No address record"
     if isinstance(problem, TimeoutError):
         return "Operation timed out"
     if isinstance(problem, OSError) and "CERTIFICATE" in str(problem):
@@ -158,21 +169,48 @@ def _reason(problem: Any) -> str:
 
 
 def _save(process: Process, options: Options, source: Source, target: str) -> int:
+    """A new file grows where it belongs; one that is there already stays until the other is whole (fetch.c)."""
+    if target == "-":
+        _, failed = _copy(process, source, target, process.fds[1], None)
+        return failed
+    writes_to = target
+    if process.locate(target).exists and process.path(target).is_file() and not source.start:
+        head, slash, name = target.rpartition("/")
+        writes_to = f"{head}{slash}.fetch.{os.urandom(3).hex()}.{name}"
+    real = access.open_file(process, writes_to, os.O_WRONLY | os.O_CREAT | (0 if source.start else os.O_TRUNC))
+    place = process.locate(writes_to)
+    begun = time.monotonic()
+    try:
+        os.lseek(real, source.start, os.SEEK_SET)
+        total, failed = _copy(process, source, target, real, place)
+    except OSError:
+        if not {"r", "R"} & {letter for letter, _ in options.all}:
+            access.remove(process, place)
+        raise
+    finally:
+        os.close(real)
+    if source.mtime and "n" not in options and place.mount["type"] != "devfs":
+        os.utime(place.backing, (source.mtime, source.mtime))
+    if not failed and writes_to != target:
+        os.replace(place.backing, process.path(target))
+    if not failed and "q" not in options:
+        _report(process, target, total, time.monotonic() - begun)
+    return failed
+
+
+def _copy(process: Process, source: Source, target: str, real: int, place: Any) -> tuple[int, int]:
+    """How many bytes there are now, and whether that is a failure."""
+    from http.client import HTTPException
+
     with process.host.reading() as state:
         fault = faults.value(state["faults"], "fetch") or {}
-    place = None
-    if target == "-":
-        real = process.fds[1]
-    else:
-        flags = os.O_WRONLY | os.O_CREAT | (0 if source.start else os.O_TRUNC)
-        real = access.open_file(process, target, flags)
-        place = process.locate(target)
-        os.lseek(real, source.start, os.SEEK_SET)
-    begun, total = time.monotonic(), source.start
-    end = fault.get("truncate")
+    total, end, late = source.start, fault.get("truncate"), False
     try:
         while end is None or total < end:
-            part = source.stream.read(_CHUNK if end is None else min(_CHUNK, end - total))
+            try:
+                part = source.stream.read(_CHUNK if end is None else min(_CHUNK, end - total))
+            except HTTPException:  # the other side went away within a chunk
+                part = b""
             if not part:
                 break
             if place is not None and place.mount["type"] != "devfs":
@@ -184,19 +222,14 @@ def _save(process: Process, options: Options, source: Source, target: str) -> in
             if source.size and total >= source.size / 2:
                 process.middle()
     except TimeoutError:
-        process.err(f"fetch: {target}: Operation timed out\n")
-        return 1
-    finally:
-        if place is not None:
-            os.close(real)
+        late = True
+        process.err("fetch: transfer timed out\n")
     if source.size is not None and total < source.size:
         process.err(f"fetch: {target} appears to be truncated: {total}/{source.size} bytes\n")
-        return 1
-    if place is not None and source.mtime and place.mount["type"] != "devfs":
-        os.utime(place.backing, (source.mtime, source.mtime))
-    if "q" not in options and target != "-":
-        _report(process, target, total, time.monotonic() - begun)
-    return 0
+        return total, 1
+    if late:
+        process.err(f"fetch: {target} may be truncated\n")
+    return total, int(late)
 
 
 def _report(process: Process, target: str, total: int, seconds: float) -> None:
