@@ -208,7 +208,7 @@ def _copy(process: Process, source: Source, target: str, real: int, place: Any) 
     try:
         while end is None or total < end:
             try:
-                part = source.stream.read(_CHUNK if end is None else min(_CHUNK, end - total))
+                part = source.stream.read1(_CHUNK if end is None else min(_CHUNK, end - total))
             except HTTPException:  # the other side went away within a chunk
                 part = b""
             if not part:
