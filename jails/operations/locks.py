@@ -8,6 +8,7 @@ where it was taken for one step, with that step.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from django.db import OperationalError, transaction
 
@@ -39,19 +40,22 @@ def take(operation: Operation, resources: Iterable[str], *, step: int | None = N
     wanted = sorted(set(resources))
     if not wanted:
         return
-    with transaction.atomic():
-        for _ in range(TRIES):
+    for _ in range(TRIES):
+        # Each try lets go of all that it has inserted: kept, it would come before names that sort before it.
+        with suppress(_GivenBack), transaction.atomic():
             holders = _take(operation, wanted, step)
-            if holders is None:
-                continue
             if holders:
                 raise Held(holders)
             return
-        raise OperationalError("locks that others give back again and again could not be taken")
+    raise OperationalError("locks that others give back again and again could not be taken")
 
 
-def _take(operation: Operation, wanted: list[str], step: int | None) -> dict[str, Operation] | None:
-    """Who else has one of them; None when somebody had one a moment ago and has given it back since."""
+class _GivenBack(Exception):
+    """Somebody had one of the resources a moment ago, and has it no longer."""
+
+
+def _take(operation: Operation, wanted: list[str], step: int | None) -> dict[str, Operation]:
+    """Who else has one of them. Raises _GivenBack."""
     mine = set(ResourceLock.objects.filter(operation=operation).values_list("resource", flat=True))
     missing = [resource for resource in wanted if resource not in mine]
     rows = [ResourceLock(resource=resource, operation=operation, step=step) for resource in missing]
@@ -59,7 +63,7 @@ def _take(operation: Operation, wanted: list[str], step: int | None) -> dict[str
     ResourceLock.objects.bulk_create(rows, ignore_conflicts=True)
     found = list(ResourceLock.objects.filter(resource__in=missing).select_related("operation"))
     if len(found) < len(missing):
-        return None
+        raise _GivenBack
     return {lock.resource: lock.operation for lock in found if lock.operation_id != operation.pk}
 
 

@@ -44,18 +44,18 @@ def test_words_name_the_holder_and_the_thing(confirmed):
 
 def test_a_lock_given_back_while_one_asks_for_it_is_taken_and_not_only_believed(confirmed, monkeypatch):
     """Another's row kept ours out, and is gone when one looks who it was: on PostgreSQL others commit in between."""
-    first, second = confirmed(), confirmed()
-    locks.take(first, ["host:1/a"])
+    operation, kept_out = confirmed(), []
     real = type(ResourceLock.objects.all()).bulk_create
 
-    def given_back_afterwards(self, *args, **kwargs):
-        made = real(self, *args, **kwargs)
-        locks.release(first)
-        return made
+    def keep_out_once(self, rows, **options):
+        if not kept_out:
+            kept_out.append(rows)
+            return rows
+        return real(self, rows, **options)
 
-    monkeypatch.setattr(type(ResourceLock.objects.all()), "bulk_create", given_back_afterwards)
-    locks.take(second, ["host:1/a"])
-    assert held_by(second) == ["host:1/a"]
+    monkeypatch.setattr(type(ResourceLock.objects.all()), "bulk_create", keep_out_once)
+    locks.take(operation, ["host:1/a"])
+    assert kept_out and held_by(operation) == ["host:1/a"]
 
 
 def test_a_plan_that_holds_nonsense_holds_nobody_up(confirmed):
@@ -68,11 +68,19 @@ def test_many_at_once_never_share_and_never_wait_for_each_other(committed, confi
     """Each takes three of five resources, in an order of its own."""
     operations = [confirmed() for _ in range(6)]
     owners: dict[str, object] = {}
-    doubled, rounds = [], []
+    doubled, rounds, failures = [], [], []
 
     def work(operation):
+        try:
+            take_and_release(operation)
+        except Exception as error:
+            failures.append(error)
+        finally:
+            connection.close()
+
+    def take_and_release(operation):
         chooser = random.Random(str(operation.pk))
-        for _ in range(8):
+        for _ in range(40):
             wanted = chooser.sample([f"host:1/{name}" for name in "abcde"], 3)
             try:
                 locks.take(operation, wanted)
@@ -83,11 +91,10 @@ def test_many_at_once_never_share_and_never_wait_for_each_other(committed, confi
                 owners.pop(name)
             locks.release(operation)
             rounds.append(1)
-        connection.close()
 
     threads = [threading.Thread(target=work, args=(operation,)) for operation in operations]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert not doubled and rounds and not any(thread.is_alive() for thread in threads)
+    assert not failures and not doubled and rounds and not any(thread.is_alive() for thread in threads)
