@@ -177,7 +177,7 @@ def tidy(site: Site, jail_root: str, keep: list[str]) -> None:
         "kldstat -q -m zfs || exit 0; "
         "for d in $(zfs list -H -o name | grep '/cellblock$'); do zfs destroy -r -f \"$d\" || true; done"
     )
-    for path in ("/var/db/cellblock", "/var/log/cellblock", "/var/run/cellblock", jail_root):
+    for path in {"/var/db/cellblock", "/var/log/cellblock", "/var/run/cellblock", jail_root} - set(keep):
         site.sh('[ ! -d "$1" ] || { chflags -R -x noschg "$1"; rm -rfx "$1"; }', path)
 
 
