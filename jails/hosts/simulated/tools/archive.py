@@ -114,51 +114,79 @@ def _read_archive(process: Process, words: _Words) -> Any:
 
 
 def _members(process: Process, words: _Words, file: Any) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
-    """Every member; what is no archive, or ends early, is tar's error and status."""
+    """Every member; what is no archive is tar's error and status."""
+    try:
+        archive = tarfile.open(fileobj=file, mode="r|*")  # noqa: SIM115 (closed below)
+    except _damage() as error:
+        words_of = _about_damage(error)
+        process.exit(
+            1, words_of if words_of.startswith("trunc") else "Error opening archive: Unrecognized archive format"
+        )
+    with archive:
+        for member in archive:
+            yield archive, member
+        _check_whole(archive.fileobj)
+
+
+def _check_whole(stream: Any) -> None:
+    """tarfile is content where a compressed archive breaks off between members."""
+    while stream.read(1 << 16):
+        pass
+    if not getattr(getattr(stream, "cmp", None), "eof", True):
+        raise EOFError
+
+
+def _damage() -> tuple[type[Exception], ...]:
     from lzma import LZMAError
     from zlib import error as zlib_error
 
-    try:
-        with tarfile.open(fileobj=file, mode="r|*") as archive:
-            for member in archive:
-                yield archive, member
-    except (EOFError, LZMAError, zlib_error, tarfile.ReadError) as error:
-        words_of = str(error)
-        if isinstance(error, tarfile.ReadError) and ("not" in words_of or "invalid" in words_of or "bad" in words_of):
-            process.exit(1, "Error opening archive: Unrecognized archive format")
-        process.exit(
-            1,
-            "truncated gzip input"
-            if isinstance(error, zlib_error)
-            else "Truncated input file (needed bytes, only got fewer)"
-            if not isinstance(error, LZMAError)
-            else "Lzma library error: Corrupted input data",
-        )
+    return (EOFError, LZMAError, zlib_error, tarfile.ReadError)
+
+
+def _about_damage(error: Exception) -> str:
+    """What libarchive says of input that breaks off or is not what it began as."""
+    name, text = type(error).__name__, str(error)
+    if name == "LZMAError":
+        return "Lzma library error: Corrupted input data"
+    if name == "error":
+        return "gzip decompression failed"
+    if isinstance(error, tarfile.ReadError) and ("not" in text or "invalid" in text or "bad" in text):
+        return "Damaged tar archive"
+    return "Truncated tar archive" if isinstance(error, tarfile.ReadError) else "truncated input"
 
 
 def _list(process: Process, words: _Words) -> int:
-    with _read_archive(process, words) as file:
-        for _, member in _members(process, words, file):
-            if _wanted(member.name, words):
-                process.out(member.name + ("/" if member.isdir() else "") + "\n")
+    try:
+        with _read_archive(process, words) as file:
+            for _, member in _members(process, words, file):
+                if _wanted(member.name, words):
+                    process.out(member.name + ("/" if member.isdir() else "") + "\n")
+    except _damage() as error:
+        process.err(f"tar: {_about_damage(error)}\ntar: Error exit delayed from previous errors.\n")
+        return 1
     return 0
 
 
 def _wanted(name: str, words: _Words) -> bool:
     plain = name.removeprefix("./").rstrip("/")
-    if any(
-        fnmatch.fnmatchcase(plain, one.removeprefix("./"))
-        or fnmatch.fnmatchcase(plain, f"*/{one}")
-        or plain.startswith(one.rstrip("/") + "/")
-        for one in words.excluded
-    ):
+    if _excluded(plain, words):
         return False
     given = [one.removeprefix("./").rstrip("/") for one in words.operands]
     return (
         not given
         or "." in given
         or any(plain == one or plain.startswith(one + "/") or fnmatch.fnmatchcase(plain, one) for one in given)
-        or plain in ("", ".")
+    )
+
+
+def _excluded(plain: str, words: _Words) -> bool:
+    """Whether a pattern names the file or a directory it lies in."""
+    parts = plain.split("/")
+    places = ["/".join(parts[: number + 1]) for number in range(len(parts))]
+    return any(
+        fnmatch.fnmatchcase(place, one.removeprefix("./").rstrip("/")) or fnmatch.fnmatchcase(place, f"*/{one}")
+        for one in words.excluded
+        for place in places
     )
 
 
@@ -166,18 +194,22 @@ def _extract(process: Process, words: _Words) -> int:
     failed = 0
     count = 0
     directories: list[tuple[Location, tarfile.TarInfo]] = []
-    with _read_archive(process, words) as file:
-        for archive, member in _members(process, words, file):
-            if not _wanted(member.name, words):
-                continue
-            try:
-                _extract_one(process, words, archive, member, directories)
-            except OSError as error:
-                failed = 1
-                process.err(f"{member.name}: {_extract_words(error, member)}\n")
-            count += 1
-            if count == 40:
-                process.middle()
+    try:
+        with _read_archive(process, words) as file:
+            for archive, member in _members(process, words, file):
+                if not _wanted(member.name, words):
+                    continue
+                try:
+                    _extract_one(process, words, archive, member, directories)
+                except OSError as error:
+                    failed = 1
+                    process.err(f"{member.name}: {_extract_words(error, member)}\n")
+                count += 1
+                if count == 40:
+                    process.middle()
+    except _damage() as error:
+        failed = 1
+        process.err(f"tar: {_about_damage(error)}\n")
     for place, member in reversed(directories):
         os.utime(place.backing, ns=(int(member.mtime * 1e9), int(member.mtime * 1e9)))
     if failed:
@@ -188,6 +220,8 @@ def _extract(process: Process, words: _Words) -> int:
 def _extract_words(error: OSError, member: tarfile.TarInfo) -> str:
     if error.errno == errno.EINVAL and ".." in member.name:
         return "Path contains '..'"
+    if error.errno == errno.ELOOP:
+        return f"Cannot extract through symlink {error.filename}"
     if member.isdir():
         return f"Can't create directory: {strerror(error)}" if error.errno != errno.ENOSPC else "Write failed"
     return f"Can't create '{member.name}': {strerror(error)}" if error.errno != errno.ENOSPC else "Write failed"
@@ -255,7 +289,7 @@ def _place(process: Process, words: _Words, parts: list[str]) -> Location:
         path = f"{path}/{part}"
         place = process.locate(path, follow=False)
         if place.backing.is_symlink():
-            raise os_error(errno.ELOOP, path)
+            raise os_error(errno.ELOOP, path[len(words.directory.rstrip("/")) + 1 :])
         if not place.exists:
             access.make_directory(process, place)
     return process.locate(f"{path}/{parts[-1]}", follow=False)
@@ -307,13 +341,7 @@ def _add_tree(process: Process, words: _Words, archive: tarfile.TarFile, name: s
         process.err(f"tar: {name}: Cannot stat: {strerror(error)}\n")
         return 1
     for shown, place in access.walk(process, name, top, across="l" not in words.flags):
-        plain = shown.removeprefix("./")
-        if any(
-            fnmatch.fnmatchcase(plain, one.removeprefix("./"))
-            or fnmatch.fnmatchcase(plain, f"*/{one}")
-            or plain.startswith(one.removeprefix("./").rstrip("/") + "/")
-            for one in words.excluded
-        ):
+        if _excluded(shown.removeprefix("./"), words):
             continue
         if place.backing.is_symlink() and "L" in words.flags:
             place = _followed(process, place)
