@@ -231,6 +231,14 @@ class TestKeyboard:
         assert reached == wanted
         assert unseen == []
 
+    def test_enter_in_a_field_asks_for_the_plan_and_not_for_another_address(self, page, rows):
+        page.goto(f"/jails/{rows.jails['www1'].uuid}/change")
+        rows_of_addresses = page.get_by_label("Address").count()
+        with page.expect_navigation():
+            page.get_by_label("Hostname").press("Enter")
+        expect(page.locator("main [role=alert]").first).to_be_visible()
+        assert page.get_by_label("Address").count() == rows_of_addresses
+
     def test_skip_link(self, page):
         page.keyboard.press("Tab")
         assert focused(page) == "Skip to content"
