@@ -32,11 +32,13 @@ class JailGive(Kind):
     def tenant(self, host: Host, parameters: Mapping[str, Any]) -> Tenant | None:
         """The one that gets them; where they go to nobody, the one that had them.
 
-        An operation is in one tenant's log. `finish` tells those who lose a jail in an entry of their own.
+        From one tenant to another it is in nobody's log but the staff's, as its steps name both; `finish` then tells
+        each of the two its own part.
         """
-        if parameters["tenant"] is not None:
-            return Tenant.objects.filter(pk=parameters["tenant"]).first()
-        return super().tenant(host, parameters)
+        if parameters["tenant"] is None:
+            return super().tenant(host, parameters)
+        others = {row.tenant_id for row in self.jails(host, parameters)} - {None, parameters["tenant"]}
+        return None if others else Tenant.objects.filter(pk=parameters["tenant"]).first()
 
     def title(self, parameters: Mapping[str, Any], host: Host) -> str:
         tenant = Tenant.objects.filter(pk=parameters["tenant"]).first() if parameters["tenant"] else None
@@ -100,7 +102,9 @@ class JailGive(Kind):
             row.dataset = datasets.get(str(row.uuid), row.dataset)
             row.save(update_fields=["tenant", "touched", "dataset"])
             if former is not None and former != operation.tenant:
-                _tell(operation, row, former)
+                _tell(operation, row, former, f"{row.name} is no longer a jail of {former}.")
+            if tenant is not None and tenant != operation.tenant:
+                _tell(operation, row, tenant, f"{row.name} is a jail of {tenant} now.")
 
 
 kind = JailGive()
@@ -108,10 +112,9 @@ kind = JailGive()
 TOUCHED = "cellblock:touched"
 
 
-def _tell(operation: Operation, row: Jail, former: Tenant) -> None:
-    """In the log of who has lost a jail."""
-    detail = f"{row.name} is no longer a jail of {former}."
-    audit.record("jail.give", actor=operation.confirmed_by, obj=row, tenant=former, detail=detail, source="worker")
+def _tell(operation: Operation, row: Jail, tenant: Tenant, detail: str) -> None:
+    """In the log of a tenant that does not see the operation."""
+    audit.record("jail.give", actor=operation.confirmed_by, obj=row, tenant=tenant, detail=detail, source="worker")
 
 
 def wishes(owners: Mapping[Jail, Tenant | None]) -> list[tuple[Host, dict[str, Any]]]:
