@@ -1,7 +1,7 @@
 from .address import Address, Network, ObservedAddress
 from .audit import AuditEntry, AuditHead
-from .host import Host, HostFactsRecord, Pool, Worker
-from .jail import Jail
+from .host import Host, HostFactsRecord, HostSurveyRecord, Pool, Worker
+from .jail import Drift, Jail
 from .operation import Operation, OperationStep, ResourceLock
 from .release import Release, Template, TrustedManifest
 from .tenant import Invitation, Membership, Tenant
@@ -11,8 +11,10 @@ __all__ = [
     "Address",
     "AuditEntry",
     "AuditHead",
+    "Drift",
     "Host",
     "HostFactsRecord",
+    "HostSurveyRecord",
     "Invitation",
     "Jail",
     "Membership",

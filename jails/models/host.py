@@ -33,11 +33,17 @@ class Host(models.Model):
         SSH = "ssh", "SSH"
         SIMULATED = "simulated", "Simulated"
 
+    class Become(models.TextChoices):
+        DOAS = "doas", "doas"
+        SUDO = "sudo", "sudo"
+
     name = models.CharField(max_length=63, unique=True)
     kind = models.CharField(max_length=20, choices=Kind.choices)
     address = models.CharField(max_length=255, blank=True)
     port = models.PositiveIntegerField(default=22)
     username = models.CharField(max_length=32, default="root", blank=True)
+    become = models.CharField(max_length=8, choices=Become.choices, blank=True)
+    """How `username` gets root's rights; nothing for root itself."""
     host_key = models.TextField(blank=True)
     """Pinned by an administrator who compared it, as a known_hosts line has it: type and base64."""
     offered_key = models.TextField(blank=True)
@@ -114,6 +120,17 @@ class HostFactsRecord(models.Model):
 
     def __str__(self) -> str:
         return f"facts of host {self.host_id}"
+
+
+class HostSurveyRecord(models.Model):
+    """What is looked at less often than facts: jails.hosts.survey.HostSurvey as JSON."""
+
+    host = models.OneToOneField(Host, models.CASCADE, related_name="survey_record", primary_key=True)
+    data = models.JSONField()
+    gathered_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"survey of host {self.host_id}"
 
 
 class Pool(models.Model):

@@ -7,9 +7,10 @@ from .release import Storage
 
 
 class Jail(models.Model):
-    """A jail on a host: one the panel made (`managed`), or one a refresh found there.
+    """A jail on a host: one the panel made (`managed`), one it has adopted, or one a refresh found there.
 
-    What it should be (hostname, boot, addresses) is the panel's; what it is (state, jid, sizes) is as last seen.
+    Of a jail that is kept (made or adopted), what it should be is the panel's and a difference is drift; of another
+    one all of it is the host's. What it is (state, jid, sizes) is as last seen.
     The jid is shown and never used to name a jail: it changes at every start.
     """
 
@@ -25,6 +26,28 @@ class Jail(models.Model):
         THIN = "thin", "Thin"
         FOUND = "found", "Found on the host"
 
+    class Manager(models.TextChoices):
+        """Whose files define it. Empty: a running jail that no file knows."""
+
+        STANDARD = "standard", "jail.conf"
+        RC_CONF = "rc.conf", "rc.conf variables"
+        IOCAGE = "iocage", "iocage"
+        EZJAIL = "ezjail", "ezjail"
+        BASTILLE = "bastille", "Bastille"
+        APPJAIL = "appjail", "AppJail"
+        CBSD = "cbsd", "CBSD"
+        POT = "pot", "pot"
+        BSDPLOY = "bsdploy", "BSDploy"
+        IOCELL = "iocell", "iocell"
+        JAILADMIN = "jailadmin", "jailadmin"
+
+    class Adoption(models.TextChoices):
+        """How a jail that somebody else made came under the panel. Empty: it has not."""
+
+        IN_PLACE = "in place", "Its file stays where it is"
+        BESIDE = "beside", "Through its own tool"
+        TAKEN_OVER = "taken over", "From its tool, with a standard file"
+
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     host = models.ForeignKey("jails.Host", models.CASCADE, related_name="jails")
     tenant = models.ForeignKey("jails.Tenant", models.PROTECT, null=True, blank=True, related_name="jails")
@@ -32,6 +55,16 @@ class Jail(models.Model):
     kind = models.CharField(max_length=10, choices=Kind.choices)
     storage = models.CharField(max_length=10, choices=Storage.choices, default=Storage.UFS)
     managed = models.BooleanField(default=False)
+    """Made by the panel: its tree and file are the panel's to change and to destroy."""
+    manager = models.CharField(max_length=12, choices=Manager.choices, blank=True)
+    adoption = models.CharField(max_length=12, choices=Adoption.choices, blank=True)
+    found = models.JSONField(default=dict, blank=True)
+    """What the files of its own tool say, as jails.freebsd.foreign.ForeignJail has it; empty for a standard one."""
+    wanted = models.JSONField(default=dict, blank=True)
+    """Parameters of jail.conf(5) that are wanted as they are, on top of what the fields below say: name → list of
+    values, or None where the parameter is to be absent. Of an adopted jail all of its file, as it was accepted."""
+    way_back = models.JSONField(default=dict, blank=True)
+    """What giving an adopted jail back needs to know: path → text of the file before (None: it was not there)."""
     touched = models.BooleanField(default=True)
     """Whether a tenant has ever had its tree: then the host never follows a path into it."""
 
@@ -67,3 +100,31 @@ class Jail(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the panel says what it should be: it made the jail, or has adopted it."""
+        return self.managed or bool(self.adoption)
+
+
+class Drift(models.Model):
+    """A parameter of a kept jail that is not, on its host, what it should be: each of the three None where absent.
+
+    Also `boot` and `file` (the whole of its definition) count as parameters.
+    """
+
+    jail = models.ForeignKey(Jail, models.CASCADE, related_name="drifts")
+    parameter = models.CharField(max_length=255)
+    wanted = models.JSONField(null=True)
+    configured = models.JSONField(null=True)
+    running = models.JSONField(null=True)
+    """None as well while the jail does not run."""
+    first_seen_at = models.DateTimeField()
+    changed_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["jail", "parameter"]
+        constraints = [models.UniqueConstraint(fields=["jail", "parameter"], name="one_drift_a_parameter")]
+
+    def __str__(self) -> str:
+        return f"{self.parameter} of {self.jail_id}"
