@@ -37,6 +37,8 @@ OBSERVED = ("state", "state_since", "jid", "observed_addresses", "used", "used_b
 """Of any jail: what a refresh writes."""
 FOUND = (*OBSERVED, "hostname", "path", "config_path", "boot", "dataset", "storage")
 """Of a jail the panel did not make: all of it is the host's."""
+ADOPTED = (*OBSERVED, "config_path", "dataset", "storage")
+"""Of one that was adopted with its file: what it should be (hostname, path, boot, `wanted`) is the panel's."""
 
 
 def refresh(host: Host, *, connection: Callable[[Host], Connection] = connect.connection) -> None:
@@ -171,14 +173,14 @@ class _Jails:
         for name, row in rows.items():
             if name in self.busy or row.state == Jail.State.PENDING:
                 continue
-            if not row.managed and not self._files_missing and name not in running and name not in configured:
+            if not row.is_kept and not self._files_missing and name not in running and name not in configured:
                 vanished.append(row.pk)
             elif self._update(row, running.get(name), configured.get(name)):
                 changed.append(row)
         new = [name for name in running.keys() | configured.keys() if name not in rows and name not in self.busy]
         made = [self._found(name, running.get(name), configured.get(name)) for name in sorted(new) if _nameable(name)]
         if vanished:
-            Jail.objects.filter(pk__in=vanished, managed=False).delete()
+            Jail.objects.filter(pk__in=vanished, managed=False, adoption="").delete()
         if changed:
             _write(changed)
         # Somebody may have taken a name since: then the row is theirs.
@@ -214,9 +216,11 @@ class _Jails:
     def _set_found(self, row: Jail, live: RunningJail | None, configured: ConfiguredJail | None) -> None:
         path = live.path if live is not None else configured.path if configured is not None else row.path
         hostname = live.hostname if live is not None else configured.hostname if configured is not None else ""
-        row.path, row.hostname = path[:1023], hostname[:255]
-        if not self._files_missing:
+        if row.follows_host:
+            row.path, row.hostname = path[:1023], hostname[:255]
+        if not self._files_missing and (configured is not None or row.follows_host):
             row.config_path = configured.file[:1023] if configured is not None else ""
+        if not self._files_missing and row.follows_host:
             row.boot = row.name in self._boots
         if "zfs" not in self.facts.missing and "mounts" not in self.facts.missing:
             dataset = self._by_path.get(path, "") if path else ""
@@ -278,10 +282,15 @@ def _write(rows: list[Jail]) -> None:
     """
     free = Jail.objects.select_for_update(skip_locked=True).filter(pk__in=[row.pk for row in rows])
     ours = set(free.order_by("pk").values_list("pk", flat=True))
-    for managed, fields in ((True, OBSERVED), (False, FOUND)):
-        changed = [row for row in rows if row.pk in ours and row.managed is managed]
+    for fields in (OBSERVED, ADOPTED, FOUND):
+        changed = [row for row in rows if row.pk in ours and _fields_of(row) == fields]
         if changed:
             Jail.objects.bulk_create(changed, update_conflicts=True, unique_fields=["id"], update_fields=fields)
+
+
+def _fields_of(row: Jail) -> tuple[str, ...]:
+    """What a refresh writes of a jail."""
+    return OBSERVED if row.managed else FOUND if row.follows_host else ADOPTED
 
 
 def _store_bases(host: Host, facts: HostFacts) -> None:

@@ -64,7 +64,8 @@ class Jail(models.Model):
     """Parameters of jail.conf(5) that are wanted as they are, on top of what the fields below say: name → list of
     values, or None where the parameter is to be absent. Of an adopted jail all of its file, as it was accepted."""
     way_back = models.JSONField(default=dict, blank=True)
-    """What giving an adopted jail back needs to know: path → text of the file before (None: it was not there)."""
+    """What giving an adopted jail back needs to know: `before` and `after`, each path → text of a file (None: it was
+    not there), and `boots`, whether our list was changed. Empty where nothing on the host was changed."""
     touched = models.BooleanField(default=True)
     """Whether a tenant has ever had its tree: then the host never follows a path into it."""
 
@@ -105,6 +106,11 @@ class Jail(models.Model):
     def is_kept(self) -> bool:
         """Whether the panel says what it should be: it made the jail, or has adopted it."""
         return self.managed or bool(self.adoption)
+
+    @property
+    def follows_host(self) -> bool:
+        """Whether the host alone says what it should be: one that was only found, or is left to its own tool."""
+        return not self.managed and self.adoption in ("", self.Adoption.BESIDE)
 
 
 class Drift(models.Model):

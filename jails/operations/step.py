@@ -194,6 +194,8 @@ class Plan:
     resources: tuple[str, ...] = ()
     result: tuple[tuple[str, str], ...] = ()
     """What the operation's `finish` needs to know of the plan, as names and values (a chosen address)."""
+    remembers: tuple[tuple[str, str], ...] = field(default=(), metadata={"volatile": True})
+    """The same where it may differ in another plan of the same meaning: how a file was that others write too."""
 
     def digest(self) -> str:
         """What a confirmation is bound to: everything that will run, without what is only shown."""
