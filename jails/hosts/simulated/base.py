@@ -117,7 +117,7 @@ def userland(release: str) -> Iterator[Entry]:
         yield Entry(path.lstrip("/"), "f", 0o555, program(name))
     for path in sorted(_SCHG):
         yield Entry(path, "f", 0o555, b"\x7fELF " + path.encode() + b"\n", ("schg",))
-    for name in ("cron", "sshd", "syslogd", "sendmail", "ntpd"):
+    for name in ("cron", "syslogd", "sendmail", "ntpd"):
         yield Entry(f"usr/sbin/{name}", "f", 0o555, b"\x7fELF " + name.encode() + b"\n")
     for name in _SERVICES:
         yield Entry(

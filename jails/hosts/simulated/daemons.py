@@ -43,7 +43,21 @@ def start(
             "real": [real, _birth(real)] if real else None,
         }
     )
-    sockets = [
+    state.setdefault("sockets", []).extend(_opened(pid, name, jid, user, listens or []))
+    return pid
+
+
+def listen_anew(state: State, name: str, jid: int, listens: list[tuple[str, str]]) -> None:
+    """A daemon closes its sockets and opens these."""
+    old = _sockets_of(state, name, jid)
+    pid = find(state, name, jid)
+    if pid is not None:
+        state["sockets"] = [row for row in state["sockets"] if row not in old]
+        state["sockets"] += _opened(pid, name, jid, old[0]["user"] if old else "root", listens)
+
+
+def _opened(pid: int, name: str, jid: int, user: str, listens: list[tuple[str, str]]) -> list[dict[str, Any]]:
+    return [
         {
             "user": user,
             "command": name,
@@ -54,10 +68,8 @@ def start(
             "foreign": "*:*",
             "jid": jid,
         }
-        for number, (proto, local) in enumerate(listens or [], 3)
+        for number, (proto, local) in enumerate(listens, 3)
     ]
-    state.setdefault("sockets", []).extend(sockets)
-    return pid
 
 
 def running(state: State, jid: int | None = None) -> list[dict[str, Any]]:

@@ -205,6 +205,8 @@ def _write_configuration(
         if zfs:
             lines.append('zfs_enable="YES"')
     host.path("/etc/rc.conf").write_text("\n".join(lines) + "\n")
+    # What sshd's first start makes.
+    Process(host, ["ssh-keygen"], fds={}, env={"PATH": PATH}, exec_id="new").capture(["ssh-keygen", "-A", "-q"])
     host.path("/etc/fstab").write_text(
         "# Device\tMountpoint\tFStype\tOptions\tDump\tPass#\n/dev/vtbd0\t/\tufs\trw\t1\t1\n"
     )

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from . import clock, daemons, network, prison
+from . import clock, daemons, listening, network, prison
 from .host import os_error, strerror
 from .process import Exit, Killed, NotFound, Process, close_all_but
 
@@ -400,20 +400,18 @@ class World:
         with self.host.reading() as state:
             return daemons.find(state, name, self._process.jid)
 
-    def start_daemon(self, name: str, args: str, listens: tuple[str, int] | None) -> int:
+    def start_daemon(self, name: str, args: str, listens: list[listening.Wanted]) -> int:
+        """Start one that listens there; 0 where it wants to and there is none of these addresses."""
         with self.host.changing() as state:
-            return daemons.start(
-                state, name, args, jid=self._process.jid, listens=self._sockets(state, listens) if listens else None
-            )
+            sockets = listening.opened(state, self._process.jid, listens)
+            if listens and not sockets:
+                return 0
+            return daemons.start(state, name, args, jid=self._process.jid, listens=sockets)
 
-    def _sockets(self, state: dict[str, Any], listens: tuple[str, int]) -> list[tuple[str, str]]:
-        """Where a daemon that binds to every address really listens: in a jail only on the jail's own."""
-        proto, port = listens
-        row = prison.by_jid(state, self._process.jid) if self._process.jid else None
-        if row is None or row["set"].get("vnet") == "new" or row["set"].get("ip4") == "inherit":
-            return [(f"{proto}6", f"*:{port}"), (f"{proto}4", f"*:{port}")]
-        families = (("ip4.addr", 4), ("ip6.addr", 6))
-        return [(f"{proto}{n}", f"{address}:{port}") for name, n in families for address in row["set"].get(name, [])]
+    def listen_anew(self, name: str, listens: list[listening.Wanted]) -> None:
+        """What a daemon does that executes itself again: the same process, other sockets."""
+        with self.host.changing() as state:
+            daemons.listen_anew(state, name, self._process.jid, listening.opened(state, self._process.jid, listens))
 
     def stop_daemon(self, name: str) -> None:
         with self.host.changing() as state:

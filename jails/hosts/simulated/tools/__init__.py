@@ -44,6 +44,7 @@ _OTHERS = {
     "/usr/bin/nc": "tools.nc:main",
     "/usr/bin/fstat": "tools.fstat:main",
     "/usr/sbin/pw": "tools.pw:main",
+    "/usr/sbin/sshd": "tools.sshd:main",
     "/usr/sbin/jail": "tools.jail:main",
     "/usr/sbin/jls": "tools.jls:main",
     "/usr/sbin/jexec": "tools.jexec:main",

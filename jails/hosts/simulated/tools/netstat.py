@@ -32,17 +32,20 @@ def sockstat_main(process: Process) -> int:
     )
     with process.host.reading() as state:
         rows = [row for row in daemons.sockets(state) if "until" not in row]
+        jid = _jail_of(process, state, options.get("j"))
         if process.jid or "j" in options:
-            jid = _jail_of(process, state, options.get("j"))
             rows = [row for row in rows if row.get("jid", 0) == jid]
+        # The kernel lists the sockets of one network stack. Newer ones enter that of the jail asked about.
+        stack = jid if jid == process.jid or process.release_at_least(13) else process.jid
+        rows = [row for row in rows if _stack_of(state, row.get("jid", 0)) == _stack_of(state, stack)]
     families = {letter for letter in "46" if letter in options} or {"4", "6"}
     rows = [row for row in rows if row["proto"][-1] in families]
     if "P" in options:
         rows = [row for row in rows if row["proto"][:-1] in (options.get("P") or "").split(",")]
     if "p" in options:
         rows = [row for row in rows if row["local"].rpartition(":")[2] in (options.get("p") or "").split(",")]
-    if "c" in options and "l" not in options:
-        rows = [row for row in rows if row["foreign"] != "*:*"]
+    if ("c" in options) != ("l" in options):
+        rows = [row for row in rows if (row["foreign"] == "*:*") == ("l" in options)]
     if "q" not in options:
         process.out("USER     COMMAND    PID   FD PROTO  LOCAL ADDRESS         FOREIGN ADDRESS      \n")
     for row in rows:
@@ -51,6 +54,14 @@ def sockstat_main(process: Process) -> int:
             f"{row['local']:<21} {row['foreign']}\n"
         )
     return 0
+
+
+def _stack_of(state: State, jid: int) -> int:
+    """The jail whose network stack a jail uses; 0 is the host's."""
+    row = prison.by_jid(state, jid) if jid else None
+    while row is not None and row["set"].get("vnet") != "new":
+        row = prison.by_jid(state, row["parent"]) if row["parent"] else None
+    return int(row["jid"]) if row is not None else 0
 
 
 def _jail_of(process: Process, state: State, text: str | None) -> int:

@@ -9,7 +9,7 @@ import contextlib
 import time
 from typing import Any
 
-from jails.hosts.simulated import clock, prison, rcconf
+from jails.hosts.simulated import clock, listening, prison, rcconf
 from jails.hosts.simulated.world import World
 
 from . import kld
@@ -63,7 +63,6 @@ RCORDER = (
     ("bgfsck", "background_fsck", "YES", False),
 )
 ORDER = ("ip6addrctl", "netif", "newsyslog", "syslogd", "sshd", "ntpd", "cron", "sendmail", "inetd", "powerd")
-LISTENS = {"sshd": ("tcp", 22), "sendmail": ("tcp", 25), "syslogd": ("udp", 514)}
 
 
 def main(caller: Any) -> int:
@@ -245,6 +244,10 @@ def _daemon(process: Any, name: str, verb: str, variables: dict[str, str], path:
         return _start(process, name, variables, pid)
     if verb == "stop":
         return _stop(process, name, pid)
+    if name == "sshd" and verb in ("configtest", "reload", "restart") and (status := _sane(process)):
+        return status
+    if name == "sshd" and verb == "configtest":
+        return 0
     if verb in ("restart", "reload"):
         if verb == "reload" and not pid:
             process.err(f"{name} not running? (check {_pid_file(name)}).\n")
@@ -252,6 +255,8 @@ def _daemon(process: Any, name: str, verb: str, variables: dict[str, str], path:
         if verb == "restart":
             _stop(process, name, pid)
             return _start(process, name, variables, None)
+        if name == "sshd":
+            process.listen_anew(name, _listens(process, name, ""))
         return 0
     return _unknown(process, path, verb, "|status|poll")
 
@@ -269,13 +274,24 @@ def _start(process: Any, name: str, variables: dict[str, str], pid: int | None) 
     if name == "syslogd" and "-ss" not in flags and not _has_address(process):
         process.err(f"/etc/rc.d/{name}: WARNING: failed to start {name}\n")
         return 1
-    listens = LISTENS.get(name)
-    if name == "syslogd" and "-ss" in flags:
-        listens = None
-    pid = process.start_daemon(name, " ".join(filter(None, [command, flags])), listens)
+    pid = process.start_daemon(name, " ".join(filter(None, [command, flags])), _listens(process, name, flags))
+    if not pid:
+        process.err(f"/etc/rc.d/{name}: WARNING: failed to start {name}\n")
+        return 1
     with contextlib.suppress(OSError):  # a tree without /var/run: the daemon runs all the same
         process.write_text(_pid_file(name), f"{pid}\n")
     return 0
+
+
+def _listens(process: Any, name: str, flags: str) -> list[listening.Wanted]:
+    read = _read(process)
+    return listening.wanted(name, flags, lambda path: read(path) or "")
+
+
+def _sane(process: Any) -> int:
+    """sshd_configtest of rc.d/sshd."""
+    process.out("Performing sanity check on sshd configuration.\n")
+    return int(process.run(["/usr/sbin/sshd", "-t"]))
 
 
 def _has_address(process: Any) -> bool:
