@@ -23,6 +23,12 @@ RESERVED_TENANTS = frozenset({"host", "releases", "templates"})
 JAILS_ROOT = "/jail"
 
 ARCHES = ("amd64", "arm64", "armv7", "i386", "powerpc64", "powerpc64le", "riscv64")
+_MACHINE_ARCHES = {"aarch64": "arm64"}
+
+
+def release_arch(machine_arch: str) -> str:
+    """What a mirror calls the architecture that hw.machine_arch of arch(7) names."""
+    return _MACHINE_ARCHES.get(machine_arch, machine_arch)
 
 
 def require(argument: str, value: str, check: Check) -> str:

@@ -33,13 +33,17 @@ RC_CONF = ("/etc/rc.conf", "/etc/rc.conf.local", "/etc/rc.conf.d/jail", "/usr/lo
 """rc.conf(5): what rc.d/jail reads after the defaults, in this order."""
 JAIL_CONF = "/etc/jail.conf"
 JAIL_CONF_D = "/etc/jail.conf.d"
+SYSTEM_FILES = ("/boot/loader.conf", "/etc/fstab", "/etc/login.conf", "/etc/ssh/sshd_config")
+"""What a fix of the host itself may change: its plan shows the difference to the file as it is."""
 RELEASES = "/var/db/cellblock/releases"
 TEMPLATES = "/var/db/cellblock/templates"
 
 MADE = ("/var/log/cellblock", "/etc/newsyslog.conf.d/cellblock.conf")
 """Whether these are there is looked at too: what is made once on a host, beside datasets and the directories above."""
 
-SYSCTLS = (*sysctl.HOST, "vfs.zfs.version.spa", "security.jail.enforce_statfs", "security.jail.jailed")
+SYSCTLS = (
+    *sysctl.HOST, "kern.securelevel", "vfs.zfs.version.spa", "security.jail.enforce_statfs", "security.jail.jailed",
+)  # fmt: skip
 
 Interface = ifconfig.Interface
 RunningJail = jls.Jail
@@ -446,7 +450,7 @@ class _Answers:
             "ifconfig": ifconfig.LIST,
             "mount": mount.LIST,
             "df": mount.df("/", jail_root),
-            "tar": ("sh", "-c", _TAR, "sh", *(path[1:] for path in (*RC_CONF, JAIL_CONF, JAIL_CONF_D))),
+            "tar": ("sh", "-c", _TAR, "sh", *(path[1:] for path in (*RC_CONF, JAIL_CONF, JAIL_CONF_D, *SYSTEM_FILES))),
         }
         nonce = secrets.token_hex(16)
         listing = _listing((*RC_CONF, JAIL_CONF, *MADE), self.directories)
@@ -506,7 +510,7 @@ def _identity(answers: _Answers) -> dict[str, Any]:
         "sysctls": {name: value for name, value in values.items() if name != "vm.loadavg"},
         "hostname": values.get("kern.hostname", ""),
         "kernel": values.get("kern.osrelease", ""),
-        "architecture": values.get("hw.machine_arch", ""),
+        "architecture": names.release_arch(values.get("hw.machine_arch", "")),
         "processors": _number(values.get("hw.ncpu", "")),
         "memory": _number(values.get("hw.physmem", "")),
         "booted_at": sysctl.boot_time(values.get("kern.boottime", "")) or 0,

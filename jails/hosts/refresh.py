@@ -236,7 +236,8 @@ class _Jails:
             return
         else:
             state = Jail.State.STOPPED
-        if state != row.state:
+        restarted = live is not None and row.jid not in (None, live.jid)
+        if state != row.state or restarted:
             row.state, row.state_since = state, self.at
 
     def _is_gone(self, row: Jail, configured: ConfiguredJail | None) -> bool:

@@ -16,8 +16,6 @@ from panel.forms.fields import CheckedField
 MIRROR = "https://download.freebsd.org/releases"
 ARCHIVE = "https://ftp-archive.freebsd.org/pub/FreeBSD-Archive/old-releases"
 """Where releases go some time after their end of life."""
-MACHINE_ARCHES = {"aarch64": "arm64"}
-"""hw.machine_arch → the word for it on the mirror, where they differ."""
 
 
 class FetchForm(forms.Form):
@@ -62,7 +60,7 @@ class FetchForm(forms.Form):
 
     def _architecture(self, host: Host) -> str:
         wanted = str(self["architecture"].value() or "")
-        return wanted if wanted in names.ARCHES else MACHINE_ARCHES.get(host.architecture, host.architecture)
+        return wanted if wanted in names.ARCHES else names.release_arch(host.architecture)
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or self.cleaned_data

@@ -35,6 +35,11 @@ def test_identity(stub):
     assert facts.errors == ()
 
 
+def test_the_architecture_is_called_as_the_mirror_calls_it(stub):
+    stub.tool("sysctl", SYSCTL.replace("machine_arch=amd64", "machine_arch=aarch64"))
+    assert gather(stub).architecture == "arm64"
+
+
 def test_it_takes_six_requests_and_twelve_processes(stub):
     stub.tool("zfs", "zroot/cellblock" + "\t-" * 19 + "\n")
     gather(stub)

@@ -157,6 +157,16 @@ def test_since_when_stays_until_the_state_changes(ask, host):
     assert Jail.objects.get().state_since > then
 
 
+def test_another_jid_tells_that_it_was_started_again(ask, host):
+    then = timezone.now() - timedelta(days=3)
+    managed(host, "www1", state="running", state_since=then, jid=2)
+    ask(running("www1", jid=3), files=conf("www1"))
+    since = Jail.objects.get().state_since
+    assert since > then
+    ask(running("www1", jid=3))
+    assert Jail.objects.get().state_since == since
+
+
 def test_what_an_operation_is_changing_is_left_to_it(ask, host):
     managed(host, "www1", state="running")
     operation = Operation.objects.create(kind="jail_stop", title="Stop www1", host=host, host_name=host.name)
