@@ -68,7 +68,7 @@ class Wanted:
 
     file: where it is to be defined; "" where that is not the panel's to say. boot: None likewise. path: its root, by
     which a running jail is known to be this one; "" where only the kernel knows it. tree: its directory, "" where it is
-    not looked for. given: what its own tool says of it, in place of any file that jail(8) reads.
+    not looked for.
     """
 
     name: str
@@ -77,8 +77,6 @@ class Wanted:
     boot: bool | None = None
     path: str = ""
     tree: str = ""
-    running_name: str = ""
-    given: Mapping[str, Values] | None = field(default=None, hash=False)
 
 
 @dataclass(frozen=True)
@@ -129,12 +127,10 @@ class Comparison:
         return found if found is not None and not found.failed else None
 
     def _given(self, wanted: Wanted, configured: ConfiguredJail | None) -> dict[str, Values] | None:
-        if wanted.given is not None:
-            return normal(wanted.given.items())
         return normal(configured.parameters) if configured is not None and wanted.file else None
 
     def _live(self, wanted: Wanted) -> RunningJail | None:
-        live = self.facts.jail(wanted.running_name or wanted.name)
+        live = self.facts.jail(wanted.name)
         if live is None or live.dying or (wanted.path and live.path != wanted.path):
             return None
         return live

@@ -67,7 +67,7 @@ def facts(conf=CONF, *, runs=None, rc_conf="", names=None, **more):
 
 
 def wanted(parameters=None, **more):
-    values = {"name": "www1", "file": FILE, "path": "/jail/www1", "running_name": ""} | more
+    values = {"name": "www1", "file": FILE, "path": "/jail/www1"} | more
     return Wanted(parameters=WANTED if parameters is None else WANTED | parameters, **values)
 
 
@@ -241,13 +241,6 @@ def test_another_jail_of_the_same_name_tells_nothing():
         "path",
         "host.hostname",
     ]
-
-
-def test_a_jail_of_another_tool():
-    """Its own files say what it is, under its own name."""
-    given = {"host.hostname": ("x.example.org",), "ip4.addr": ("em0|192.0.2.11/32",)}
-    want = Wanted("www1", "", {"host.hostname": WWW1, "ip4.addr": WANTED["ip4.addr"]}, given=given)
-    assert columns(facts(None), want) == {"host.hostname": (WWW1, X, None)}
 
 
 def test_a_file_that_cannot_be_told_from_another_is_cut_off():
