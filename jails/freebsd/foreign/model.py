@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from jails.freebsd.command import Argv
 
@@ -40,7 +41,8 @@ class ForeignJail:
     order to write them. hooks: names of those parameters that run commands. notes: what such a file cannot say, or says
     otherwise than the tool does, in words. fstab: the lines for the file that `mount.fstab` names, where the tool keeps
     them in a form of its own; "" where parameters name the tool's file, or nothing is mounted.
-    problems: what of its definition could not be understood; with any, it is shown and not to be taken over.
+    problems: why it is not to be taken over: what of its definition could not be understood, or what only the tool
+    itself does for it. With any, it is shown, started and stopped through its tool, and no more.
     """
 
     manager: str
@@ -84,3 +86,7 @@ class Evidence:
     properties: Mapping[str, Mapping[str, str]] = field(default_factory=dict, hash=False)
     running: Sequence[str] = ()
     mounts: Sequence[tuple[str, str, str]] = ()
+
+    @cached_property
+    def dataset_by_mountpoint(self) -> dict[str, str]:
+        return {path: name for name, path in self.datasets.items() if path}
