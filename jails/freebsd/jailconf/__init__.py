@@ -12,11 +12,15 @@ __all__ = ["Document", "EditRefused", "Include", "Jail", "JailConf", "Problem", 
 
 @dataclass(frozen=True, slots=True)
 class JailConf:
-    """A file as jail(8) understands it: the exit status of reading it, what is wrong, its jails (none if rc is 1)."""
+    """A file as jail(8) understands it: the exit status of reading it, what is wrong, its jails (none if rc is 1).
+
+    `notes` tell what it does without a word: that it stops at a byte outside ASCII and quotes.
+    """
 
     rc: int
     errors: tuple[Problem, ...]
     jails: tuple[Jail, ...]
+    notes: tuple[Problem, ...] = ()
 
     @property
     def stderr(self) -> str:
@@ -28,16 +32,17 @@ class JailConf:
 
 
 def read(text: str, *, filename: str = "jail.conf", include: Include | None = None) -> JailConf:
-    """What jail(8) makes of a jail.conf(5). Never raises, whatever the text (an exception of `include` passes through).
+    """What jail(8) makes of a jail.conf(5). Never raises, whatever the text.
 
     `include(pattern)` gives (filename, text) of the files that a `.include` means. The pattern is a path or a glob(3)
-    pattern, already taken relative to the including file; where nothing matches, it gives nothing. Without `include`,
-    `.include` is an ordinary parameter, as on hosts whose jail(8) does not know it.
+    pattern, already taken relative to the including file; where nothing matches, it gives nothing, and an OSError, then
+    or between two files, is a file that cannot be read. Any other exception passes through. Without `include`,
+    `.include` is an ordinary parameter, as on hosts whose jail(8) does not know it: those before FreeBSD 14.0.
     """
     builder = Builder()
     try:
         read_into(builder, text, filename, include)
     except Stopped:
-        return JailConf(1, tuple(builder.problems), ())
+        return JailConf(1, tuple(builder.problems), (), tuple(builder.notes))
     jails = resolve(builder)
-    return JailConf(0, tuple(builder.problems), jails)
+    return JailConf(0, tuple(builder.problems), jails, tuple(builder.notes))

@@ -6,6 +6,7 @@ dropped up to the next `;` that fits, so that one run names every fault, at the 
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from jails.freebsd.jailconf.lexer import END, STR, STR1, VAR, VAR1, Lexer, Token, from_bytes_text, to_bytes_text
 
@@ -17,7 +18,8 @@ INCLUDE_DEPTH = 32
 class Problem:
     """What jail(8) says on standard error: `message` is that line without its `jail: ` and its newline.
 
-    `line` and `column` count from 1 and are 0 where a fault has no place; `jail` names the jail that fails, if any.
+    `line` and `column` (in characters) are where the fault begins, from 1, and 0 where it has no place in the file; the
+    line in the message is the one jail(8) had read to. `jail` names the jail that fails, if any.
     """
 
     message: str
@@ -81,6 +83,8 @@ class Builder:
     def __init__(self) -> None:
         self.blocks: list[tuple[str, list[Statement]]] = []
         self.problems: list[Problem] = []
+        self.notes: list[Problem] = []
+        """What jail(8) does without a word."""
 
     def add_global(self, statement: Statement) -> None:
         if not self.blocks or self.blocks[-1][0] != "*":
@@ -179,6 +183,7 @@ class Parser:
         self._stack = [_Entry(0, None, 0, 0)]
         self._token: Token | None = None
         self._recovering = 0
+        self._place_seen = (0, 1, 1)
 
     @property
     def comments(self) -> list[tuple[int, int]]:
@@ -200,7 +205,7 @@ class Parser:
                 continue
             token = self._peek()
             if state == _CONF and token.kind == END:
-                self.early_end = token.start if token.start < len(self.text) else None
+                self._end_at(token.start)
                 return True
             target = _SHIFT.get(state, {}).get(token.kind)
             if target is not None:
@@ -213,6 +218,13 @@ class Parser:
                 self._reduce(rule)
             elif not self._recover(token):
                 return False
+
+    def _end_at(self, offset: int) -> None:
+        if offset < len(self.text):
+            self.early_end = offset
+            line, column = self._place(offset)
+            message = f"{self.filename} line {line}: jail(8) reads to here and takes it for the end of the file"
+            self.builder.notes.append(Problem(message, self.filename, line, column))
 
     def _peek(self) -> Token:
         if self._token is None:
@@ -240,22 +252,31 @@ class Parser:
     def _syntax_error(self, token: Token) -> None:
         text = self.text[token.start : token.end].split("\0", 1)[0]
         if not text:
-            self._note(f"{self.filename}: unexpected EOF", token.start, token.line)
+            self._note(f"{self.filename}: unexpected EOF", token.start)
         else:
             where = f"{self.filename} line {token.line}"
             shown = text.encode("latin-1").decode("utf-8", "backslashreplace")
-            self._note(f"{where}: {shown}: syntax error", token.start, token.line)
+            self._note(f"{where}: {shown}: syntax error", token.start)
 
     def _complain(self, message: str, offset: int, line: int) -> None:
-        self._note(f"{self.filename} line {line}: {message}", offset, line)
+        self._note(f"{self.filename} line {line}: {message}", offset)
 
-    def _note(self, message: str, offset: int, line: int) -> None:
+    def _note(self, message: str, offset: int) -> None:
         self._failed = True
-        self.builder.problems.append(Problem(message, self.filename, line, self._column(offset)))
+        self.builder.problems.append(Problem(message, self.filename, *self._place(offset)))
 
-    def _column(self, offset: int) -> int:
-        start = self.text.rfind("\n", 0, offset) + 1
-        return len(from_bytes_text(self.text[start:offset])) + 1
+    def _place(self, offset: int) -> tuple[int, int]:
+        """(line, column) of an offset. They are asked for in order, nearly always: each stretch is counted once."""
+        seen, line, column = self._place_seen
+        if offset < seen:
+            seen, line, column = 0, 1, 1
+        stretch = self.text[seen:offset]
+        newline = stretch.rfind("\n")
+        if newline >= 0:
+            line, column = line + stretch.count("\n"), 1
+        column += len(from_bytes_text(stretch[newline + 1 :]))
+        self._place_seen = (offset, line, column)
+        return line, column
 
     def _reduce(self, rule: str) -> None:
         left, _, right = rule.partition(":")
@@ -293,14 +314,15 @@ class Parser:
             case "param_l: param_l ;", [list() as items, _]:
                 return items
             case "name: STR", [Token() as token]:
+                line, column = self._place(start)
                 return Statement(
                     name=token.value,
                     variable=token.kind in (VAR, VAR1),
                     start=start,
                     name_end=end,
-                    line=token.line,
+                    line=line,
                     filename=self.filename,
-                    column=self._column(start),
+                    column=column,
                     body_end=end,
                 )
             case "param: name", [Statement() as statement]:
@@ -321,29 +343,37 @@ class Parser:
         return None
 
     def _special(self, statement: Statement) -> bool:
-        """`.include "pattern";` of FreeBSD 13.2 and 14; before, it is a parameter like any other."""
+        """`.include "pattern";` of FreeBSD 14.0 (src e82a62943529); before, it is a parameter like any other."""
         if self._include is None or statement.name != ".include" or statement.variable or statement.op != "":
             return False
         for value in statement.values:
             if value.variables:
                 self._complain("variables not permitted in '.include' filename", statement.start, self._lexer.line)
             else:
-                self._read_included(from_bytes_text(value.text), self._include)
+                self._read_included(from_bytes_text(value.text), self._include, statement)
         return True
 
-    def _read_included(self, pattern: str, include: Include) -> None:
+    def _read_included(self, pattern: str, include: Include, statement: Statement) -> None:
         if self._depth >= INCLUDE_DEPTH:
-            self._stop("maximum include depth exceeded")
+            self._stop("maximum include depth exceeded", statement)
         if not pattern.startswith("/") and "/" in self.filename:
             pattern = self.filename.rsplit("/", 1)[0] + "/" + pattern
-        found = list(include(pattern))
-        if not found and not any(character in pattern for character in "*?["):
-            self._stop(f"{pattern}: No such file or directory")
-        for filename, text in found:
+        found = (file for files in (include,) for file in files(pattern))
+        is_there = any(character in pattern for character in "*?[")
+        while True:
+            try:
+                filename, text = next(found)
+            except StopIteration:
+                break
+            except OSError as error:
+                self._stop(f"{error.filename or pattern}: {error.strerror or error}", statement)
+            is_there = True
             read_into(self.builder, text, filename, include, self._depth + 1)
+        if not is_there:
+            self._stop(f"{pattern}: No such file or directory", statement)
 
-    def _stop(self, message: str) -> None:
-        self.builder.problems.append(Problem(message, self.filename, self._lexer.line))
+    def _stop(self, message: str, statement: Statement) -> NoReturn:
+        self.builder.problems.append(Problem(message, self.filename, statement.line, statement.column))
         raise Stopped
 
 
