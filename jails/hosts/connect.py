@@ -43,26 +43,35 @@ def close_all() -> None:
 
 
 def _place(host: Host) -> _Place:
-    return (host.kind, host.address, host.port, host.username, host.host_key, host.directory)
+    return (host.kind, host.address, host.port, host.username, host.become, host.host_key, host.directory)
 
 
 def _make(host: Host) -> Connection:
     if host.kind == "local":
-        return LocalConnection()
+        return LocalConnection(become=become(host))
     if host.kind == "simulated":
         return SimulatedConnection(host.directory)
     if host.kind == "ssh":
         username = host.username or "root"
-        return SSHConnection(
-            host.address, host.port, username, host.host_key, keys.private_key, become=_become(username)
-        )
+        return SSHConnection(host.address, host.port, username, host.host_key, keys.private_key, become=become(host))
     raise ValueError(f"host {host.name}: no connection of kind {host.kind!r}")
 
 
-def _become(username: str) -> tuple[str, ...]:
-    """How another user than root gets root's rights without a password, where the site has set that up."""
-    if username == "root":
-        return ()
+def become(host: Host) -> tuple[str, ...]:
+    """The words before each command that give it root's rights without a password; none where it has them.
+
+    On this machine the worker is root itself unless the host says otherwise. Over SSH another user than root does as
+    the host says, or else as the site does (CELLBLOCK_BECOME).
+    """
+    if host.kind == "local" or (host.kind == "ssh" and host.username not in ("", "root")):
+        return _BECOME.get(host.become) or (_of_the_site() if host.kind == "ssh" else ())
+    return ()
+
+
+_BECOME = {"doas": ("doas", "-n"), "sudo": ("sudo", "-n")}
+
+
+def _of_the_site() -> tuple[str, ...]:
     from django.conf import settings
 
     return tuple(settings.BECOME)

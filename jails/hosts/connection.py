@@ -47,6 +47,7 @@ class Unavailable(StrEnum):
     HOST_KEY = "host key"
     AUTHENTICATION = "authentication"
     PERMISSION = "permission"
+    NOT_ROOT = "not root"
     LOST = "connection lost"
     MISSING = "missing"
 

@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import IO
+from typing import IO, Protocol
 
 from jails.freebsd import sh
 from jails.freebsd.command import Pipeline
@@ -28,8 +28,33 @@ _POLL = 0.05
 _CHUNK = 65536
 
 
+class Started(Protocol):
+    """A program that runs, as subprocess.Popen has it."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def stdin(self) -> IO[bytes] | None: ...
+
+    @property
+    def stdout(self) -> IO[bytes] | None: ...
+
+    @property
+    def stderr(self) -> IO[bytes] | None: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Raises subprocess.TimeoutExpired."""
+        ...
+
+
 class LocalConnection:
-    """This machine as a host. The worker must be root itself."""
+    """This machine as a host. The worker is root itself, or `become` are words before every command that make it so."""
+
+    def __init__(self, *, become: Sequence[str] = ()) -> None:
+        self.become = tuple(become)
 
     def run(
         self,
@@ -40,11 +65,13 @@ class LocalConnection:
         limit: int = OUTPUT_LIMIT,
     ) -> Result:
         return run_process(
-            sh.argv_of(pipeline),
+            (*self.become, *sh.argv_of(pipeline)),
             stdin=pipeline.stdin,
             timeout=timeout,
             environment=ENVIRONMENT,
             output=Output(limit, on_output),
+            # What runs as root is not this user's to end: it goes on as a remote command does.
+            kill=not self.become,
         )
 
     def close(self) -> None:
@@ -60,14 +87,11 @@ def run_process(
     output: Output,
     kill: bool = True,
 ) -> Result:
-    """Run one program in a session of its own and wait until it exits.
+    """Run one program in a session of its own and wait until it exits, as `attend` does.
 
-    `kill`: end it and what it started when the time is over; otherwise leave it running, as a remote command would be.
     A program that is missing or may not be run is a Result with the shell's status for it: 127 or 126.
-    Raises CommandTimeout.
     """
     deadline = time.monotonic() + timeout
-    _reap_left()
     try:
         process = subprocess.Popen(
             list(argv),
@@ -80,6 +104,17 @@ def run_process(
         )
     except OSError as error:
         return _not_started(argv[0], error)
+    return attend(process, stdin=stdin, timeout=deadline - time.monotonic(), output=output, kill=kill)
+
+
+def attend(process: Started, *, stdin: bytes, timeout: float, output: Output, kill: bool = True) -> Result:
+    """Feed a program that has been started, read what it prints and wait until it exits.
+
+    `kill`: end it and what it started when the time is over; otherwise leave it running, as a remote command would be.
+    Raises CommandTimeout.
+    """
+    deadline = time.monotonic() + timeout
+    _reap_left()
     try:
         _Exchange(process, stdin, output).until_exit(deadline)
         rc = process.wait(max(0.0, deadline - time.monotonic()))
@@ -101,7 +136,7 @@ def run_process(
 class _Exchange:
     """Feeds a process and reads it, all at once, so that neither side can wait for the other for ever."""
 
-    def __init__(self, process: subprocess.Popen[bytes], stdin: bytes, output: Output) -> None:
+    def __init__(self, process: Started, stdin: bytes, output: Output) -> None:
         self.process = process
         self.pending = memoryview(stdin)
         self.sinks = {process.stdout: output.out, process.stderr: output.err}
@@ -175,11 +210,11 @@ class _Exchange:
             pipe.close()
 
 
-_left: list[subprocess.Popen[bytes]] = []
+_left: list[Started] = []
 _left_lock = threading.Lock()
 
 
-def _end(process: subprocess.Popen[bytes], *, kill: bool) -> None:
+def _end(process: Started, *, kill: bool) -> None:
     if not kill:
         with _left_lock:
             _left.append(process)
@@ -193,7 +228,7 @@ def _end(process: subprocess.Popen[bytes], *, kill: bool) -> None:
         process.wait(5.0)
 
 
-def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+def _signal_group(process: Started, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
 

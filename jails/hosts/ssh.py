@@ -269,19 +269,29 @@ class SSHConnection:
     def _check_root(self, transport: _Transport) -> None:
         """That `become` works without a password, once a connection: better here than in the middle of a plan."""
         output = Output(4096)
-        channel = transport.open_session(timeout=self.connect_timeout)
         deadline = time.monotonic() + self.connect_timeout
+        try:
+            channel = transport.open_session(timeout=self.connect_timeout)
+        except paramiko.ChannelException as error:
+            raise self._refused(error) from None
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            raise HostUnavailable(Unavailable.LOST, f"{self.place}: connection lost after login: {error}") from None
         try:
             _execute(channel, sh.remote_string((*self.become, "id", "-u")), deadline)
             _Exchange(channel, b"", output).until_exit(deadline)
         except (paramiko.SSHException, EOFError, OSError) as error:
-            raise HostUnavailable(Unavailable.PERMISSION, f"{self.place}: {error}") from None
+            # TimeoutError among them: become waits for a password, or for the network.
+            raise HostUnavailable(
+                Unavailable.NOT_ROOT, f"{self.place}: `{' '.join(self.become)}` did not end: {error or 'no answer'}"
+            ) from None
         finally:
             channel.close()
-        if channel.exit_status != 0 or output.stdout.strip() != b"0":
+        # Start-up files of the login shell may have said something before.
+        answer = bytes(output.stdout).split()[-1:]
+        if channel.exit_status != 0 or answer != [b"0"]:
             said = bytes(output.stderr).decode("utf-8", "replace").strip()
             raise HostUnavailable(
-                Unavailable.PERMISSION,
+                Unavailable.NOT_ROOT,
                 f"{self.place}: `{' '.join(self.become)}` does not make this user root"
                 + (f": {said}" if said else "")
                 + ". Allow it without a password, or log in as root.",

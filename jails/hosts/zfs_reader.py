@@ -143,8 +143,11 @@ class ZFSReader(Protocol):
 
 
 def reader(connection: Connection) -> ZFSReader:
-    """The reader for a host: libzfs in process where the host is this machine and has the module, zfs(8) otherwise."""
-    if isinstance(connection, LocalConnection):
+    """The reader for a host: libzfs in process where the host is this machine and has the module, zfs(8) otherwise.
+
+    Also where the worker only becomes root for what it runs: in process it is not.
+    """
+    if isinstance(connection, LocalConnection) and not connection.become:
         try:
             return LibraryReader(importlib.import_module("libzfs"))
         except ImportError:

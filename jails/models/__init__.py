@@ -1,6 +1,6 @@
 from .address import Address, Network, ObservedAddress
 from .audit import AuditEntry, AuditHead
-from .host import Host, HostFactsRecord, HostSurveyRecord, Pool, Worker
+from .host import Host, HostAccessRecord, HostFactsRecord, HostSurveyRecord, Pool, Worker
 from .jail import Drift, Jail
 from .operation import Operation, OperationStep, ResourceLock
 from .release import Release, Template, TrustedManifest
@@ -13,6 +13,7 @@ __all__ = [
     "AuditHead",
     "Drift",
     "Host",
+    "HostAccessRecord",
     "HostFactsRecord",
     "HostSurveyRecord",
     "Invitation",

@@ -43,7 +43,10 @@ class Host(models.Model):
     port = models.PositiveIntegerField(default=22)
     username = models.CharField(max_length=32, default="root", blank=True)
     become = models.CharField(max_length=8, choices=Become.choices, blank=True)
-    """How `username` gets root's rights; nothing for root itself."""
+    """How `username` gets root's rights: nothing for root itself, and then for others what CELLBLOCK_BECOME says.
+
+    Of this machine: how the worker's own user does, nothing where the worker runs as root.
+    """
     host_key = models.TextField(blank=True)
     """Pinned by an administrator who compared it, as a known_hosts line has it: type and base64."""
     offered_key = models.TextField(blank=True)
@@ -131,6 +134,18 @@ class HostSurveyRecord(models.Model):
 
     def __str__(self) -> str:
         return f"survey of host {self.host_id}"
+
+
+class HostAccessRecord(models.Model):
+    """The last test of what the panel may do on a host: jails.hosts.access.Access as JSON, and when one was asked for."""
+
+    host = models.OneToOneField(Host, models.CASCADE, related_name="access_record", primary_key=True)
+    data = models.JSONField(default=dict, blank=True)
+    wanted_at = models.DateTimeField()
+    tested_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"access to host {self.host_id}"
 
 
 class Pool(models.Model):

@@ -40,7 +40,10 @@ def test_hosts_do_not_share():
     assert connect.connection(host()) is not connect.connection(host(pk=2))
 
 
-@pytest.mark.parametrize("change", [{"address": "192.0.2.3"}, {"host_key": "y"}, {"port": 2222}, {"username": "ops"}])
+@pytest.mark.parametrize(
+    "change",
+    [{"address": "192.0.2.3"}, {"host_key": "y"}, {"port": 2222}, {"username": "ops"}, {"become": "doas"}],
+)
 def test_it_is_closed_and_made_anew_when_the_place_changes(change, monkeypatch):
     closed = []
     monkeypatch.setattr(SSHConnection, "close", lambda self: closed.append(self))
@@ -49,9 +52,29 @@ def test_it_is_closed_and_made_anew_when_the_place_changes(change, monkeypatch):
     assert closed == [before]
 
 
-def test_root_needs_no_other_rights_and_others_do():
-    assert connect.connection(host()).become == ()
-    assert connect.connection(host(username="ops")).become == ("sudo", "-n")
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({}, ()),
+        ({"username": ""}, ()),
+        ({"become": "doas"}, ()),
+        ({"username": "ops"}, ("mdo",)),
+        ({"username": "ops", "become": "doas"}, ("doas", "-n")),
+        ({"username": "ops", "become": "sudo"}, ("sudo", "-n")),
+        ({"kind": "local"}, ()),
+        ({"kind": "local", "username": "ops"}, ()),
+        ({"kind": "local", "become": "doas"}, ("doas", "-n")),
+        ({"kind": "simulated", "username": "ops", "become": "doas"}, ()),
+    ],
+)
+def test_how_root_is_become(settings, values, words):
+    settings.BECOME = ("mdo",)
+    assert connect.become(host(**values)) == words
+
+
+def test_connections_get_it():
+    assert connect.connection(host(username="ops", become="doas")).become == ("doas", "-n")
+    assert connect.connection(host(pk=2, kind="local", become="sudo")).become == ("sudo", "-n")
 
 
 @pytest.mark.sshd

@@ -94,3 +94,13 @@ def test_the_workers_environment_stays_here(monkeypatch):
 
 def test_it_has_a_session_of_its_own():
     assert int(sh("ps -o sid= -p $$").stdout) != os.getsid(0)
+
+
+def test_become_stands_before_every_command():
+    connection = LocalConnection(become=("env", "BECOME=yes"))
+    assert connection.run(Pipeline.of(("sh", "-c", "echo $BECOME")), timeout=5).stdout == b"yes\n"
+    assert connection.run(Pipeline.of(("cat",), ("cat",), stdin=b"text"), timeout=5).stdout == b"text"
+
+
+def test_become_that_is_not_there_is_a_result():
+    assert LocalConnection(become=("no-such-tool", "-n")).run(Pipeline.of(("true",)), timeout=5).rc == 127

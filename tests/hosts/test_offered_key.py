@@ -36,7 +36,7 @@ def host(server):
 @pytest.fixture(autouse=True)
 def as_root(monkeypatch):
     """The forced command is root already, whoever runs the tests."""
-    monkeypatch.setattr(connect, "_become", lambda username: ())
+    monkeypatch.setattr(connect, "become", lambda host: ())
 
 
 def asked(host):

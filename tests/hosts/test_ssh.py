@@ -272,8 +272,17 @@ def test_sessions_refused(tmp_path):
 
 def test_become_that_does_not_make_root(sshd):
     error = reason(sshd.connection(become=("sh", "-c", "echo no tty >&2; exit 1")))
-    assert error.reason == Unavailable.PERMISSION
+    assert error.reason == Unavailable.NOT_ROOT
     assert "no tty" in error.message
+
+
+def test_become_is_not_asked_where_sessions_are_refused(tmp_path):
+    server = Sshd(tmp_path / "strict", options=("MaxSessions 0",)).start()
+    try:
+        error = reason(server.connection(become=("env",)))
+    finally:
+        server.stop()
+    assert error.reason == Unavailable.PERMISSION
 
 
 def test_become_stands_before_every_command(sshd):
