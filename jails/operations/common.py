@@ -225,6 +225,7 @@ def file_of(
         hostname=row.hostname if hostname is None else hostname,
         addresses=addresses_of(row) if addresses is None else addresses,
         limits=row.limits if limits is None else limits,
+        more=row.wanted,
     )
 
 
@@ -236,10 +237,11 @@ def make_file(
     hostname: str,
     addresses: Iterable[jailfile.Address],
     limits: Mapping[str, int | None],
+    more: Mapping[str, Sequence[str] | None] | None = None,
 ) -> jailfile.JailFile:
-    """`limits` as Jail.limits has them; the quota is no part of the file."""
+    """`limits` as Jail.limits has them; the quota is no part of the file. `more` as Jail.wanted."""
     known = {key: value for key, value in limits.items() if key in jailfile.LIMITS and value is not None}
-    return jailfile.JailFile(name, uuid, path, hostname, tuple(addresses), known)
+    return jailfile.JailFile(name, uuid, path, hostname, tuple(addresses), known, more or {})
 
 
 def write_file_step(file: jailfile.JailFile, *, before: str | None = None, subject: str = "") -> Step:

@@ -6,11 +6,13 @@ rc.d/jail reads it alone, without the globals of /etc/jail.conf, so all that mat
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from jails.freebsd import jailconf, names, parameters
+from jails.freebsd.jailconf.effective import same_option
 from jails.freebsd.parameters import Setter
+from jails.hosts import drift
 from jails.operations import layout
 
 HEADER = "{name}: managed by Cellblock. What is changed here by hand is shown as drift and kept.\nuuid: {uuid}"
@@ -33,6 +35,16 @@ class Address:
     def __str__(self) -> str:
         return f"{self.interface}|{self.ip}/{self.prefix}"
 
+    @classmethod
+    def parse(cls, text: str) -> Address | None:
+        """`em0|192.0.2.5/24`; None where a part is missing, or there is more to it."""
+        interface, bar, rest = text.strip().rpartition("|")
+        try:
+            address = ipaddress.ip_interface(rest)
+        except ValueError:
+            return None
+        return cls(str(address.ip), interface, address.network.prefixlen) if bar and interface else None
+
     @property
     def version(self) -> int:
         return ipaddress.ip_address(self.ip).version
@@ -40,7 +52,7 @@ class Address:
 
 @dataclass(frozen=True)
 class JailFile:
-    """What decides the text of the file. `limits` are those of Jail.limits without the quota."""
+    """What decides the text of the file. `limits` are those of Jail.limits without the quota, `more` is Jail.wanted."""
 
     name: str
     uuid: str
@@ -48,9 +60,17 @@ class JailFile:
     hostname: str
     addresses: tuple[Address, ...] = ()
     limits: Mapping[str, int] = field(default_factory=dict, hash=False)
+    more: Mapping[str, Sequence[str] | None] = field(default_factory=dict, hash=False)
 
     def parameters(self) -> dict[str, parameters.Value]:
         """jail.conf(5) parameters in the order people read them. ValueError names the one that is not right."""
+        values = self.usual()
+        for name, wanted in self.more.items():
+            _add(values, name, wanted)
+        return values
+
+    def usual(self) -> dict[str, parameters.Value]:
+        """The same without what was accepted from the host as it is."""
         names.require("name", self.name, names.jail_name_error)
         values: dict[str, parameters.Value] = {
             "path": names.require("path", self.path, names.path_error),
@@ -81,6 +101,21 @@ class JailFile:
     def text(self) -> str:
         header = HEADER.format(name=self.name, uuid=self.uuid)
         return jailconf.render_jail(self.name, self.parameters(), header=header)
+
+
+def _add(values: dict[str, parameters.Value], name: str, wanted: Sequence[str] | None) -> None:
+    """Of addresses, these are more than those of the panel's networks; anything else takes the place of the usual."""
+    before = values.get(name)
+    for old in [old for old in values if same_option(old, name)]:
+        del values[old]
+    if wanted is None:
+        return
+    if name in ("ip4.addr", "ip6.addr"):
+        values.pop(name.removesuffix(".addr"), None)
+        known = before if isinstance(before, tuple) else ()
+        values[name] = (*known, *(one for one in wanted if one not in known))
+    else:
+        values[name] = drift.for_file(name, tuple(wanted))
 
 
 def is_default(name: str, value: int) -> bool:
