@@ -17,8 +17,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from jails.freebsd import boot, ifconfig, jailconf, jls, mount, names, rcconf, sh, sysctl, uname
+from jails.freebsd import boot, foreign, ifconfig, jailconf, jls, mount, names, rcconf, sh, sysctl, uname
 from jails.freebsd.command import Argv, Pipeline
+from jails.freebsd.foreign import ForeignJail, cbsd
 from jails.hosts import zfs_reader
 from jails.hosts.connection import Connection, HostUnavailable, Unavailable
 from jails.hosts.data import decode, encode
@@ -239,6 +240,41 @@ class HostFacts:
                     found[jail.name] = replace(jail, file=alone.file)
         return tuple(found.values())
 
+    @cached_property
+    def foreign(self) -> tuple[ForeignJail, ...]:
+        """The jails that other tools made, and those of rc.conf variables, each as its own files tell of it."""
+        self.require("files")
+        evidence = foreign.Evidence(
+            files=self.files,
+            rc_conf="\n".join(self.files[path] for path in RC_CONF if path in self.files),
+            datasets={dataset.name: dataset.mountpoint for dataset in self.datasets},
+            origins={dataset.name: dataset.origin for dataset in self.datasets if dataset.origin},
+            running=tuple(jail.name for jail in self.jails),
+            mounts=tuple((row.device, row.path, row.type) for row in self.mounts),
+        )
+        return foreign.read(evidence)
+
+    @cached_property
+    def foreign_rows(self) -> Mapping[str, ForeignJail]:
+        """The same by the name that a list of all jails shows each under, which is unique on a host.
+
+        That is how jls(8) shows it; or the name of the standard jail that has the same tree, which is the same jail;
+        or `NAME (MANAGER)` where a standard jail, or one of another tool, has the name.
+        """
+        by_path = {jail.path.rstrip("/"): jail.name for jail in self.configured if jail.path.rstrip("/")}
+        rows: dict[str, ForeignJail] = {}
+        for jail in self.foreign:
+            name = by_path.get(jail.root, "") or jail.running_name
+            taken = name in rows or (name in self._configured and jail.root not in by_path)
+            rows.setdefault(f"{name} ({jail.manager})" if taken else name, jail)
+        return rows
+
+    def running_of(self, jail: ForeignJail) -> RunningJail | None:
+        """The running jail that a tool started: the one in its tree, whatever it is called. A dying one counts last."""
+        self.require("jails")
+        found = [live for live in self.jails if live.path.rstrip("/") == jail.root]
+        return min(found, key=lambda live: live.dying, default=None)
+
     def jails_of(self, path: str) -> tuple[ConfiguredJail, ...]:
         """What `jail -f PATH` makes of a file, with what it includes where this host's jail(8) includes any.
 
@@ -368,6 +404,9 @@ class HostFacts:
         for configured in self.configured:
             for ip in map(plain_address, configured.addresses):
                 found[ip] = f"jail {configured.name} ({configured.file})"
+        for tool in self.foreign:
+            for ip in map(plain_address, tool.addresses):
+                found.setdefault(ip, f"jail {tool.name} ({tool.config})")
         for interface in self.interfaces:
             for address in interface.addresses:
                 found.setdefault(plain_address(address.ip), f"interface {interface.name}")
@@ -411,6 +450,7 @@ def gather(
         facts["unreadable"] = tuple(sorted(facts["unreadable"] | (output.watched() - set(facts["files"]))))
     else:
         facts["unreadable"] = ()
+    _leave_trees_alone(facts)
     facts["zfs"] = "vfs.zfs.version.spa" in facts.get("sysctls", {}) or _has_zfs_mount(facts)
     if facts["zfs"] and not zfs:
         missing["zfs"] = "it was not asked for"
@@ -421,6 +461,17 @@ def gather(
 
 def _has_zfs_mount(facts: Mapping[str, Any]) -> bool:
     return any(row.type == "zfs" for row in facts.get("mounts", ()))
+
+
+def _leave_trees_alone(facts: dict[str, Any]) -> None:
+    """What looks like a file of a tool inside a jail's tree is its tenant's, and says nothing of the host."""
+    roots = {facts["jail_root"].rstrip("/"), *(jail.path.rstrip("/") for jail in facts.get("jails", ()))} - {""}
+
+    def is_inside(path: str) -> bool:
+        return _FOREIGN.fullmatch(path) is not None and any(path.startswith(f"{root}/") for root in roots)
+
+    facts["files"] = {path: text for path, text in facts.get("files", {}).items() if not is_inside(path)}
+    facts["unreadable"] = tuple(path for path in facts["unreadable"] if not is_inside(path))
 
 
 def _add_zfs(facts: dict[str, Any], missing: dict[str, str], reader: ZFSReader) -> None:
@@ -483,11 +534,23 @@ class _Answers:
 
     def watched(self) -> set[str]:
         """The configuration files that exist."""
-        return {path for path in self.paths() if path in RC_CONF or path == JAIL_CONF or _own_name(path)}
+        return {path for path in self.paths() if path in RC_CONF or path == JAIL_CONF or _is_configuration(path)}
 
 
-# bsdtar expands no patterns when it writes. One that matches nothing is one more file that is not there.
-_TAR = 'cd / && exec tar -c -L -f - "$@" etc/jail.*.conf'
+# bsdtar expands no patterns when it writes. One that matches nothing is one more file that is not there. Were there so
+# many jails of other tools that execve(2) refused their paths (ARG_MAX is 512 KiB), the files of jail(8) still come.
+_TAR = f"""cd / || exit
+pack() {{
+all="$*"
+if [ ${{#all}} -lt 300000 ]; then exec tar -c -L -f - "$@"; fi
+}}
+pack "$@" etc/jail.*.conf {" ".join(foreign.GLOBS)}
+exec tar -c -L -f - "$@" etc/jail.*.conf"""
+_FOREIGN = re.compile("|".join(re.escape(f"/{glob}").replace(r"\*", "[^/]*") for glob in foreign.GLOBS))
+
+
+def _is_configuration(path: str) -> bool:
+    return bool(_own_name(path)) or _FOREIGN.fullmatch(path) is not None
 
 
 def _listing(files: Sequence[str], directories: Sequence[str]) -> str:
@@ -495,7 +558,8 @@ def _listing(files: Sequence[str], directories: Sequence[str]) -> str:
 
     It needs no process, and a file's name can hold anything.
     """
-    patterns = [sh.quote(path) for path in (*files, *directories)] + ["/etc/jail.*.conf"]
+    patterns = [sh.quote(path) for path in (*files, *directories)]
+    patterns += ["/etc/jail.*.conf", *(f"/{glob}" for glob in foreign.GLOBS)]
     for directory in map(sh.quote, directories):
         patterns += [f"{directory}/*", f"{directory}/.[!.]*"]
     looked_at = " ".join(patterns)
@@ -558,12 +622,21 @@ def _files(answers: _Answers) -> dict[str, Any]:
     with tarfile.open(fileobj=io.BytesIO(output), mode="r:") as archive:
         for member in archive:
             path = f"/{member.name}"
-            text = _text(archive, member)
+            text = _database(archive, member) if path.endswith(f"/{cbsd.DATABASE}") else _text(archive, member)
             if text is not None:
                 files[path] = text
             elif not member.isdir():
                 unreadable.add(path)
     return {"files": dict(sorted(files.items())), "unreadable": unreadable}
+
+
+def _database(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str | None:
+    """The jails of CBSD's database as text."""
+    file = archive.extractfile(member) if member.isfile() and member.size <= FILE_LIMIT else None
+    try:
+        return cbsd.database_text(file.read()) if file is not None else None
+    except ValueError:
+        return None
 
 
 def _text(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str | None:

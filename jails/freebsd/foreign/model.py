@@ -11,6 +11,9 @@ from jails.freebsd.command import Argv
 THICK = "thick"
 THIN = "thin"
 BASE = "base"
+HOOKS = frozenset(
+    f"exec.{name}" for name in "prepare prestart created start poststart prestop stop poststop release command".split()
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class ForeignJail:
     no text file holds it (CBSD's database); autostart_off is then empty. Neither where it is off already.
 
     parameters: what a jail.conf(5) of its own would say, name → values (none for a parameter without value), in the
-    order to write them. hooks: names of those parameters that run commands. notes: what such a file cannot say, or says
+    order to write them. notes: what such a file cannot say, or says
     otherwise than the tool does, in words. fstab: the lines for the file that `mount.fstab` names, where the tool keeps
     them in a form of its own; "" where parameters name the tool's file, or nothing is mounted.
     problems: why it is not to be taken over: what of its definition could not be understood, or what only the tool
@@ -68,6 +71,11 @@ class ForeignJail:
     fstab: str = field(default="", repr=False)
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+
+    @property
+    def hooks(self) -> tuple[str, ...]:
+        """Names of the parameters that run commands on the host or in the jail."""
+        return tuple(name for name in self.parameters if name in HOOKS)
 
 
 @dataclass(frozen=True)
