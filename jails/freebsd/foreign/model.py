@@ -12,8 +12,9 @@ THICK = "thick"
 THIN = "thin"
 BASE = "base"
 HOOKS = frozenset(
-    f"exec.{name}" for name in "prepare prestart created start poststart prestop stop poststop release command".split()
+    {"exec.prepare", "exec.prestart", "exec.created", "exec.poststart", "exec.prestop", "exec.poststop", "exec.release"}
 )
+"""Parameters of jail(8) that run commands on the host, as root."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class ForeignJail:
 
     @property
     def hooks(self) -> tuple[str, ...]:
-        """Names of the parameters that run commands on the host or in the jail."""
+        """Names of the parameters that run commands on the host."""
         return tuple(name for name in self.parameters if name in HOOKS)
 
 
