@@ -1,6 +1,7 @@
 """`manage.py host`: what is known of the hosts, as it was learned."""
 
 import json
+
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
