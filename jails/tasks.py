@@ -102,7 +102,9 @@ def _is_due(operation: Operation, now: datetime) -> bool:
 @shared_task(name="jails.tasks.refresh_host", ignore_result=True, time_limit=REFRESH_SECONDS)
 def refresh_host(host_id: int) -> None:
     """Many may be asked for at once: one that began after the last was asked for serves them all."""
+    from jails.hosts import surveying
     from jails.hosts.refresh import refresh
+    from jails.operations import queue
 
     seen(worker_name())
     host = Host.objects.filter(pk=host_id).first()
@@ -111,6 +113,20 @@ def refresh_host(host_id: int) -> None:
     if host.refreshed_at and host.refresh_wanted_at and host.refreshed_at >= host.refresh_wanted_at:
         return
     refresh(host)
+    host.refresh_from_db(fields=["refreshed_at", "unavailable_since"])
+    if host.available and surveying.is_due(host):
+        queue.send_survey(host)
+
+
+@shared_task(name="jails.tasks.survey_host", ignore_result=True, time_limit=REFRESH_SECONDS)
+def survey_host(host_id: int) -> None:
+    """Look at what is looked at less often: with the refresh that finds it due, or when a person or a fix asks."""
+    from jails.hosts import surveying
+
+    seen(worker_name())
+    host = Host.objects.filter(pk=host_id).first()
+    if host is not None and _is_served_here(host) and not surveying.is_done(host):
+        surveying.survey(host)
 
 
 @shared_task(name="jails.tasks.refresh_hosts", ignore_result=True)

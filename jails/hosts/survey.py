@@ -297,7 +297,7 @@ def _pf(answers: _Answers) -> dict[str, Any]:
     if answers.parts["pf"].rc and "/dev/pf" not in answers.there():
         return {"pf": None}
     anchors = pfctl.parse_anchors(answers.stdout("pf nat")) + pfctl.parse_anchors(answers.stdout("pf rules"))
-    return {"pf": PacketFilter(pfctl.parse_enabled(answers.stdout("pf")), anchors)}
+    return {"pf": PacketFilter(pfctl.parse_enabled(answers.stdout("pf")), tuple(dict.fromkeys(anchors)))}
 
 
 def _updates(answers: _Answers) -> dict[str, Any]:

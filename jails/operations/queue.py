@@ -64,6 +64,13 @@ def send_refresh(host: Host) -> None:
     _send(refresh_host, host.pk, queue_of("refresh", worker_of(host)))
 
 
+def send_survey(host: Host) -> None:
+    """Ask for what a refresh does not look at. A person who asks wants both: send_refresh first."""
+    from jails.tasks import survey_host
+
+    _send(survey_host, host.pk, queue_of("refresh", worker_of(host)))
+
+
 def wake(host_id: int | None, *, but: UUID) -> None:
     """An operation has ended: those on its host that wait and could go on now are told, the oldest first."""
     waiting = Operation.objects.filter(host=host_id, status__in=Operation.OPEN, lease_expires_at__isnull=True)

@@ -91,3 +91,46 @@ def test_no_pools():
 def test_commands():
     assert zpool.scrub("zroot") == ("zpool", "scrub", "zroot")
     assert zpool.status("a", "b") == ("zpool", "status", "a", "b")
+
+
+STATUS = """  pool: zroot
+ state: ONLINE
+  scan: scrub repaired 0B in 00:12:31 with 0 errors on Sun Nov  1 03:12:31 2026
+config:
+
+|NAME             STATE     READ WRITE CKSUM
+|zroot            ONLINE       0     0     0
+|  mirror-0       ONLINE       0     0     0
+|    ada0p3       ONLINE       0     0     0
+|    ada1p3       ONLINE       0     0     0
+|  raidz2-1       ONLINE       0     0     0
+|    replacing-0  ONLINE       0     0     0
+|      ada2       ONLINE       0     0     0
+|special
+|  {special}          ONLINE       0     0     0
+|logs
+|  nda0p1         ONLINE       0     0     0
+|spares
+|  ada9           AVAIL
+
+errors: No known data errors
+""".replace("|", "\t")
+
+
+def test_redundancy():
+    (pool,) = zpool.parse_status(STATUS.format(special="mirror-2").encode())
+    assert pool.vdevs == ("mirror", "raidz2") and pool.redundant
+    assert pool.others == ("special:mirror", "logs:disk", "spares:disk")
+    (pool,) = zpool.parse_status(STATUS.format(special="nda1").encode())
+    assert not pool.redundant
+    assert not status("tank").redundant and status("tank").vdevs == ("disk",)
+    assert status("fp").redundant and status("fp", 1).vdevs == ("mirror",)
+
+
+def test_when_it_was_last_scrubbed():
+    (pool,) = zpool.parse_status(STATUS.format(special="mirror-2").encode())
+    assert pool.scrubbed_at() == 1793502751
+    assert pool.scrubbed_at(3600) == 1793502751 - 3600
+    assert status("tank").scrubbed_at() is None
+    recorded = zpool.parse_status(outputs("01-zpool.json", "sh", "-c", "sleep 5; zpool status tank")[0])[0]
+    assert recorded.scrubbed_at() == 1795487924
