@@ -26,9 +26,9 @@ FORGOTTEN = timedelta(seconds=15)
 SEEN_EVERY = 15
 """Seconds."""
 DRAFTS = timedelta(hours=24)
-REFRESH_EVERY = timedelta(minutes=5)
-REFRESH_AT_MOST_EVERY = timedelta(hours=1)
-"""Back-off for a host that does not answer."""
+REFRESH_EVERY = timedelta(minutes=1)
+REFRESH_AT_LEAST_EVERY = timedelta(minutes=15)
+"""Back-off for a host that does not answer: so much later, at most, it is seen that it does again."""
 REFRESH_SECONDS = 900
 """A refresh that hangs in spite of all its time limits is ended, lest no worker is left for others."""
 
@@ -144,7 +144,7 @@ def _refresh_is_due(host: Host) -> bool:
     last = max((at for at in (host.refresh_wanted_at, host.refreshed_at) if at), default=None)
     if last is None:
         return True
-    pause = min(REFRESH_AT_MOST_EVERY, REFRESH_EVERY * 2 ** min(host.refresh_failures, 10))
+    pause = min(REFRESH_AT_LEAST_EVERY, REFRESH_EVERY * 2 ** min(host.refresh_failures, 10))
     return bool(timezone.now() - last >= pause)
 
 

@@ -29,6 +29,7 @@ DID = {
     "network.add": "added the network",
     "network.remove": "removed the network",
     "release.trust": "vouched for",
+    "jail.drift": "noticed a change of",
     "operation.plan": "planned",
     "operation.confirm": "confirmed",
     "operation.cancel": "cancelled",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +16,8 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from jails import drift
+from jails.freebsd.foreign import ForeignJail
 from jails.hosts import connect
 from jails.hosts.connection import CommandTimeout, Connection, HostUnavailable
 from jails.hosts.data import encode
@@ -35,7 +37,7 @@ from jails.models.release import Base, Storage
 
 OBSERVED = ("state", "state_since", "jid", "observed_addresses", "used", "used_by_snapshots", "shared", "origin")
 """Of any jail: what a refresh writes."""
-FOUND = (*OBSERVED, "hostname", "path", "config_path", "boot", "dataset", "storage")
+FOUND = (*OBSERVED, "hostname", "path", "config_path", "boot", "dataset", "storage", "manager", "found")
 """Of a jail the panel did not make: all of it is the host's."""
 ADOPTED = (*OBSERVED, "config_path", "dataset", "storage")
 """Of one that was adopted with its file: what it should be (hostname, path, boot, `wanted`) is the panel's."""
@@ -63,9 +65,12 @@ def refresh(host: Host, *, connection: Callable[[Host], Connection] = connect.co
         HostFactsRecord.objects.update_or_create(host=current, defaults={"data": data, "gathered_at": begun})
         _store_pools(current, facts)
         busy |= _busy_jails(current, since=begun)
-        _Jails(current, HostFacts.from_data(data), busy, begun).store()
+        known = HostFacts.from_data(data)
+        _Jails(current, known, busy, begun).store()
         _store_bases(current, facts)
         _store_addresses(current, facts)
+        # Last, for it writes to the log.
+        drift.store(current, known, busy, begun)
 
 
 def store_facts(host: Host, facts: HostFacts, at: datetime) -> None:
@@ -166,18 +171,19 @@ class _Jails:
     def store(self) -> None:
         if "jails" in self.facts.missing:
             return
-        running = {jail.name: jail for jail in sorted(self.facts.jails, key=lambda jail: not jail.dying)}
+        running = self._running()
         configured = {jail.name: jail for jail in self._configured()}
+        names = running.keys() | configured.keys() | self._tools.keys()
         rows = {row.name: row for row in Jail.objects.filter(host=self.host).order_by("pk")}
         changed, vanished = [], []
         for name, row in rows.items():
             if name in self.busy or row.state == Jail.State.PENDING:
                 continue
-            if not row.is_kept and not self._files_missing and name not in running and name not in configured:
+            if not row.is_kept and not self._files_missing and name not in names:
                 vanished.append(row.pk)
             elif self._update(row, running.get(name), configured.get(name)):
                 changed.append(row)
-        new = [name for name in running.keys() | configured.keys() if name not in rows and name not in self.busy]
+        new = [name for name in names if name not in rows and name not in self.busy]
         made = [self._found(name, running.get(name), configured.get(name)) for name in sorted(new) if _nameable(name)]
         if vanished:
             Jail.objects.filter(pk__in=vanished, managed=False, adoption="").delete()
@@ -185,6 +191,14 @@ class _Jails:
             _write(changed)
         # Somebody may have taken a name since: then the row is theirs.
         Jail.objects.bulk_create(made, ignore_conflicts=True)
+
+    def _running(self) -> dict[str, RunningJail]:
+        """The running jails by the names of their rows: one that a tool started is that tool's, whatever its name."""
+        live = sorted(self.facts.jails, key=lambda jail: not jail.dying)
+        roots = {tool.root for tool in self._tools.values()}
+        found = {jail.name: jail for jail in live if jail.path.rstrip("/") not in roots}
+        started = {name: self.facts.running_of(tool) for name, tool in self._tools.items()}
+        return found | {name: jail for name, jail in started.items() if jail is not None}
 
     @property
     def _files_missing(self) -> bool:
@@ -214,18 +228,30 @@ class _Jails:
         return before != [getattr(row, field) for field in FOUND]
 
     def _set_found(self, row: Jail, live: RunningJail | None, configured: ConfiguredJail | None) -> None:
-        path = live.path if live is not None else configured.path if configured is not None else row.path
-        hostname = live.hostname if live is not None else configured.hostname if configured is not None else ""
+        tool = self._tools.get(row.name)
+        known = live or configured or tool
+        path = known.path if known is not None else row.path
+        hostname = known.hostname if known is not None else ""
         if row.follows_host:
             row.path, row.hostname = path[:1023], hostname[:255]
         if not self._files_missing and (configured is not None or row.follows_host):
-            row.config_path = configured.file[:1023] if configured is not None else ""
+            file = configured.file if configured is not None else tool.config if tool is not None else ""
+            row.config_path = file[:1023]
         if not self._files_missing and row.follows_host:
-            row.boot = row.name in self._boots
+            row.boot = row.name in self._boots or (tool is not None and tool.boot)
+            self._set_manager(row, configured, tool)
         if "zfs" not in self.facts.missing and "mounts" not in self.facts.missing:
-            dataset = self._by_path.get(path, "") if path else ""
+            dataset = (self._by_path.get(path, "") if path else "") or (tool.dataset if tool is not None else "")
             row.dataset = dataset[:255]
             row.storage = Storage.ZFS if dataset else Storage.UFS
+
+    def _set_manager(self, row: Jail, configured: ConfiguredJail | None, tool: ForeignJail | None) -> None:
+        """Whose files define it. What was adopted from a tool stays that tool's."""
+        if not row.adoption:
+            standard = Jail.Manager.STANDARD if configured is not None else ""
+            row.manager = standard or (tool.manager if tool is not None else "")
+        # Whole files are in the facts; each jail's row need not have them again.
+        row.found = encode(replace(tool, autostart_off=())) if tool is not None else {}
 
     def _set_state(self, row: Jail, live: RunningJail | None, configured: ConfiguredJail | None) -> None:
         if live is not None:
@@ -242,7 +268,8 @@ class _Jails:
 
     def _is_gone(self, row: Jail, configured: ConfiguredJail | None) -> bool:
         """It neither runs nor could be started: its configuration, or the dataset with its tree, is not there."""
-        if configured is None and not self._files_missing:
+        known_to_tool = row.follows_host and row.name in self._tools
+        if configured is None and not known_to_tool and not self._files_missing:
             return True
         return bool(row.dataset) and "zfs" not in self.facts.missing and row.dataset not in self._datasets
 
@@ -259,6 +286,7 @@ class _Jails:
         self._datasets = {dataset.name: dataset for dataset in self.facts.datasets}
         self._by_path = {row.path: row.device for row in self.facts.mounts if row.type == "zfs"}
         self._boots = _boots(self.facts)
+        self._tools: Mapping[str, ForeignJail] = {} if self._files_missing else self.facts.foreign_rows
 
 
 def _boots(facts: HostFacts) -> frozenset[str]:

@@ -241,7 +241,9 @@ def test_a_refresh_is_asked_for_when_it_is_due(host, messages):
 
 
 def test_a_host_that_does_not_answer_is_refreshed_more_rarely(host):
-    host.refreshed_at, host.refresh_failures = timezone.now() - timedelta(minutes=6), 0
+    host.refreshed_at, host.refresh_failures = timezone.now() - timedelta(seconds=61), 0
     assert tasks._refresh_is_due(host)
     host.refresh_failures = 3
     assert not tasks._refresh_is_due(host)
+    host.refreshed_at, host.refresh_failures = timezone.now() - timedelta(minutes=16), 1000
+    assert tasks._refresh_is_due(host)

@@ -27,5 +27,5 @@ def test_what_somebody_did(fields, said):
 
 def test_there_are_words_for_all_that_is_recorded():
     code = "".join(path.read_text() for room in ("jails", "panel") for path in (SOURCES / room).rglob("*.py"))
-    recorded = set(re.findall(r'audit\.record\(\s*"([a-z_]+\.[a-z_]+)"', code))
+    recorded = set(re.findall(r'audit\.(?:record|entry)\(\s*"([a-z_]+\.[a-z_]+)"', code))
     assert len(recorded) > 10 and recorded - {"operation.run"} <= words.DID.keys() | {"jail.give"}
