@@ -137,7 +137,7 @@ class HostSurveyRecord(models.Model):
 
 
 class HostAccessRecord(models.Model):
-    """The last test of what the panel may do on a host: jails.hosts.access.Access as JSON, and when one was asked for."""
+    """The last test of what the panel may do on a host: jails.hosts.access.Access as JSON; when one was asked for."""
 
     host = models.OneToOneField(Host, models.CASCADE, related_name="access_record", primary_key=True)
     data = models.JSONField(default=dict, blank=True)
