@@ -272,8 +272,7 @@ class HostFacts:
     def running_of(self, jail: ForeignJail) -> RunningJail | None:
         """The running jail that a tool started: the one in its tree, whatever it is called. A dying one counts last."""
         self.require("jails")
-        found = [live for live in self.jails if live.path.rstrip("/") == jail.root]
-        return min(found, key=lambda live: live.dying, default=None)
+        return self._by_root.get(jail.root)
 
     def jails_of(self, path: str) -> tuple[ConfiguredJail, ...]:
         """What `jail -f PATH` makes of a file, with what it includes where this host's jail(8) includes any.
@@ -389,6 +388,10 @@ class HostFacts:
     @cached_property
     def _jails(self) -> dict[str, RunningJail]:
         return {jail.name: jail for jail in sorted(self.jails, key=lambda jail: not jail.dying)}
+
+    @cached_property
+    def _by_root(self) -> dict[str, RunningJail]:
+        return {jail.path.rstrip("/"): jail for jail in sorted(self.jails, key=lambda jail: not jail.dying)}
 
     @cached_property
     def _configured(self) -> dict[str, ConfiguredJail]:

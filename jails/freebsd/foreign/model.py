@@ -74,6 +74,11 @@ class ForeignJail:
     problems: tuple[str, ...] = ()
 
     @property
+    def path(self) -> str:
+        """As a jail of jls(8) or of jail.conf(5) has it."""
+        return self.root
+
+    @property
     def hooks(self) -> tuple[str, ...]:
         """Names of the parameters that run commands on the host."""
         return tuple(name for name in self.parameters if name in HOOKS)
