@@ -59,6 +59,12 @@ def test_changes_one_value():
     ]
 
 
+def test_changes_a_quoted_value_that_ends_with_a_variable():
+    text = 'a { $n = 1; ip4.addr = "em0|10.0.0.$n"; b = "x${n}", "$n"; }\n'
+    assert edit(text).set("a", "ip4.addr", "10.0.0.2").text == text.replace('"em0|10.0.0.$n"', "10.0.0.2")
+    assert edit(text).set("a", "b", "y").text == text.replace('"x${n}", "$n"', "y")
+
+
 def test_keeps_how_it_was_spaced():
     assert "depend=a, b; }\t# one line" in edit(TEXT).set("db", "depend", ["a", "b"]).text
 
