@@ -53,13 +53,17 @@ def from_bytes_text(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """`value` has its escapes undone; `start` and `end` are its place in the text, `line` the one where it ends."""
+    """`value` has its escapes undone; `start` and `end` are its place in the text, `line` the one where it ends.
+
+    `closed` is `end`, or behind the quote that follows at once and closes the string whose last piece this is.
+    """
 
     kind: str
     value: str
     start: int
     end: int
     line: int
+    closed: int
 
 
 def unescape(text: str) -> str:
@@ -103,7 +107,8 @@ class Lexer:
             token = self._scan_string() if self._in_string else self._scan()
             if token is not None:
                 return token
-        return Token(END, "", len(self.text), len(self.text), self.line)
+        end = len(self.text)
+        return Token(END, "", end, end, self.line, end)
 
     def _advance(self, end: int) -> int:
         start, self.position = self.position, end
@@ -121,7 +126,8 @@ class Lexer:
 
     def _token(self, kind: str, value: str, end: int) -> Token:
         start = self._advance(end)
-        return Token(kind, value, start, end, self.line)
+        closes = self._in_string and self.text.startswith('"', end)
+        return Token(kind, value, start, end, self.line, end + closes)
 
     def _reserved(self, end: int) -> Token:
         self._joined = False

@@ -209,7 +209,7 @@ class Parser:
                 return True
             target = _SHIFT.get(state, {}).get(token.kind)
             if target is not None:
-                self._push(target, token, token.start, token.end)
+                self._push(target, token, token.start, token.closed)
                 self._token = None
                 self._recovering = max(0, self._recovering - 1)
                 continue
