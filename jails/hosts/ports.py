@@ -16,6 +16,8 @@ from jails.freebsd.sockstat import Socket
 from jails.hosts.facts import HostFacts, plain_address
 from jails.hosts.survey import HostSurvey
 
+SOMEBODY = "\0"
+"""As the jail of a socket: a jail that may not be named. No jail can be called so."""
 NAMED = 3
 """How many jails a sentence names before it counts the others."""
 
@@ -233,6 +235,8 @@ def _listed(words: Sequence[str], more: int = 0) -> str:
 
 
 def _whose(entry: Entry) -> str:
+    if entry.jail == SOMEBODY:
+        return "Somebody else's jail"
     command = entry.command if entry.command not in ("", "?") else "kernel"
     return f"Jail {entry.jail}'s {command}" if entry.jail else f"The host's {command}"
 

@@ -15,7 +15,7 @@ from jails.freebsd import names, uname
 from jails.hosts.facts import HostFacts
 from jails.models import Host, Jail, Operation, Release, Template, Tenant
 from jails.models.release import Base, Storage
-from jails.operations import checks, common, jailfile, layout, trees
+from jails.operations import checks, common, in_the_way, jailfile, layout, trees
 from jails.operations.kind import Kind, Refused, Request
 from jails.operations.release_fetch import end_of_life_notes
 from jails.operations.step import BootList, Plan, Run, Step, Undo
@@ -121,7 +121,7 @@ class JailCreate(Kind):
             steps=common.each_once(steps),
             summary=_summary(wanted),
             warnings=_warnings(wanted, later),
-            notes=end_of_life_notes(release.name) if release is not None else (),
+            notes=(*(end_of_life_notes(release.name) if release is not None else ()), *_port_notes(wanted)),
             resources=_resources(wanted),
             result=(
                 ("dataset", wanted.dataset),
@@ -306,6 +306,14 @@ def _mebibytes(size: int) -> int:
 
 
 # What is done
+
+
+def _port_notes(wanted: _Wanted) -> tuple[str, ...]:
+    request = wanted.request
+    if not request.parameters["start"]:
+        return ()
+    tenant = wanted.tenant.pk if wanted.tenant is not None else None
+    return in_the_way.notes(request.host, {wanted.name: [one.ip for one in wanted.addresses]}, tenant)
 
 
 def _tree(wanted: _Wanted) -> trees.Tree:

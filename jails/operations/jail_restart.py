@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from jails.hosts.facts import HostFacts
 from jails.models import Jail, Operation
-from jails.operations import power
+from jails.operations import in_the_way, power
 from jails.operations.kind import Request
 from jails.operations.step import Plan, Step
 
@@ -39,7 +39,7 @@ class JailRestart(power.PowerKind):
             steps=tuple(_steps(wanted, facts)),
             summary=tuple(summary),
             warnings=tuple(filter(None, (power.host_addresses_lost(one, facts) for one in running))),
-            notes=power.dying_notes(wanted),
+            notes=(*power.dying_notes(wanted), *in_the_way.before_start(host, wanted)),
             resources=power.resources(host, wanted, start=True),
         )
 

@@ -13,8 +13,10 @@ from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
+from jails.hosts import surveying
 from jails.hosts.facts import HostFacts, Missing
-from jails.models import Host, HostFactsRecord
+from jails.hosts.survey import HostSurvey
+from jails.models import Host, HostFactsRecord, HostSurveyRecord
 from jails.operations import kind as kinds
 from jails.operations import lifecycle
 from jails.operations.kind import Refused
@@ -82,6 +84,17 @@ def facts_of(host: Host) -> HostFacts:
 @lru_cache(maxsize=4)
 def _kept_facts(host: Host, gathered_at: datetime | None) -> HostFacts:
     return lifecycle.facts_of(host)
+
+
+def survey_of(host: Host) -> tuple[HostSurvey | None, datetime | None]:
+    """The last survey and when it was made, read once for all looks until the next one."""
+    gathered_at = HostSurveyRecord.objects.filter(host=host).values_list("gathered_at", flat=True).first()
+    return (_kept_survey(host, gathered_at) if gathered_at is not None else None), gathered_at
+
+
+@lru_cache(maxsize=4)
+def _kept_survey(host: Host, gathered_at: datetime) -> HostSurvey | None:
+    return surveying.survey_of(host)
 
 
 def add_errors(form: Form, refused: Refused) -> None:

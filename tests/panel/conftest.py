@@ -7,6 +7,7 @@ def no_facts_of_the_test_before():
     from panel.views import planning
 
     planning._kept_facts.cache_clear()
+    planning._kept_survey.cache_clear()
 
 
 @pytest.fixture

@@ -82,6 +82,10 @@ ROWS: list[Row] = [
     *rows("host", "no-host", get="404 APQUOMVSN, login DX"),
     *rows("host-refresh", "warden1", post="away AP, 403 U, 404 QOMVSN, login DX"),
     *rows("host-refresh", "warden2", post="away AQ, 403 U, 404 POMVSN, login DX"),
+    *rows("host-survey", "warden1", post="away AP, 403 U, 404 QOMVSN, login DX"),
+    *rows("host-survey", "warden2", post="away AQ, 403 U, 404 POMVSN, login DX"),
+    *rows("host-ports", "warden1", get="200 APU, 404 QOMVSN, login DX"),
+    *rows("host-ports", "warden2", get="200 AQU, 404 POMVSN, login DX"),
     *rows("host-setup", "warden1", post="away AP, 403 U, 404 QOMVSN, login DX"),
     *rows("host-setup", "warden2", post="away AQ, 403 U, 404 POMVSN, login DX"),
     *rows(
