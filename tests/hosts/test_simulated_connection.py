@@ -2,11 +2,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from jails.freebsd.command import Pipeline
+from jails.hosts import simulated_connection
 from jails.hosts.connection import CommandTimeout, HostUnavailable, Unavailable
 from jails.hosts.simulated_connection import SimulatedConnection
 
@@ -89,3 +92,54 @@ def test_a_killed_worker_leaves_the_command_running(simulation):
     time.sleep(3)
     simulation.fault()
     assert "zroot/late" in datasets(simulation)
+
+
+def test_many_threads_get_each_its_own_answer(connection):
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda n: run(connection, ("sh", "-c", f"cat; exit {n}"), stdin=b"%d" % n), range(36)))
+    assert [(answer.rc, answer.stdout) for answer in answers] == [(n, b"%d" % n) for n in range(36)]
+
+
+def test_a_command_that_kills_itself(connection):
+    assert run(connection, ("sh", "-c", "kill -9 $$")).rc == 128 + signal.SIGKILL
+
+
+def test_words_too_long_to_ask_for(connection):
+    words = ["x" * 5000] * 40
+    assert run(connection, ("printf", "%s\\n", *words)).text.split() == words
+
+
+class TestNursery:
+    """What the commands are forked from (simulated/nursery.py)."""
+
+    def pid(self, connection) -> int:
+        run(connection, ("true",))
+        found = subprocess.run(["pgrep", "-f", f"{connection.directory} --nursery"], capture_output=True, text=True)
+        (pid,) = found.stdout.split()
+        return int(pid)
+
+    def test_it_serves_until_it_has_been_idle(self, connection, monkeypatch):
+        monkeypatch.setitem(simulated_connection._ENVIRONMENT, "CELLBLOCK_SIMULATED_IDLE", "0.2")
+        first = self.pid(connection)
+        assert self.pid(connection) == first
+        time.sleep(1)
+        assert self.pid(connection) != first
+
+    def test_another_one_takes_its_place(self, connection):
+        first = self.pid(connection)
+        os.kill(first, signal.SIGKILL)
+        time.sleep(0.1)
+        assert self.pid(connection) != first
+
+    def test_killed_with_a_command_under_way_it_is_a_lost_connection_and_the_command_goes_on(
+        self, simulation, connection
+    ):
+        pid = self.pid(connection)
+        simulation.fault(slow=1.0)
+        killer = threading.Timer(0.5, os.kill, [pid, signal.SIGKILL])
+        killer.start()
+        assert run(connection, ("zfs", "create", "zroot/late")).rc == 255
+        killer.join()
+        time.sleep(2)
+        simulation.fault()
+        assert "zroot/late" in datasets(simulation)

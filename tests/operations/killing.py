@@ -21,7 +21,7 @@ from jails.operations import engine
 from tests.operations import fakes
 from tests.operations.warden import QUICK, expire
 
-IN_THE_MIDDLE = 0.12
+IN_THE_MIDDLE = 0.005
 """Seconds after a command was sent. A tool of the simulated host needs about as long until it has an effect."""
 
 

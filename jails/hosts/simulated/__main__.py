@@ -2,6 +2,7 @@
 
 DIR -- ARGV...              run a command: standard input, output and error are its own, the status is its status
 DIR --new [OPTIONS]         make a host (`--new --help` shows the options)
+DIR --nursery               fork a child for each command that is asked for on a socket (nursery.py)
 DIR --ssh [--login-shell sh|csh]   run $SSH_ORIGINAL_COMMAND as root's login shell (sshd's forced command)
 DIR --fault JSON|none       what shall go wrong from now on (faults.py)
 DIR --log | --log-clear     the processes that ran, one JSON object a line
@@ -45,6 +46,10 @@ def _on_host(directory: str, option: str, rest: list[str]) -> int:
     faults.lead()
     if option == "--":
         return run(host, rest)
+    if option == "--nursery":
+        from .nursery import serve
+
+        return serve(host)
     if option == "--ssh":
         from .login import session
 
@@ -73,7 +78,9 @@ def _on_host(directory: str, option: str, rest: list[str]) -> int:
         from .tools import rc
 
         return int(rc.reboot(process(host, ["reboot"])) or 0)
-    sys.stderr.write(f"{option}: unknown, expected --, --new, --ssh, --fault, --log, --log-clear, --reboot\n")
+    sys.stderr.write(
+        f"{option}: unknown, expected --, --new, --nursery, --ssh, --fault, --log, --log-clear, --reboot\n"
+    )
     return 2
 
 
