@@ -294,7 +294,7 @@ class HostFacts:
         return jailconf.read(text, filename=JAIL_CONF, include=include if self.includes else None)
 
     def _matching(self, pattern: str) -> list[tuple[str, str]]:
-        return [(path, text) for path, text in self.files.items() if fnmatch.fnmatchcase(path, pattern)]
+        return [(path, text) for path, text in self.files.items() if _globs(pattern, path)]
 
     def boot_state(self) -> boot.BootState:
         """Which jails this host starts at boot. Raises Missing; ValueError where only running rc.conf would tell."""
@@ -311,7 +311,7 @@ class HostFacts:
 
         everything = [jail.name for jail in self._jail_conf(include).jails]
         new = f"{JAIL_CONF_D}/new.conf"
-        includes_folder = self.includes and any(fnmatch.fnmatchcase(new, pattern) for pattern in patterns)
+        includes_folder = self.includes and any(_globs(pattern, new) for pattern in patterns)
         return boot.boot_state(rc_conf, everything, self.own_files, includes_folder=includes_folder)
 
     @property
@@ -663,6 +663,15 @@ _SECTIONS: dict[str, Callable[[_Answers], dict[str, Any]]] = {
     "names": _names,
     "files": _files,
 }
+
+
+def _globs(pattern: str, path: str) -> bool:
+    """Whether glob(3) finds a path: no `*` goes over a slash or stands for the dot of a hidden name."""
+    wanted, parts = pattern.split("/"), path.split("/")
+    return len(wanted) == len(parts) and all(
+        fnmatch.fnmatchcase(part, piece) and part.startswith(".") <= piece.startswith(".")
+        for piece, part in zip(wanted, parts, strict=True)
+    )
 
 
 def _nothing(pattern: str) -> list[tuple[str, str]]:

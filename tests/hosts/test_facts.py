@@ -272,3 +272,15 @@ def test_a_list_that_stands_over_rc_conf_is_left_to_people():
 def test_boot_is_not_guessed_where_files_are_missing():
     with pytest.raises(Missing):
         HostFacts(missing={"files": "tar: status 1"}).boot_state()
+
+
+def test_a_pattern_goes_over_no_slash_and_finds_nothing_hidden():
+    conf = {
+        "/etc/jail.conf": '.include "/etc/jail.conf.d/*";\n.include "/etc/*/*.conf";\n',
+        "/etc/jail.conf.d/a.conf": "a { }",
+        "/etc/jail.conf.d/.versions/a.conf.1": "old { }",
+        "/etc/jail.conf.d/more/b.conf": "b { }",
+        "/etc/jail.conf.d/.draft.conf": "draft { }",
+    }
+    facts = HostFacts(userland="14.2-RELEASE", files=conf)
+    assert [jail.name for jail in facts.jails_of("/etc/jail.conf")] == ["a", "a"]
