@@ -17,7 +17,7 @@ from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
-from jails.models import Host, Operation, Worker
+from jails.models import Host, HostAccessRecord, Operation, Worker
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def _is_due(operation: Operation, now: datetime) -> bool:
 @shared_task(name="jails.tasks.refresh_host", ignore_result=True, time_limit=REFRESH_SECONDS)
 def refresh_host(host_id: int) -> None:
     """Many may be asked for at once: one that began after the last was asked for serves them all."""
-    from jails.hosts import surveying
+    from jails.hosts import accessing, surveying
     from jails.hosts.refresh import refresh
     from jails.operations import queue
 
@@ -116,6 +116,8 @@ def refresh_host(host_id: int) -> None:
     host.refresh_from_db(fields=["refreshed_at", "unavailable_since"])
     if host.available and surveying.is_due(host):
         queue.send_survey(host)
+    if host.available:
+        accessing.test_again(host)
 
 
 @shared_task(name="jails.tasks.survey_host", ignore_result=True, time_limit=REFRESH_SECONDS)
@@ -129,6 +131,18 @@ def survey_host(host_id: int) -> None:
         surveying.survey(host)
 
 
+@shared_task(name="jails.tasks.test_access", ignore_result=True, time_limit=REFRESH_SECONDS)
+def test_access(host_id: int) -> None:
+    """One test serves all that asked before it began."""
+    from jails.hosts import accessing
+
+    seen(worker_name())
+    record = HostAccessRecord.objects.select_related("host").filter(host=host_id).first()
+    if record is None or not record.is_wanted or not _is_served_here(record.host):
+        return
+    accessing.test(record.host)
+
+
 @shared_task(name="jails.tasks.refresh_hosts", ignore_result=True)
 def refresh_hosts() -> int:
     """Ask for a refresh of each host that is due. How many were."""
@@ -137,6 +151,11 @@ def refresh_hosts() -> int:
     due = [host for host in Host.objects.all() if _refresh_is_due(host)]
     for host in due:
         queue.send_refresh(host)
+    now = timezone.now()
+    asked = (now - HostAccessRecord.PATIENCE, now - FORGOTTEN)
+    for record in HostAccessRecord.objects.select_related("host").filter(wanted_at__range=asked):
+        if record.is_wanted:
+            queue.send_access(record.host)
     return len(due)
 
 

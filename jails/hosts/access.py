@@ -6,21 +6,15 @@ Nothing is changed but for a lock in /var/run that is taken and given back. A li
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
-
-from django.utils import timezone
+from typing import Any
 
 from jails.freebsd import jls, lockf, names, sh, sysctl, uname
 from jails.freebsd.command import Argv, Pipeline
-from jails.hosts import connect
 from jails.hosts.connection import CommandTimeout, Connection, HostUnavailable, Result, Unavailable
 from jails.hosts.data import decode, encode
-
-if TYPE_CHECKING:
-    from jails.models import Host
 
 SECONDS = 60.0
 OLDEST = (12, 1)
@@ -459,22 +453,3 @@ def _is_writable(path: str, answers: Mapping[str, sh.Part]) -> bool:
 
 def _writable(*paths: str) -> str:
     return f"Is a file system mounted read-only? See `mount -p`, and `ls -lod {' '.join(paths)}`."
-
-
-# Keeping it
-
-
-def subject_of(host: Host) -> Subject:
-    return Subject(host.kind, host.username or "root", connect.become(host), host.jail_root, host.pool)
-
-
-def test(host: Host, *, connection: Callable[[Host], Connection] = connect.connection) -> None:
-    """Try it and keep what was found, unless where the host is reached has changed meanwhile."""
-    from jails.models import HostAccessRecord
-
-    begun = timezone.now()
-    found = examine(connection(host), subject_of(host))
-    fields = ("address", "port", "username", "become", "host_key", "jail_root", "pool")
-    same = {f"host__{name}": getattr(host, name) for name in fields}
-    rows = HostAccessRecord.objects.filter(host=host.pk, **same)
-    rows.exclude(tested_at__gt=begun).update(data=found.to_data(), tested_at=begun)

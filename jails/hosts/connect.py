@@ -58,23 +58,8 @@ def _make(host: Host) -> Connection:
 
 
 def become(host: Host) -> tuple[str, ...]:
-    """The words before each command that give it root's rights without a password; none where it has them.
-
-    On this machine the worker is root itself unless the host says otherwise. Over SSH another user than root does as
-    the host says, or else as the site does (CELLBLOCK_BECOME).
-    """
-    if host.kind == "local" or (host.kind == "ssh" and host.username not in ("", "root")):
-        return _BECOME.get(host.become) or (_of_the_site() if host.kind == "ssh" else ())
-    return ()
-
-
-_BECOME = {"doas": ("doas", "-n"), "sudo": ("sudo", "-n")}
-
-
-def _of_the_site() -> tuple[str, ...]:
-    from django.conf import settings
-
-    return tuple(settings.BECOME)
+    """The words before each command that give it root's rights without a password; none where it has them."""
+    return host.becomes_root_by
 
 
 def _after_fork() -> None:

@@ -1,9 +1,11 @@
 from datetime import timedelta
 
+from django.conf import settings
 from django.db import models
 from django.urls import reverse
 from django.utils import timezone
 
+from jails.hosts.access import Access
 from jails.hosts.hostkey import HostKey
 
 
@@ -94,6 +96,18 @@ class Host(models.Model):
         return _key(self.host_key)
 
     @property
+    def becomes_root_by(self) -> tuple[str, ...]:
+        """The words before each command that give it root's rights without a password; none where it has them.
+
+        On this machine the worker is root itself unless `become` says otherwise. Over SSH another user than root does
+        as `become` says, or else as the site does.
+        """
+        is_other = self.kind == self.Kind.SSH and self.username not in ("", "root")
+        if self.become and (is_other or self.kind == self.Kind.LOCAL):
+            return (self.become, "-n")
+        return tuple(settings.BECOME) if is_other else ()
+
+    @property
     def available(self) -> bool:
         return self.refreshed_at is not None and self.unavailable_since is None
 
@@ -144,8 +158,23 @@ class HostAccessRecord(models.Model):
     wanted_at = models.DateTimeField()
     tested_at = models.DateTimeField(null=True, blank=True)
 
+    PATIENCE = timedelta(minutes=2)
+    """After which a test that has left no trace counts as lost."""
+
     def __str__(self) -> str:
         return f"access to host {self.host_id}"
+
+    @property
+    def is_wanted(self) -> bool:
+        return self.tested_at is None or self.tested_at < self.wanted_at
+
+    @property
+    def is_under_way(self) -> bool:
+        return self.is_wanted and self.wanted_at > timezone.now() - self.PATIENCE
+
+    @property
+    def access(self) -> Access:
+        return Access.from_data(self.data)
 
 
 class Pool(models.Model):

@@ -71,6 +71,13 @@ def send_survey(host: Host) -> None:
     _send(survey_host, host.pk, queue_of("refresh", worker_of(host)))
 
 
+def send_access(host: Host) -> None:
+    """Have the host's worker test what it may do there. What asked for it is in HostAccessRecord."""
+    from jails.tasks import test_access
+
+    _send(test_access, host.pk, queue_of("refresh", worker_of(host)))
+
+
 def wake(host_id: int | None, *, but: UUID) -> None:
     """An operation has ended: those on its host that wait and could go on now are told, the oldest first."""
     waiting = Operation.objects.filter(host=host_id, status__in=Operation.OPEN, lease_expires_at__isnull=True)

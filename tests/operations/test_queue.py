@@ -7,7 +7,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from jails import tasks
-from jails.models import Host, Operation, Worker
+from jails.models import Host, HostAccessRecord, Operation, Worker
 from jails.operations import locks, queue
 
 Status = Operation.Status
@@ -181,3 +181,44 @@ def test_a_host_that_nobody_has_seen_yet_is_asked_at_once(committed, host, messa
     messages.clear()
     tasks._look_after(forever=False)
     assert messages == []
+
+
+@pytest.fixture
+def wanted(host):
+    return HostAccessRecord.objects.create(host=host, wanted_at=timezone.now())
+
+
+def test_a_test_of_access_goes_to_the_worker_of_its_host(wanted, messages):
+    Host.objects.update(worker="site2")
+    wanted.host.refresh_from_db()
+    queue.send_access(wanted.host)
+    assert messages == [("test_access", wanted.host_id, "refresh.site2", 0)]
+
+
+def test_it_is_made_once_for_all_that_asked(wanted, monkeypatch):
+    made = []
+
+    def test(host):
+        made.append(host)
+        HostAccessRecord.objects.update(tested_at=timezone.now())
+
+    monkeypatch.setattr("jails.hosts.accessing.test", test)
+    tasks.test_access(wanted.host_id)
+    tasks.test_access(wanted.host_id)
+    assert made == [wanted.host]
+
+
+def test_another_workers_host_is_left_to_it(wanted, monkeypatch):
+    Host.objects.update(worker="site2")
+    made = []
+    monkeypatch.setattr("jails.hosts.accessing.test", made.append)
+    tasks.test_access(wanted.host_id)
+    tasks.test_access(wanted.host_id + 1)
+    assert made == []
+
+
+@pytest.mark.parametrize(("age", "sent"), [(0, False), (30, True), (600, False)])
+def test_what_was_asked_for_and_lost_is_asked_for_again_for_a_while(wanted, messages, age, sent):
+    HostAccessRecord.objects.update(wanted_at=timezone.now() - timedelta(seconds=age))
+    tasks.refresh_hosts()
+    assert (("test_access", wanted.host_id, "refresh", 0) in messages) == sent
