@@ -122,6 +122,9 @@ ACTIONS: dict[str, Any] = {
     "host.change": is_administrator,
     "host.forget": is_administrator,
     "host.setup": _runs_hosts,
+    "host.check": _runs_hosts,
+    "host.fix": _runs_hosts,
+    "host.fix_system": is_administrator,
     "release.view": _sees_hosts,
     "release.fetch": _runs_hosts,
     "release.trust": is_administrator,
@@ -137,6 +140,9 @@ ACTIONS: dict[str, Any] = {
     "jail.power": _runs_hosts | is_member,
     "jail.create": _runs_hosts,
     "jail.change": _runs_hosts,
+    "jail.drift": _sees_hosts,
+    "jail.repair": _runs_hosts,
+    "jail.accept": _runs_hosts,
     "jail.rename": _runs_hosts,
     "jail.destroy": _runs_hosts,
     "jail.give": is_administrator,
@@ -161,6 +167,7 @@ ACTIONS: dict[str, Any] = {
 ACTIONS_OF_OPERATIONS = {
     "host_setup": "host.setup",
     "release_fetch": "release.fetch",
+    "host_fix": "host.fix",
     "release_remove": "release.remove",
     "jail_create": "jail.create",
     "jail_start": "jail.power",
@@ -208,6 +215,7 @@ def why_not_operation(user: User | None, operation: Operation) -> str:
     things: list[Any] = [operation.host] if not jails or action == "jail.create" else jails
     for thing in things:
         if _host_id(thing) != operation.host_id:
+        also = kind.also(operation.parameters)
             return f"{thing} is not on {operation.host_name}."
         if not allowed(user, action, thing):
             return f"{user} may not do this to {thing} ({action})."
@@ -216,6 +224,8 @@ def why_not_operation(user: User | None, operation: Operation) -> str:
     if widened and not is_administrator(user):
         return f"Only an administrator may set {', '.join(widened)}: it widens what the jail may do."
     return ""
+    if also and not allowed(user, also, operation.host):
+        return f"{user} may not do this to {operation.host} ({also})."
 
 
 def _assigns(operation: Operation, jails: list[Any]) -> bool:

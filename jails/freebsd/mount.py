@@ -91,6 +91,11 @@ def devfs(path: str, *, ruleset: int) -> Argv:
     return argv("mount", "-t", "devfs", "-o", f"ruleset={ruleset}", "devfs", path)
 
 
+def fdescfs(path: str = "/dev/fd") -> Argv:
+    names.require("path", path, names.path_error)
+    return argv("mount", "-t", "fdescfs", "fdesc", path)
+
+
 def tmpfs(path: str, *, size: int, mode: str = "1777") -> Argv:
     """Mount an empty file system in memory, of at most `size` bytes."""
     if size < 1:

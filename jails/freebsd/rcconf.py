@@ -63,6 +63,18 @@ def remove(name: str, *, file: str = "") -> Argv:
     return argv("sysrc", *_file(file), "-ix", names.require("name", name, variable_error))
 
 
+def assigned(text: str, name: str) -> list[str]:
+    """The lines of a file that begin an assignment to this variable, as they stand."""
+    begin = re.compile(rf"\s*(?:export\s+)?{re.escape(name)}=")
+    return [row for row in text.split("\n") if begin.match(row)]
+
+
+def is_plain(row: str, name: str) -> bool:
+    """Whether sysrc, which leaves double quotes and what stands behind them, can change this line and change it back
+    to what it was."""
+    return re.fullmatch(rf"{re.escape(name)}=\"[^\"'$`\\]*\"(?:[ \t]*|[ \t]+#.*)", row) is not None
+
+
 def line(name: str, value: str) -> str:
     """One line of rc.conf, with its newline."""
     names.require("name", name, variable_error)

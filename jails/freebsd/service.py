@@ -1,9 +1,12 @@
 """service(8): rc.d/jail as people start and stop a jail by hand."""
 
+import re
+
 from jails.freebsd import names
 from jails.freebsd.command import Argv, argv
 
 ACTIONS = ("start", "stop", "restart")
+DAEMON_ACTIONS = ("start", "stop", "restart", "reload", "onestart", "onestop")
 
 
 def jail(action: str, name: str, *, enabled: bool = True) -> Argv:
@@ -15,3 +18,12 @@ def jail(action: str, name: str, *, enabled: bool = True) -> Argv:
         raise ValueError(f"action: expected one of {', '.join(ACTIONS)}, got {action!r}")
     names.require("name", name, names.jail_name_error)
     return argv("service", "jail", action if enabled else f"one{action}", name)
+
+
+def daemon(action: str, name: str) -> Argv:
+    """Start, stop, restart or reload a service of the base system; `one…` also where rc.conf does not enable it."""
+    if action not in DAEMON_ACTIONS:
+        raise ValueError(f"action: expected one of {', '.join(DAEMON_ACTIONS)}, got {action!r}")
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", name):
+        raise ValueError(f"name: {name!r} is not the name of a service")
+    return argv("service", name, action)

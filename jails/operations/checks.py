@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from jails.freebsd import ifconfig, sh
+from jails.freebsd import ifconfig, sh, sockstat, zpool
 from jails.freebsd.command import Argv, Pipeline
 from jails.hosts.connection import Connection
 from jails.operations.step import CAPTURE, Check, digest
@@ -406,3 +406,68 @@ def rc_list_has_not(variable: str, name: str) -> Question:
 def user_exists(name: str) -> Question:
     text = 'if pw usershow -n "$1" >/dev/null 2>&1; then echo yes; else pw usershow -u 0 >/dev/null; fi'
     return Question(_sh(text, name), _yes, f"there is a user {name}")
+@register
+def rc_value(variable: str, value: str) -> Question:
+    """A variable of rc.conf, as sysrc(8) reads it."""
+    return Question(("sysrc", "-i", "-n", variable), _line(value), f"{variable} is “{value}” in rc.conf")
+
+
+@register
+def rc_unset(variable: str) -> Question:
+    """None of the files of rc.conf(5) sets it; there may be a default."""
+    text = 'sysrc -i -F -n "$1" || [ $? -eq 1 ]'
+    return Question(
+        _sh(text, variable),
+        lambda answer: answer in ("", "/etc/defaults/rc.conf\n"),
+        f"rc.conf does not set {variable}",
+    )
+
+
+@register
+def sysctl_is(name: str, value: str) -> Question:
+    return Question(("sysctl", "-n", name), _line(value), f"{name} is {value}")
+
+
+# Sockets of the host alone: -j 0 leaves out those of jails.
+_SOCKETS = ("sockstat", "-4", "-6", "-l", "-j", "0")
+
+
+@register
+def listens(command: str) -> Question:
+    """A process of the host, called so, has a socket that listens."""
+    return Question(_SOCKETS, lambda answer: bool(_places(command, answer)), f"{command} of the host listens")
+
+
+@register
+def listens_only(command: str, *addresses: str) -> Question:
+    """Processes of the host that are called so listen on each of these addresses and nowhere else; without any not at
+    all."""
+    wanted = {_ip(address) for address in addresses}
+    words = f"{command} listens on {', '.join(addresses)} only" if addresses else f"{command} listens nowhere"
+    return Question(_SOCKETS, lambda answer: _places(command, answer) == wanted, words)
+
+
+def _places(command: str, answer: str) -> set[str]:
+    found = sockstat.parse(answer.encode("utf-8", "surrogateescape"))
+    return {socket.ip for socket in found if socket.command == command and socket.port is not None}
+
+
+@register
+def scrubbed(pool: str) -> Question:
+    """A scrub of the pool runs, or has ended within the last hour."""
+    return Question(_sh('zpool status "$1" && date +%s:%z', pool), _is_fresh, f"{pool} is being scrubbed, or just was")
+
+
+def _is_fresh(answer: str) -> bool:
+    text, _, date = answer.rstrip("\n").rpartition("\n")
+    found = zpool.parse_status(text.encode("utf-8", "surrogateescape"))
+    moment = re.fullmatch(r"([0-9]+):([+-])([0-9]{2})([0-9]{2})", date)
+    if len(found) != 1 or moment is None:
+        return False
+    if found[0].scanning and found[0].scan.startswith("scrub"):
+        return True
+    offset = (int(moment[3]) * 3600 + int(moment[4]) * 60) * (-1 if moment[2] == "-" else 1)
+    ended = found[0].scrubbed_at(offset)
+    return ended is not None and ended >= int(moment[1]) - 3600
+
+

@@ -36,7 +36,7 @@ class HostSetup(Kind):
         pool = layout.pool_of(host, facts)
         if request.parameters["reserve"] and not pool:
             raise Refused({"reserve": f"{host.name} has no ZFS pool to hold anything back of."})
-        reserve = _reserve_steps(request, pool) if request.parameters["reserve"] else ()
+        reserve = reserve_steps(request, pool) if request.parameters["reserve"] else ()
         if not reserve and not _missing(host, facts, pool):
             raise Refused(f"{host.name} has all that jails need already.")
         return Plan(
@@ -51,10 +51,10 @@ def _steps(host: Host, operation_id: str, pool: str) -> tuple[Step, ...]:
     jails = common.ensure_jail_parents(host, operation_id, pool=pool)
     releases = common.ensure_bases(host, operation_id, RELEASES, pool=pool)
     templates = common.ensure_bases(host, operation_id, TEMPLATES, pool=pool)
-    return (*jails, *_closed(host.jail_root), *releases, *templates)
+    return (*jails, *closed_steps(host.jail_root), *releases, *templates)
 
 
-def _closed(jail_root: str) -> tuple[Step, ...]:
+def closed_steps(jail_root: str) -> tuple[Step, ...]:
     """Shut out other users of the host also where somebody else has made the folder."""
     was = Step(
         key="jail-root-mode",
@@ -77,7 +77,7 @@ def _closed(jail_root: str) -> tuple[Step, ...]:
     return was, shut
 
 
-def _reserve_steps(request: Request, name: str) -> tuple[Step, ...]:
+def reserve_steps(request: Request, name: str) -> tuple[Step, ...]:
     """None where as much is held back already, here or by hand."""
     facts = request.facts
     pool = facts.pool(name)

@@ -74,6 +74,10 @@ class Kind:
         """Parameters of jail(8) that the wish sets to what only an administrator may set; policy.py asks."""
         return []
 
+    def also(self, parameters: Mapping[str, Any]) -> str:
+        """What the policy is asked for on its host beside `action`; "" for nothing more."""
+        return ""
+
     def reserve(self, operation: Operation) -> None:
         """In the transaction that confirms it. Raises Refused or IntegrityError when somebody else was first."""
 
@@ -86,6 +90,7 @@ class Kind:
 
 KINDS = (
     "host_setup",
+    "host_fix",
     "release_fetch",
     "release_remove",
     "jail_create",

@@ -137,6 +137,14 @@ class Wish:
             self.wrong(limit, problem)
         return limits
 
+    def take(self, name: str) -> Any:
+        """As it was given, unchecked; None where it is missing."""
+        return self._take(name)
+
+    def value(self, name: str) -> Any:
+        """Anything: who asks checks it."""
+        return self._take(name)
+
     def _take(self, name: str) -> Any:
         self._taken.add(name)
         return self.given.get(name)

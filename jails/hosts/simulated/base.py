@@ -5,6 +5,7 @@ Programs are files that the simulated execve(2) knows (tools.program); contents 
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -102,6 +103,14 @@ rc_conf_files="/etc/rc.conf /etc/rc.conf.local"
 """
 
 
+_LOGIN_CONF = b"default:\\\n\t:path=/sbin /bin /usr/sbin /usr/bin /usr/local/sbin /usr/local/bin:\n"
+
+
+def capability_database(text: bytes) -> str:
+    """What cap_mkdb(1) makes of a file of getcap(3), as much as anybody here asks."""
+    return f"getcap database of {zlib.crc32(text):08x}\n"
+
+
 def passwd() -> bytes:
     """/etc/passwd of master.passwd's users."""
     lines = (line.split(":") for line in _USERS.splitlines())
@@ -114,6 +123,8 @@ def userland(release: str) -> Iterator[Entry]:
     yield Entry("sys", "l", 0o755, b"usr/src/sys")
     yield Entry("home", "l", 0o755, b"usr/home")
     for name, (path, _) in sorted(TOOLS.items()):
+        if path.startswith("/usr/local/"):
+            continue
         yield Entry(path.lstrip("/"), "f", 0o555, program(name))
     for path in sorted(_SCHG):
         yield Entry(path, "f", 0o555, b"\x7fELF " + path.encode() + b"\n", ("schg",))
@@ -144,11 +155,8 @@ def _configuration(release: str) -> Iterator[tuple[str, int, bytes]]:
     yield "etc/hosts", 0o644, b"::1\t\t\tlocalhost\n127.0.0.1\t\tlocalhost\n"
     yield "etc/services", 0o644, b"ssh\t22/tcp\nsyslog\t514/udp\nhttp\t80/tcp\nntp\t123/udp\n"
     yield "etc/shells", 0o644, b"/bin/sh\n/bin/csh\n/bin/tcsh\n"
-    yield (
-        "etc/login.conf",
-        0o644,
-        b"default:\\\n\t:path=/sbin /bin /usr/sbin /usr/bin /usr/local/sbin /usr/local/bin:\n",
-    )
+    yield "etc/login.conf", 0o644, _LOGIN_CONF
+    yield "etc/login.conf.db", 0o644, capability_database(_LOGIN_CONF).encode()
     yield "etc/newsyslog.conf", 0o644, b"/var/log/messages\t644  5\t   1000 @0101T JC\n"
     yield "etc/crontab", 0o644, b"0\t*\t*\t*\t*\troot\tnewsyslog\n"
     yield "etc/motd.template", 0o644, f"FreeBSD {release}\n\nWelcome to FreeBSD!\n".encode()

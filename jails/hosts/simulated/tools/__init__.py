@@ -20,7 +20,7 @@ _TEXT = {
 _SYSTEM = {
     "/bin": "date freebsd-version hostname sleep sync",
     "/sbin": "dmesg reboot shutdown",
-    "/usr/bin": "env false id lockf logger nohup ssh-keygen timeout true tty uname uuidgen which whoami yes",
+    "/usr/bin": "cap_mkdb env false id lockf logger nohup ssh-keygen timeout true tty uname uuidgen which whoami yes",
     "/usr/sbin": "chroot daemon newsyslog nologin pkg pwd_mkdb",
 }
 _PROCESSES = {"/bin": "kill pgrep pkill ps", "/usr/bin": "killall"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from jails.freebsd import loaderconf
 from jails.hosts.simulated import clock, daemons, network, rcconf
 from jails.hosts.simulated.world import World
 
@@ -25,6 +26,7 @@ def reboot(caller: Any) -> int:
     process = World(caller)
     _shut_down(process)
     variables = rcconf.load(_reader(process))
+    _kernel(process, variables)
     _network(process, variables)
     if process.stat("/etc/fstab"):
         process.run_quietly(["mount", "-a"])
@@ -65,6 +67,18 @@ def _shut_down(process: World) -> None:
             row |= {"vnet": 0, "name": row["born"]}
         for mount in [m for m in reversed(state["mounts"]) if m["dir"] not in ("/", "/dev")]:
             process.host.unmount(state, mount)
+
+
+def _kernel(process: World, variables: dict[str, str]) -> None:
+    """What the loader sets before the kernel starts, and what rc sets of it then."""
+    loader = loaderconf.values(_reader(process)(loaderconf.PATH) or "")
+    with process.host.changing() as state:
+        if value := loader.get("kern.racct.enable"):
+            state["racct"] = value == "1"
+        if rcconf.yes(variables.get("gateway_enable", "NO")):
+            state["sysctl"]["net.inet.ip.forwarding"] = "1"
+        if rcconf.yes(variables.get("kern_securelevel_enable", "NO")):
+            state["sysctl"]["kern.securelevel"] = variables.get("kern_securelevel", "-1")
 
 
 def _network(process: World, variables: dict[str, str]) -> None:

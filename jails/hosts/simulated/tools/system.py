@@ -353,6 +353,23 @@ def pwd_mkdb_main(process: Process) -> int:
     return each(process, options.operands, check)
 
 
+def cap_mkdb_main(process: Process) -> int:
+    """cap_mkdb(1): what it makes of a file depends on the file alone, here as there."""
+    from jails.hosts.simulated.base import capability_database
+    from jails.hosts.simulated.world import World
+
+    options = Options(process, "bvf:l", "usage: cap_mkdb [-b | -l] [-v] [-f outfile] file [file ...]", 1)
+    if not options.operands:
+        access.wrong_usage(process, "", "usage: cap_mkdb [-b | -l] [-v] [-f outfile] file [file ...]", 1)
+
+    def build(operand: str) -> int:
+        text = access.read_all(process, operand)
+        World(process).write_text(f"{options.get('f') or operand}.db", capability_database(text))
+        return 0
+
+    return each(process, options.operands, build)
+
+
 def shutdown_main(process: Process) -> int:
     words = process.argv[1:]
     if "-r" not in words or words[-1:] != ["now"]:
@@ -504,7 +521,8 @@ def date_main(process: Process) -> int:
 
     usage = "usage: date [-jnRu] [-I[date|hours|minutes|seconds|ns]] [-f input_fmt]"
     options = Options(process, "jnRuf:r:v:I:z:", usage, 1)
-    moment = clock.now()
+    with process.host.reading() as state:
+        moment = clock.now() + float(state.get("skew", 0))
     words = list(options.operands)
     if words and not words[0].startswith("+") and not {"j", "f"} & {letter for letter, _ in options.all}:
         return _set_date(process, words[0])
