@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from shlex import join, quote, split
 
 from jails.freebsd import sh
+from jails.freebsd.command import Pipeline
+from jails.hosts.simulated_connection import SimulatedConnection
 from jails.models import Operation, OperationStep, User
 from jails.operations import effects, queue
 from jails.operations.step import BootList, step_from_data
-from tests.hosts.simulation import SOURCE
 from tests.operations import world
 
 RUNS = 3
+SCRIPT = "/root/bench.sh"
 
 
 def rows(folder: Path) -> Iterator[tuple[str, list[float], str]]:
@@ -48,45 +46,43 @@ def measured(label, host, folder, wish) -> tuple[str, list[float], str]:
         status = host.work(operation)
         took = time.monotonic() - begin
         assert status == Operation.Status.DONE, world.transcript(operation)
-        script, count = write_script(operation, copy)
-        ratios.append(took / run_script(script))
-        assert parameters["name"] in on(copy, "jls", "name").split(), "the script has not done the same"
+        connection = SimulatedConnection(copy)
+        count = write_script(operation, connection)
+        ratios.append(took / run_script(connection))
+        assert parameters["name"] in on(connection, "jls", "name").split(), "the script has not done the same"
         shutil.rmtree(copy)
     return label, ratios, f"{count} commands"
 
 
-def write_script(operation: Operation, directory: Path) -> tuple[Path, int]:
-    """Every command that the operation ran, one after the other as by hand, each on the host in that folder."""
-    host = f"{quote(sys.executable)} -S -m jails.hosts.simulated {quote(str(directory))} --"
-    lines = ["set -e", f"export PYTHONPATH={quote(SOURCE)}"]
+def write_script(operation: Operation, connection: SimulatedConnection) -> int:
+    """Every command that the operation ran, one after the other as by hand, as a file on the host; how many."""
+    lines = []
     captured: dict[str, str] = {}
     for row in operation.steps.filter(status=OperationStep.Status.DONE).order_by("index"):
         action = step_from_data(row.data).action
         captured |= row.captured
         if isinstance(action, BootList):
-            lines += [f"{host} {join(split(line))}" for line in row.command.splitlines()]
+            lines += row.command.splitlines()
             continue
         pipeline = effects.pipeline(action, operation.pk, captured)
-        command = f"{host} {' '.join(sh.quote(word) for word in sh.argv_of(pipeline))}"
+        command = " ".join(sh.quote(word) for word in sh.argv_of(pipeline))
         if pipeline.stdin:
-            stdin = directory.with_name(f"{directory.name}-stdin-{row.index}")
-            stdin.write_bytes(pipeline.stdin)
-            command += f" <{quote(str(stdin))}"
+            stdin = f"/root/stdin-{row.index}"
+            on(connection, "tee", stdin, stdin=pipeline.stdin)
+            command += f" <{stdin}"
         lines.append(command)
-    script = directory.with_name(f"{directory.name}.sh")
-    script.write_text("\n".join(lines) + "\n")
-    return script, len(lines) - 2
+    on(connection, "tee", SCRIPT, stdin="\n".join(["set -e", *lines, ""]).encode())
+    return len(lines)
 
 
-def run_script(script: Path) -> float:
+def run_script(connection: SimulatedConnection) -> float:
+    on(connection, "true")  # so that what is measured does not begin with the start of the simulation
     begin = time.monotonic()
-    done = subprocess.run(["sh", script], capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    took = time.monotonic() - begin
-    assert done.returncode == 0, done.stderr
-    return took
+    on(connection, "sh", SCRIPT)
+    return time.monotonic() - begin
 
 
-def on(directory: Path, *argv: str) -> str:
-    command = [sys.executable, "-S", "-m", "jails.hosts.simulated", str(directory), "--", *argv]
-    environment = os.environ | {"PYTHONPATH": SOURCE}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+def on(connection: SimulatedConnection, *argv: str, stdin: bytes = b"") -> str:
+    done = connection.run(Pipeline.of(argv, stdin=stdin), timeout=60)
+    assert done.ok, done.stderr
+    return done.text
