@@ -12,6 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jails.hosts.simulated import base
+from jails.hosts.simulated.host import Host
+from jails.hosts.simulated.new import make
+from jails.hosts.simulated.process import PATH, Process
+from jails.hosts.simulated.tools import TOOLS, program
+
 RECORDED = Path(__file__).parents[1] / "transcripts" / "foreign"
 
 
@@ -26,6 +32,98 @@ class Layout:
     release: str = "13.2-RELEASE"
     command: str = ""
     interface: str = "em0"
+    shared: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Tree → the base that is mounted in it by nullfs, and where: its programs are links there."""
+
+
+def build(directory: Path, tool: str) -> Host:
+    """A simulated host with the jails of a tool, all of them stopped, and the tool itself."""
+    layout = LAYOUTS[tool]
+    interfaces = {"em0": {"inet": ["192.0.2.2/24"]}, layout.interface: {"inet": ["192.0.2.2/24"]}}
+    if layout.interface != "em0":
+        interfaces["em0"] = {"inet": ["198.51.100.2/24"]}
+    host = make(directory, release=layout.release, hostname=tool, pools={"tank": 8 << 30}, interfaces=interfaces)
+    for dataset, mountpoint in layout.datasets.items():
+        _run(host, "zfs", "create", "-o", f"mountpoint={mountpoint}", dataset)
+    for tree in layout.trees:
+        shared = layout.shared.get(tree)
+        _populate(host, shared[0] if shared else tree, layout.release)
+        if shared:
+            _link(host, tree, shared[1])
+    for path in layout.directories:
+        _run(host, "mkdir", "-p", path)
+    for path, content in layout.files.items():
+        _run(host, "mkdir", "-p", path.rpartition("/")[0])
+        place = _backing(host, path)
+        place.write_bytes(content.encode() if isinstance(content, str) else content)
+        if content[:2] in ("#!", b"#!"):
+            place.chmod(0o755)
+    _install(host, layout.command)
+    return host
+
+
+def run(host: Host, *argv: str) -> tuple[int, str, str]:
+    """Status, standard output and standard error of a command on the host."""
+    rc, out, err = Process(host, ["sh"], fds={}, env={"PATH": PATH}).capture(list(argv))
+    return rc, out.decode(), err.decode()
+
+
+def _run(host: Host, *argv: str) -> None:
+    rc, _, err = run(host, *argv)
+    assert rc == 0, (argv, err)
+
+
+def _backing(host: Host, path: str) -> Path:
+    with host.reading() as state:
+        return host.locate(state, path).backing
+
+
+def _populate(host: Host, tree: str, release: str) -> None:
+    """Programs and configuration, as base.txz has them, without what only a host needs."""
+    _run(host, "mkdir", "-p", tree)
+    root = _backing(host, tree)
+    for entry in base.userland(release):
+        place = root / entry.path
+        if entry.kind == "d":
+            place.mkdir(exist_ok=True, parents=True)
+        elif entry.kind == "f" and not place.exists():
+            place.write_bytes(entry.data)
+            place.chmod(entry.mode | 0o600)
+
+
+_LINKED = ("bin", "sbin", "libexec", "lib", "usr/bin", "usr/sbin", "usr/libexec")
+
+
+def _link(host: Host, tree: str, point: str) -> None:
+    """A tree with files of its own, whose programs are those of the base that is mounted in it."""
+    for path in ("dev", "etc", "tmp", "var/run", "var/log", "root", "usr", "proc", point):
+        _run(host, "mkdir", "-p", f"{tree}/{path}")
+    root = _backing(host, tree)
+    for path in _LINKED:
+        (root / path).symlink_to(f"/{point}/{path}")
+    for entry in base.userland("13.2-RELEASE"):
+        if entry.kind == "f" and entry.path.startswith("etc/"):
+            place = root / entry.path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(entry.data)
+
+
+_SCRIPTS = {"cbsd": "cbsdd", "jailadmin": "jail.sh"}
+
+
+def _install(host: Host, command: str) -> None:
+    if not command:
+        return
+    _run(host, "mkdir", "-p", "/usr/local/bin", "/usr/local/sbin", "/usr/local/etc/rc.d")
+    path, _ = TOOLS.get(command, ("", ""))
+    if path:
+        place = _backing(host, path)
+        place.write_bytes(program(command))
+        place.chmod(0o755)
+    script = _backing(host, f"/usr/local/etc/rc.d/{_SCRIPTS.get(command, command)}")
+    if not script.exists():
+        script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
 
 
 def _recorded(tool: str) -> dict[str, str]:
@@ -40,6 +138,7 @@ def _iocage(**properties: object) -> str:
 IOCAGE = Layout(
     files={
         "/etc/rc.conf": 'hostname="old1"\niocage_enable="YES"\n',
+        "/usr/local/bin/before": "#!/bin/sh\nexit 0\n",
         "/iocage/defaults.json": _iocage(boot=0, securelevel="2", devfs_ruleset="4", vnet=0),
         "/iocage/jails/web.example/config.json": _iocage(
             boot=1,
@@ -111,6 +210,7 @@ EZJAIL = Layout(
     command="ezjail",
     release="12.1-STABLE",
     interface="vtnet0",
+    shared={f"/usr/jails/{name}": ("/usr/jails/basejail", "basejail") for name in ("www.example.org", "db")},
 )
 
 
@@ -146,6 +246,7 @@ BSDPLOY = Layout(
     command="ezjail",
     release="12.1-RELEASE",
     interface="lo1",
+    shared={"/usr/jails/webserver": ("/usr/jails/basejail", "basejail")},
 )  # fmt: skip
 
 BASTILLE = Layout(
@@ -161,6 +262,9 @@ BASTILLE = Layout(
     command="bastille",
     release="12.1-STABLE",
     interface="vtnet0",
+    shared={
+        "/usr/local/bastille/jails/web1/root": ("/usr/local/bastille/releases/12.1-RELEASE", ".bastille"),
+    },
 )
 
 APPJAIL = Layout(
@@ -296,6 +400,7 @@ RC_CONF = Layout(
             'jail_mail_old_ip="192.0.2.82,2001:db8::82"\njail_mail_old_mount_enable="YES"\n'
             'jail_spare_rootdir="/usr/jail/spare"\njail_spare_hostname="spare"\njail_spare_ip="192.0.2.83"\n'
         ),
+        "/usr/local/bin/before": "#!/bin/sh\nexit 0\n",
         "/etc/fstab.mail_old": "/var/spool /usr/jail/mail/mnt nullfs rw 0 0\n",
     },
     trees=("/usr/jail/www", "/usr/jail/mail", "/usr/jail/spare"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from jails.freebsd.foreign import words
-from jails.freebsd.foreign.model import THICK, THIN, Evidence, FileEdit, ForeignJail
+from jails.freebsd.foreign.model import HOOKS, THICK, THIN, Evidence, FileEdit, ForeignJail
 
 DATA = "/usr/local/appjail"
 SETTINGS = "/usr/local/etc/appjail/appjail.conf"
@@ -81,7 +81,8 @@ def _jail(evidence: Evidence, path: str, name: str) -> ForeignJail:
     notes = ["An initscript of AppJail is not run by jail(8)."]
     if "depend" in given:
         notes.append(f"AppJail starts {', '.join(given['depend'])} before it.")
-    if any("appjail" in value for values in parameters.values() for value in values):
+    commands = (value for key, values in parameters.items() if key in HOOKS for value in values)
+    if any("appjail" in command for command in commands):
         notes.append("Its hooks call appjail, which has to stay installed.")
     if thin and not release:
         problems.append(f"{path}: does not say which release it mounts")

@@ -27,12 +27,14 @@ def database_text(data: bytes) -> str:
 
     Nothing is written: SQLite reads a copy in memory.
     """
+    if not data.startswith(b"SQLite format 3\0"):
+        raise ValueError("is no database of SQLite")
     try:
         with closing(sqlite3.connect(":memory:")) as connection:
             connection.deserialize(data)
             connection.row_factory = sqlite3.Row
             rows = connection.execute("SELECT * FROM jails WHERE jname IS NOT NULL ORDER BY jname").fetchall()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, MemoryError) as error:
         raise ValueError(f"is no database of CBSD: {error}") from None
     texts = ({key: "" if row[key] is None else str(row[key]) for key in row.keys()} for row in rows)  # noqa: SIM118
     return "".join(json.dumps(row) + "\n" for row in texts)

@@ -83,7 +83,7 @@ def _iocage(evidence: Evidence, path: str, home: str, name: str) -> ForeignJail:
     off = words.replaced(evidence.files[path], r'"boot"\s*:\s*("[^"]*"|[\w.]+)', '"off"' if _quoted(values) else "0")
     if autostart and off == evidence.files[path]:
         # It is the default of all jails: this one's own file has to say otherwise.
-        off = re.sub(r"^\s*\{", '{"boot": 0,', off, count=1)
+        off = off.replace("{", '{"boot": 0,' if values else '{"boot": 0', 1)
     return ForeignJail(
         manager="iocage",
         name=name,

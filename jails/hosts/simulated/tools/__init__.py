@@ -62,6 +62,14 @@ _OTHERS = {
     "/usr/bin/rctl": "tools.rctl:main",
     "/sbin/devfs": "tools.devfs:main",
     "/usr/bin/cpuset": "tools.cpuset:main",
+    # Of ports: they lie on a host that has been given them.
+    "/usr/local/bin/iocage": "tools.foreign:iocage_main",
+    "/usr/local/sbin/iocell": "tools.foreign:iocell_main",
+    "/usr/local/bin/bastille": "tools.foreign:bastille_main",
+    "/usr/local/bin/appjail": "tools.foreign:appjail_main",
+    "/usr/local/bin/cbsd": "tools.foreign:cbsd_main",
+    "/usr/local/bin/pot": "tools.foreign:pot_main",
+    "/usr/local/sbin/jailadmin": "tools.foreign:jailadmin_main",
 }
 
 
