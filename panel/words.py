@@ -30,11 +30,14 @@ DID = {
     "network.remove": "removed the network",
     "release.trust": "vouched for",
     "jail.drift": "noticed a change of",
+    "panel.backup": "made a backup",
+    "panel.restore": "restored a backup",
     "operation.plan": "planned",
     "operation.confirm": "confirmed",
     "operation.cancel": "cancelled",
     "operation.discard": "discarded",
     "operation.resume": "resumed",
+    "operation.restore": "put down",
 }
 WANTED = "wanted to"
 """Before the name of an action that was refused, or that only its name describes."""
