@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from jails.freebsd.foreign import ForeignJail
@@ -146,3 +148,25 @@ def test_a_broken_database_is_said_and_hides_nothing_else(stub):
     facts = gather(stub)
     assert facts.unreadable == ("/usr/jails/var/db/local.sqlite",)
     assert [jail.name for jail in facts.foreign] == ["away"]
+
+
+def test_a_thousand_jails_of_a_tool_are_read_in_a_moment(stub):
+    config, fstab = "/iocage/jails/db/config.json", "/iocage/jails/db/fstab"
+    files = dict(IOCAGE.files)
+    for number in range(1000):
+        files[config.replace("/db/", f"/db{number}/")] = files[config].replace(
+            "192.0.2.12", f"10.0.{number // 250}.{number % 250}"
+        )
+        files[fstab.replace("/db/", f"/db{number}/")] = ""
+    stub.tool("tar", archive(files))
+    stub.tool("jls", jls(*(live(f"ioc-db{n}", f"/iocage/jails/db{n}/root", jid=n + 1) for n in range(1000))))
+    facts = gather(stub)
+    begun = time.monotonic()
+    assert len(facts.foreign_rows) == 1003
+    assert all(
+        facts.running_of(jail)
+        for name, jail in facts.foreign_rows.items()
+        if name.startswith("ioc-db") and name != "ioc-db"
+    )
+    assert facts.address_in_use("10.0.3.249") == "jail db999 (/iocage/jails/db999/config.json)"
+    assert time.monotonic() - begun < 5

@@ -35,7 +35,7 @@ def _jail(evidence: Evidence, path: str, name: str, *, disabled: bool) -> Foreig
     if not root:
         return None
     # rc.d/jail has what rc.conf says of all jails too.
-    values = words.variables(evidence.rc_conf) | own
+    values = evidence.rc_values | own
     hostname = own.get(f"jail_{name}_hostname", "")
     fstab = evidence.files.get(f"/etc/fstab.{name}", "")
     parameters, notes = legacy.legacy_parameters(evidence, values, name)

@@ -20,7 +20,7 @@ _HOOKS = ("exec_prestart", "exec_poststart", "exec_prestop", "exec_poststop")
 
 def read(evidence: Evidence) -> tuple[ForeignJail, ...]:
     """The jails that rc.conf itself defines."""
-    values = words.variables(evidence.rc_conf)
+    values = evidence.rc_values
     unclear = rcconf.parse(evidence.rc_conf)
     listed = values.get("jail_list", "").split()
     called = {names.rc_variable_part(name.replace(".", "_").replace("/", "_")): name for name in listed}

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from jails.freebsd import rcconf
 from jails.freebsd.command import Argv
 
 THICK = "thick"
@@ -100,6 +101,12 @@ class Evidence:
     properties: Mapping[str, Mapping[str, str]] = field(default_factory=dict, hash=False)
     running: Sequence[str] = ()
     mounts: Sequence[tuple[str, str, str]] = ()
+
+    @cached_property
+    def rc_values(self) -> dict[str, str]:
+        """Variables of rc.conf that are certain without running it."""
+        read = rcconf.parse(self.rc_conf)
+        return {} if read.reads else {name: value for name, value in read.values.items() if name not in read.unclear}
 
     @cached_property
     def dataset_by_mountpoint(self) -> dict[str, str]:

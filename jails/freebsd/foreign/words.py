@@ -28,7 +28,7 @@ def variables(text: str) -> dict[str, str]:
 
 def service_enabled(evidence: Evidence, *names: str) -> bool:
     """Whether rc.conf sets one of NAME_enable to YES."""
-    values = variables(evidence.rc_conf)
+    values = evidence.rc_values
     return any(is_true(values.get(f"{name}_enable", "")) for name in names)
 
 

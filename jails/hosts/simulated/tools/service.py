@@ -9,8 +9,6 @@ import contextlib
 import time
 from typing import Any
 
-from jails.freebsd import jailconf
-from jails.freebsd.foreign import Evidence, legacy
 from jails.hosts.simulated import clock, listening, prison, rcconf
 from jails.hosts.simulated.world import World
 
@@ -368,6 +366,9 @@ class _Jail:
         variable = rcconf.variable_of(name)
         if not (self.variables.get(f"jail_{variable}_rootdir") and self.variables.get(f"jail_{variable}_hostname")):
             return None
+        from jails.freebsd import jailconf
+        from jails.freebsd.foreign import Evidence, legacy
+
         fstab = self.variables.get(f"jail_{variable}_fstab") or f"/etc/fstab.{name}"
         files = {fstab: ""} if self.process.stat(fstab) == "file" else {}
         parameters, problems = legacy.legacy_parameters(Evidence(files), self.variables, name)
