@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.db import transaction
+from django.utils import timezone
 
 from jails.models import Host, Operation
 from jails.operations import fixes, queue
@@ -54,7 +55,8 @@ class HostFix(Kind):
     def finish(self, operation: Operation, plan: Plan) -> None:
         host = operation.host
         if host is not None:
-            # The report is to show what has come of it.
+            # The report is to show what has come of it: what was seen before does not count any more.
+            Host.objects.filter(pk=host.pk).update(refresh_wanted_at=timezone.now())
             transaction.on_commit(lambda: queue.send_survey(host))
 
 

@@ -51,8 +51,8 @@ class Look:
     """All that the checks go by.
 
     facts and survey: None where the host has not been looked at yet. pool: where new jails go, "" for the first pool.
-    private: names of the panel's networks whose jails only reach out through NAT. kept_addresses: of jails that the
-    panel has, running or not. now: the panel's clock, in seconds since 1970.
+    private: names of the panel's networks whose jails only reach out through NAT. now: the panel's clock, in seconds
+    since 1970. iocage: whether there are jails of it.
     """
 
     facts: HostFacts | None
@@ -60,7 +60,6 @@ class Look:
     now: float
     pool: str = ""
     private: tuple[str, ...] = ()
-    kept_addresses: frozenset[str] = frozenset()
     iocage: bool = False
 
     @property
@@ -89,8 +88,8 @@ class Look:
 
     @cached_property
     def jail_addresses(self) -> dict[str, str]:
-        """Address → the jail that has it, running, configured or only known to the panel, in its shortest form."""
-        found = dict.fromkeys(sorted(self.kept_addresses), "")
+        """Address → the jail that has it, running or configured, in its shortest form."""
+        found: dict[str, str] = {}
         if self.facts is None:
             return found
         if "files" not in self.facts.missing:

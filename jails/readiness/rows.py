@@ -9,7 +9,8 @@ from django.db.models import Q
 
 from jails.hosts import surveying
 from jails.hosts.facts import HostFacts, Missing, plain_address
-from jails.models import Address, Host, HostFactsRecord, Network
+from jails.hosts.survey import HostSurvey
+from jails.models import Host, HostFactsRecord, Network
 from jails.readiness import Look, Report, report
 
 PRIVATE = [ipaddress.ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")]
@@ -17,20 +18,19 @@ PRIVATE = [ipaddress.ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12"
 
 def report_of(host: Host, now: float) -> Report:
     """The report of a host, from its last refresh and its last survey. `now` in seconds since 1970."""
-    return report(look_at(host, now))
-
-
-def look_at(host: Host, now: float) -> Look:
     record = HostFactsRecord.objects.filter(host=host).first()
     facts = HostFacts.from_data(record.data) if record is not None else None
-    kept = Address.objects.filter(jail__host=host).values_list("ip", flat=True)
+    return report(look_at(host, facts, surveying.survey_of(host), now))
+
+
+def look_at(host: Host, facts: HostFacts | None, survey: HostSurvey | None, now: float) -> Look:
+    """With what the rows know beside facts and survey."""
     return Look(
         facts=facts,
-        survey=surveying.survey_of(host),
+        survey=survey,
         now=now,
         pool=host.pool,
         private=_private(host, facts),
-        kept_addresses=frozenset(map(plain_address, kept)),
         iocage=facts is not None and _has_iocage(facts),
     )
 

@@ -23,6 +23,7 @@ from panel.views.networks import conflicts
 from panel.views.operations import shown_operations
 from panel.views.overview import is_past_end
 from panel.views.planning import plan_from_button
+from panel.views.reports import sentence_of
 
 JAILS_SHOWN = 25
 """On a host's page; the list of jails has them all."""
@@ -99,6 +100,7 @@ def _content(request: HttpRequest, host: Host) -> dict[str, Any]:
         "end_of_life": eol_of(host.release) if host.release else None,
     }
 
+        "readiness": sentence_of(host),
 
 def space_of(host: Host) -> dict[str, Any] | None:
     """The file system that holds the jails of a host without ZFS: what df(1) said of it at the last refresh."""
