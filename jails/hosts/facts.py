@@ -497,6 +497,7 @@ class _Answers:
 
     def __init__(self, connection: Connection, jail_root: str) -> None:
         self.directories = (jail_root, RELEASES, TEMPLATES, JAIL_CONF_D)
+        files = (*RC_CONF, JAIL_CONF, JAIL_CONF_D, *SYSTEM_FILES)
         commands: dict[str, Argv] = {
             "sysctl": sysctl.get(SYSCTLS),
             "freebsd-version": uname.FREEBSD_VERSION,
@@ -504,7 +505,7 @@ class _Answers:
             "ifconfig": ifconfig.LIST,
             "mount": mount.LIST,
             "df": mount.df("/", jail_root),
-            "tar": ("sh", "-c", _TAR, "sh", *(path[1:] for path in (*RC_CONF, JAIL_CONF, JAIL_CONF_D, *SYSTEM_FILES))),
+            "tar": ("sh", "-c", _TAR, "sh", jail_root[1:], *(path[1:] for path in files)),
         }
         nonce = secrets.token_hex(16)
         listing = _listing((*RC_CONF, JAIL_CONF, *MADE), self.directories)
@@ -540,14 +541,20 @@ class _Answers:
         return {path for path in self.paths() if path in RC_CONF or path == JAIL_CONF or _is_configuration(path)}
 
 
-# bsdtar expands no patterns when it writes. One that matches nothing is one more file that is not there. Were there so
-# many jails of other tools that execve(2) refused their paths (ARG_MAX is 512 KiB), the files of jail(8) still come.
+# bsdtar expands no patterns when it writes. Of other tools only regular files go with it, and none below the directory
+# of the jails: what looks like a tool's there is a tenant's, and may be as large as a disk. Were there so many that
+# execve(2) refused their paths (ARG_MAX is 512 KiB), the files of jail(8) still come.
 _TAR = f"""cd / || exit
+root=$1
+shift
 pack() {{
+for f in {" ".join(foreign.GLOBS)}; do
+case $f in "$root"/*) ;; *) if [ -f "$f" ]; then set -- "$@" "$f"; fi ;; esac
+done
 all="$*"
 if [ ${{#all}} -lt 300000 ]; then exec tar -c -L -f - "$@"; fi
 }}
-pack "$@" etc/jail.*.conf {" ".join(foreign.GLOBS)}
+pack "$@" etc/jail.*.conf
 exec tar -c -L -f - "$@" etc/jail.*.conf"""
 _FOREIGN = re.compile("|".join(re.escape(f"/{glob}").replace(r"\*", "[^/]*") for glob in foreign.GLOBS))
 

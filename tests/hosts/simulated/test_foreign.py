@@ -191,3 +191,22 @@ def test_no_tool_is_on_a_host_without_it(make):
     host = make("rc.conf")
     with pytest.raises(NotFound):
         run(host, "iocage", "start", "db")
+
+
+def test_what_a_tenant_puts_in_a_jail_called_like_a_tool_is_not_fetched(make):
+    host = make("iocage")
+    assert run(host, "mkdir", "-p", "/jail/iocage/jails/x/config.json", "/jail/pot/jails/y/conf")[0] == 0
+    put(host, "/jail/pot/jails/y/conf/pot.conf", None, "x" * 2_000_000)
+    assert run(host, "touch", "/jail/iocage/jails/x/config.json/file")[0] == 0
+    facts = facts_of(host)
+    assert not any(path.startswith("/jail/") for path in (*facts.files, *facts.unreadable))
+    assert len(facts.foreign) == 3
+    assert not facts.errors
+
+
+def test_a_directory_in_place_of_a_tools_file_hides_nothing(make):
+    host = make("bastille")
+    assert run(host, "mkdir", "-p", "/usr/local/bastille/jails/odd/jail.conf/deep")[0] == 0
+    facts = facts_of(host)
+    assert sorted(jail.name for jail in facts.foreign) == ["db1", "empty1", "web1"]
+    assert facts.unreadable == ("/usr/local/bastille/jails/odd/jail.conf",)
