@@ -126,6 +126,10 @@ class Comparison:
         found = self.facts.configured_jail(wanted.name)
         return found if found is not None and not found.failed else None
 
+    def default(self, name: str) -> Values:
+        """What holds on this host where nobody says anything; None where that is not known."""
+        return self._host.get(name, default(name))
+
     def _given(self, wanted: Wanted, configured: ConfiguredJail | None) -> dict[str, Values] | None:
         return normal(configured.parameters) if configured is not None and wanted.file else None
 

@@ -186,11 +186,21 @@ class JailChange(Kind):
         assert operation.host is not None
         wish = operation.parameters
         (row,) = self.jails(operation.host, wish)
+        _forget_accepted(row, wish)
         common.keep_addresses(row, wish["addresses"], common.addresses_of_result(plan.result))
         Jail.objects.filter(pk=row.pk).update(hostname=wish["hostname"], boot=wish["boot"], limits=wish["limits"])
 
     def release(self, operation: Operation) -> None:
         common.release_addresses(operation)
+
+
+def _forget_accepted(row: Jail, wish: Mapping[str, Any]) -> None:
+    """What was accepted from the host (drift_accept) no longer counts where it has been changed here since."""
+    changed = [field for field, (old, new) in _values(row, wish).items() if field != "addresses" and old != new]
+    names_ = {name for field in changed for name in PARAMETERS.get(field, ())}
+    left = {name: values for name, values in row.wanted.items() if name not in names_}
+    if row.managed and left != row.wanted:
+        Jail.objects.filter(pk=row.pk).update(wanted=left)
 
 
 def _resolved(

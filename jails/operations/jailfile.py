@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from jails.freebsd import jailconf, names, parameters
 from jails.freebsd.jailconf.effective import same_option
-from jails.freebsd.parameters import Setter
+from jails.freebsd.parameters import Setter, Value
 from jails.hosts import drift
 from jails.operations import layout
 
@@ -62,17 +62,17 @@ class JailFile:
     limits: Mapping[str, int] = field(default_factory=dict, hash=False)
     more: Mapping[str, Sequence[str] | None] = field(default_factory=dict, hash=False)
 
-    def parameters(self) -> dict[str, parameters.Value]:
+    def parameters(self) -> dict[str, Value]:
         """jail.conf(5) parameters in the order people read them. ValueError names the one that is not right."""
         values = self.usual()
         for name, wanted in self.more.items():
             _add(values, name, wanted)
         return values
 
-    def usual(self) -> dict[str, parameters.Value]:
+    def usual(self) -> dict[str, Value]:
         """The same without what was accepted from the host as it is."""
         names.require("name", self.name, names.jail_name_error)
-        values: dict[str, parameters.Value] = {
+        values: dict[str, Value] = {
             "path": names.require("path", self.path, names.path_error),
             "host.hostname": names.require("hostname", self.hostname, names.hostname_error),
         }
@@ -103,7 +103,7 @@ class JailFile:
         return jailconf.render_jail(self.name, self.parameters(), header=header)
 
 
-def _add(values: dict[str, parameters.Value], name: str, wanted: Sequence[str] | None) -> None:
+def _add(values: dict[str, Value], name: str, wanted: Sequence[str] | None) -> None:
     """Of addresses, these are more than those of the panel's networks; anything else takes the place of the usual."""
     before = values.get(name)
     for old in [old for old in values if same_option(old, name)]:

@@ -101,6 +101,8 @@ KINDS = (
     "jail_rename",
     "jail_destroy",
     "jail_give",
+    "drift_repair",
+    "drift_accept",
     "template_create",
     "template_publish",
     "template_remove",
