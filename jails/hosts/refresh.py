@@ -21,7 +21,7 @@ from jails.freebsd.foreign import ForeignJail
 from jails.hosts import connect
 from jails.hosts.connection import CommandTimeout, Connection, HostUnavailable
 from jails.hosts.data import encode
-from jails.hosts.facts import ConfiguredJail, HostFacts, RunningJail, gather, plain_address
+from jails.hosts.facts import ConfiguredJail, HostFacts, Missing, RunningJail, gather, plain_address
 from jails.models import (
     Host,
     HostFactsRecord,
@@ -295,8 +295,8 @@ def _boots(facts: HostFacts) -> frozenset[str]:
         return frozenset()
     try:
         return frozenset(facts.boot_state().boots_today)
-    except ValueError:
-        # Only running rc.conf would tell.
+    except (ValueError, Missing):
+        # Only running rc.conf would tell, or a file is no text that can be read.
         return frozenset()
 
 

@@ -229,6 +229,13 @@ def file_has(path: str, content: str) -> Check:
 
 
 @register
+def file_says(path: str, sha256: str) -> Question:
+    """What one reads there, through a symbolic link too, is what it was: for a file that somebody else keeps."""
+    text = 'if [ -f "$1" ]; then sha256 -q "$1"; fi'
+    return Question(_sh(text, path), _line(sha256), f"{path} is what it was when the plan was made")
+
+
+@register
 def file_absent(path: str) -> Question:
     return _absent(path)
 

@@ -33,7 +33,10 @@ KILL_AFTER = 10
 """Seconds between timeout(1)'s SIGTERM and its SIGKILL."""
 
 # Without --foreground timeout(1) waits for every descendant, and kills them all: it would wait for a jail's daemons.
-LEAVE_DAEMONS = frozenset({"jail", "jexec", "service"})
+LEAVE_DAEMONS = frozenset(
+    {"jail", "jexec", "service", "appjail", "bastille", "cbsd", "ezjail-admin", "iocage", "iocell", "jailadmin", "pot"}
+)
+"""Commands that start jails, other tools' among them."""
 
 _FENCED = """\
 t=

@@ -2,20 +2,22 @@
 
 What jail(8) can change while the jail runs is changed so (`jail -m`). What it cannot is a restart, in this order: stop
 with the old file, write, start, because jail(8) undoes what the file says when it stops a jail. The file is edited,
-never written anew: what a person has changed in it by hand stays.
+never written anew: what a person has changed in it by hand stays. The file of a jail that was adopted is edited where
+its administrator keeps it, /etc/jail.conf with all others among it, and only where nothing but this jail changes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from jails.freebsd import jail, jailconf, names, parameters, zfs
 from jails.freebsd.parameters import Change
-from jails.hosts.facts import HostFacts, plain_address
+from jails.hosts.facts import ConfiguredJail, HostFacts, plain_address
 from jails.models import Host, Jail, Operation
 from jails.models.release import Storage
-from jails.operations import checks, common, effects, jailfile, layout, power
+from jails.operations import adoption, checks, common, effects, jailfile, layout, power
 from jails.operations.kind import Kind, Refused, Request
 from jails.operations.step import BootList, Plan, Run, Step, Undo, WriteFile
 from jails.operations.wish import Wish
@@ -152,21 +154,23 @@ class JailChange(Kind):
         except LookupError as error:
             raise Refused(f"{error}.") from error
         found = power.look(row, facts)
-        power.require_ours(host, found)
+        _require_changeable(host, found)
         changes = {effect.field: effect for effect in effects_of(row, wish, facts)}
         if not changes:
             raise Refused("Nothing changes: every value is as it was.")
         resolved = _resolved(host, facts, row, wish["addresses"])
-        before = facts.file(row.config_path) or ""
-        after = _edited(found, changes, resolved, before)
+        path = _file_of(found, facts)
+        before = facts.file(path) or ""
+        after = _edited(found, changes, resolved, path, before)
+        adopted = _Adopted(host, facts, found, changes, resolved, path, after) if row.adoption else None
         steps = [
             *_quota_steps(row, facts, changes.get("quota")),
-            *_file_steps(found, facts, changes, resolved, before, after),
+            *_file_steps(found, facts, changes, resolved, WriteFile(path, after, before=before)),
             *_boot_steps(host, row, facts, changes.get("boot")),
         ]
         restarts = any(effect.how == RESTART for effect in changes.values())
         warnings = [f"{row.name} will be stopped for a moment."] if restarts else []
-        if before != common.file_of(row, addresses=_own_addresses(row)).text():
+        if row.managed and before != common.file_of(row, addresses=_own_addresses(row)).text():
             warnings.append(f"{row.config_path} was changed by hand; what was changed there stays.")
         return Plan(
             title=f"Change {row.name}",
@@ -174,7 +178,7 @@ class JailChange(Kind):
             summary=tuple(map(str, changes.values())),
             warnings=tuple(warnings),
             resources=_resources(host, row, changes),
-            result=common.addresses_to_result(resolved),
+            result=(*common.addresses_to_result(resolved), *([adopted.result(wish)] if adopted else [])),
         )
 
     def reserve(self, operation: Operation) -> None:
@@ -189,6 +193,8 @@ class JailChange(Kind):
         _forget_accepted(row, wish)
         common.keep_addresses(row, wish["addresses"], common.addresses_of_result(plan.result))
         Jail.objects.filter(pk=row.pk).update(hostname=wish["hostname"], boot=wish["boot"], limits=wish["limits"])
+        if row.adoption:
+            _keep_adopted(row, plan)
 
     def release(self, operation: Operation) -> None:
         common.release_addresses(operation)
@@ -234,22 +240,128 @@ def _resources(host: Host, row: Jail, changes: Mapping[str, Effect]) -> tuple[st
     return tuple(locks)
 
 
+# A jail that was adopted
+
+
+def _require_changeable(host: Host, found: power.Found) -> None:
+    row = found.row
+    if row.managed or not row.adoption:
+        power.require_ours(host, found)
+        return
+    if found.tool is not None or row.adoption == Jail.Adoption.BESIDE:
+        made_by = adoption.tool_name(row)
+        raise Refused(
+            f"{row.name} is adopted beside {made_by}, which keeps its configuration: change it with {made_by}."
+        )
+    if why := adoption.why_not_in_place(host, found):
+        raise Refused(f"{row.name}: {why}")
+
+
+def _file_of(found: power.Found, facts: HostFacts) -> str:
+    """Where its block stands."""
+    return found.row.config_path if found.row.managed else adoption.file_of(found, facts)
+
+
+class _Adopted:
+    """The changed file as jail(8) will read it. Raises Refused unless exactly what was wanted changes by it."""
+
+    def __init__(
+        self,
+        host: Host,
+        facts: HostFacts,
+        found: power.Found,
+        changes: Mapping[str, Effect],
+        resolved: Sequence[jailfile.Address],
+        path: str,
+        after: str,
+    ) -> None:
+        assert found.configured is not None
+        self.row, self.path = found.row, path
+        self.old = dict(found.configured.parameters)
+        later = replace(facts, files={**facts.files, path: after})
+        new = next((one for one in later.jails_of(found.file) if one.name == found.name), None)
+        if new is None or new.failed:
+            raise Refused(
+                f"With this, jail(8) would not take {found.name} of {found.file} any more: change it by hand."
+            )
+        self.new = dict(new.parameters)
+        if "quota" in changes:
+            raise Refused({"quota": "Its dataset was not made by Cellblock: set its quota on the host."})
+        if "addresses" in changes and ("vnet" in self.old or "vnet" in self.new):
+            raise Refused({"addresses": "It has a network stack of its own (vnet): its addresses are set inside it."})
+        restarts = any(effect.how == RESTART for effect in changes.values())
+        if restarts and (why := power.why_not_stop(facts, found, [found])):
+            raise Refused(f"{found.name}: {why}")
+        self._require_exact(changes, resolved)
+        if _others(later, found.name) != _others(facts, found.name):
+            raise Refused(
+                f"{path} cannot be changed for {found.name} alone: other jails would change too. Do it by hand."
+            )
+
+    def _require_exact(self, changes: Mapping[str, Effect], resolved: Sequence[jailfile.Address]) -> None:
+        touched = {"ip4", "ip6"} if "addresses" in changes else set()
+        touched |= {name for field in changes for name in PARAMETERS.get(field, ())}
+        wrong = [name for name in {**self.old, **self.new} if name not in touched and self._differs(name)]
+        for field, effect in changes.items():
+            for name in PARAMETERS.get(field, ()) if field != "addresses" else ():
+                if (self.new.get(name) or ("",))[-1] != str(effect.new):
+                    wrong.append(name)
+        if "addresses" in changes:
+            was, gone = set(self._addresses(self.old)), set(changes["addresses"].old) - set(changes["addresses"].new)
+            if set(self._addresses(self.new)) != (was - gone) | {one.ip for one in resolved}:
+                wrong.append("ip4.addr")
+        if wrong:
+            words = power.listed(sorted(set(wrong)))
+            raise Refused(f"{self.path} sets {words} for other jails as well: change it by hand.")
+
+    def _differs(self, name: str) -> bool:
+        return self.old.get(name) != self.new.get(name)
+
+    @staticmethod
+    def _addresses(given: Mapping[str, Sequence[str]]) -> list[str]:
+        return [plain_address(value) for name in ("ip4.addr", "ip6.addr") for value in given.get(name, ())]
+
+    def result(self, wish: Mapping[str, Any]) -> tuple[str, str]:
+        """What is wanted from then on: what this changes, and of all else what was wanted before."""
+        wanted = {name: tuple(values) for name, values in self.row.wanted.items() if values is not None}
+        for name in {**self.old, **self.new}:
+            if self._differs(name) and name in self.new:
+                wanted[name] = self.new[name]
+            elif self._differs(name):
+                wanted.pop(name, None)
+        return adoption.Accepted(wanted, wish["boot"], self.row.limits.get("quota")).to_result(self.row)
+
+
+def _others(facts: HostFacts, name: str) -> list[ConfiguredJail]:
+    return [one for one in facts.configured if one.name != name]
+
+
+def _keep_adopted(row: Jail, plan: Plan) -> None:
+    row.wanted = adoption.wanted_of(adoption.from_result(plan.result, row).parameters)
+    written = {step.action.path: step.action.content for step in plan.steps if isinstance(step.action, WriteFile)}
+    after = row.way_back.get("after") or {}
+    after |= {path: text for path, text in written.items() if path in after}
+    Jail.objects.filter(pk=row.pk).update(wanted=row.wanted, way_back=row.way_back)
+
+
 # The file
 
 
 def _edited(
-    found: power.Found, changes: Mapping[str, Effect], resolved: Sequence[jailfile.Address], before: str
+    found: power.Found, changes: Mapping[str, Effect], resolved: Sequence[jailfile.Address], path: str, before: str
 ) -> str:
     """The text of its file with the changed values, and every other byte as it is. Raises Refused."""
     row = found.row
     try:
-        document = jailconf.edit(before, filename=row.config_path)
+        document = jailconf.edit(before, filename=path)
         if "hostname" in changes:
             document = document.set(row.name, "host.hostname", changes["hostname"].new)
         if "addresses" in changes:
             document = _with_addresses(document, found, changes["addresses"], resolved)
         for limit, parameter in jailfile.LIMITS.items():
-            if limit in changes:
+            if limit in changes and row.adoption:
+                document = document.set(row.name, parameter, changes[limit].new)
+            elif limit in changes:
                 document = _with_limit(document, row.name, limit, parameter, changes[limit].new)
     except jailconf.EditRefused as error:
         raise Refused(f"The file cannot be changed without touching what was written by hand: {error}.") from error
@@ -293,17 +405,18 @@ def _file_steps(
     facts: HostFacts,
     changes: Mapping[str, Effect],
     resolved: Sequence[jailfile.Address],
-    before: str,
-    after: str,
+    edit: WriteFile,
 ) -> Iterable[Step]:
     gained = [one for one in resolved if "addresses" in changes and one.ip not in changes["addresses"].old]
     yield from common.free_addresses_step(gained)
     # Somebody may have written just that by hand already.
-    write = [file_step(found.name, found.row.config_path, before, after)] if before != after else []
+    is_new = edit.before != edit.content
+    write = [file_step(found.name, edit.path, edit.before, edit.content)] if is_new else []
     if any(effect.how == RESTART for effect in changes.values()):
         yield from power.stop_steps(found, facts, back=True)
         yield from write
-        yield common.start_step(found.name, found.path, found.file, addresses=resolved, subject=found.name)
+        own = resolved if found.row.managed else ()
+        yield common.start_step(found.name, found.path, found.file, addresses=own, subject=found.name)
         return
     yield from write
     live = {effect.field: effect for effect in changes.values() if effect.how == LIVE and effect.field in PARAMETERS}
@@ -372,6 +485,8 @@ def _boot_steps(host: Host, row: Jail, facts: HostFacts, effect: Effect | None) 
 def _quota_steps(row: Jail, facts: HostFacts, effect: Effect | None) -> Iterable[Step]:
     if effect is None:
         return
+    if row.adoption:
+        raise Refused({"quota": "Its dataset was not made by Cellblock: set its quota on the host."})
     if row.storage != Storage.ZFS or not row.dataset:
         raise Refused({"quota": "On UFS a jail can have no quota."})
     dataset, problem = power.own_dataset(row, facts)

@@ -93,6 +93,8 @@ class JailDestroy(Kind):
 
 def _require_ours(host: Host, found: power.Found) -> None:
     row = found.row
+    if row.adoption:
+        raise Refused(f"{row.name} was adopted, and its tree is not the panel's to destroy: give it back first.")
     if not row.managed:
         raise Refused(f"{row.name} was not made by Cellblock: it is not the panel's to destroy.")
     if (

@@ -177,7 +177,8 @@ class _Move:
 
 
 def _moves(row: Jail, tenant: Tenant | None) -> bool:
-    return row.storage == Storage.ZFS and row.dataset != _target(row, tenant)
+    """An adopted jail has its dataset where its administrator keeps it: then only its row changes."""
+    return row.managed and row.storage == Storage.ZFS and row.dataset != _target(row, tenant)
 
 
 def _target(row: Jail, tenant: Tenant | None) -> str:
@@ -191,8 +192,8 @@ def _dataset(found: power.Found, facts: HostFacts) -> Dataset | None:
 def _why_not(found: power.Found, tenant: Tenant | None, facts: HostFacts) -> str:
     """A sentence, or ""."""
     row = found.row
-    if not row.managed:
-        return "it was not made by Cellblock, and stays as it is."
+    if not row.is_kept:
+        return "it was not made by Cellblock: adopt it first."
     if row.state == Jail.State.PENDING:
         return "it is being made."
     if row.tenant == tenant:
@@ -233,7 +234,10 @@ def _summary(rows: Sequence[Jail], moves: Sequence[_Move], tenant: Tenant | None
         lines.append(f"{moves[0].dataset.name} becomes {moves[0].target}; it stays at {moves[0].row.path}.")
     elif moves:
         lines.append(f"The datasets of {power.listed([move.row.name for move in moves])} move; their paths stay.")
-    if staying := [row.name for row in rows if row.storage != Storage.ZFS]:
+    if adopted := [row.name for row in rows if not row.managed]:
+        words = "nothing on the host is moved or stopped, only the owner changes."
+        lines.append(f"{power.listed(adopted)} {'was' if len(adopted) == 1 else 'were'} adopted: {words}")
+    if staying := [row.name for row in rows if row.managed and row.storage != Storage.ZFS]:
         lines.append(f"{power.listed(staying)}: on UFS nothing is moved or stopped, only the owner changes.")
     who = f"the members of {tenant}" if tenant else "no tenant"
     lines.append(f"Then {who} may see and use {'it' if len(rows) == 1 else 'them'}.")

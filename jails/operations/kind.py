@@ -101,6 +101,8 @@ KINDS = (
     "jail_rename",
     "jail_destroy",
     "jail_give",
+    "jail_adopt",
+    "jail_unadopt",
     "drift_repair",
     "drift_accept",
     "template_create",

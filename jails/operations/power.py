@@ -12,12 +12,13 @@ from typing import Any
 from django.utils import timezone
 
 from jails.freebsd import ifconfig, jail, mount, names, rcconf
+from jails.freebsd.foreign import ForeignJail
 from jails.hosts.facts import ConfiguredJail, HostFacts, RunningJail, plain_address
 from jails.hosts.zfs_reader import Dataset
 from jails.models import Address, Host, Jail, Network, ObservedAddress, Operation
 from jails.operations import checks, common, jailfile, layout
 from jails.operations.kind import Kind, Refused, Request
-from jails.operations.step import Run, Step
+from jails.operations.step import Run, Step, Undo
 from jails.operations.wish import Wish
 
 NAMED = 8
@@ -29,6 +30,7 @@ class Found:
     """A jail on its host. `file` is what rc.d/jail hands to jail(8), `configured` what that file makes of it.
 
     `running` is None for a jail that is dying. `problem`: why the panel leaves its hands off it, or "".
+    `tool`: for one that is started and stopped by the tool that made it, what the tool says of it; it has no `file`.
     """
 
     row: Jail
@@ -37,10 +39,16 @@ class Found:
     running: RunningJail | None
     dying: bool
     problem: str
+    tool: ForeignJail | None = None
 
     @property
     def name(self) -> str:
         return self.row.name
+
+    @property
+    def running_name(self) -> str:
+        """As jls(8) shows it while it runs."""
+        return self.tool.running_name if self.tool is not None else self.row.name
 
     @property
     def path(self) -> str:
@@ -55,6 +63,8 @@ class Found:
 
 def look(row: Jail, facts: HostFacts) -> Found:
     facts.require("jails", "files", "names")
+    if is_with_tool(row):
+        return _look_at_tool(row, facts)
     live = facts.jail(row.name)
     running = live if live is not None and not live.dying else None
     problem = names.jail_reference_error(row.name)
@@ -67,6 +77,38 @@ def look(row: Jail, facts: HostFacts) -> Found:
         configured = next((one for one in facts.jails_of(file) if one.name == row.name), None)
     problem = problem or (_not_ours(row, facts, file, configured, running) if row.managed else "")
     return Found(row, file, configured, running, live is not None and live.dying, problem or "")
+
+
+STANDARD = ("", Jail.Manager.STANDARD)
+"""Managers of jails that a file of jail.conf(5) defines, or none."""
+
+
+def is_with_tool(row: Jail) -> bool:
+    """Whether another tool made it and still has it: jail(8) alone would leave the tool's state wrong."""
+    return not row.managed and row.manager not in STANDARD and row.adoption != Jail.Adoption.TAKEN_OVER
+
+
+def tool_of(row: Jail, facts: HostFacts) -> ForeignJail | None:
+    """What the tool that made it says of it; None where it is no tool's, or the tool does not know it any more."""
+    if row.manager in STANDARD:
+        return None
+    tool = facts.foreign_rows.get(row.name)
+    return tool if tool is not None and tool.manager == row.manager else None
+
+
+def _look_at_tool(row: Jail, facts: HostFacts) -> Found:
+    made_by = row.get_manager_display()
+    tool = tool_of(row, facts)
+    live = facts.running_of(tool) if tool is not None else facts.jail(row.name)
+    problem = ""
+    if row.adoption != Jail.Adoption.BESIDE:
+        problem = f"{made_by} made it: adopt it first, so that it is started and stopped through {made_by}."
+    elif tool is None:
+        problem = f"{made_by} does not know it any more on {row.host.name}."
+    elif not (tool.start and tool.stop):
+        problem = f"there is no command of {made_by} that starts and stops this one: do it by hand."
+    running = live if live is not None and not live.dying else None
+    return Found(row, "", None, running, live is not None and live.dying, problem, tool)
 
 
 def _not_ours(
@@ -89,7 +131,7 @@ def _not_ours(
 def require_ours(host: Host, found: Found, *, file: bool = True) -> None:
     """Raises Refused unless it is a finished jail of the panel, with a file of its own that jail(8) can read."""
     if not found.row.managed:
-        raise Refused(f"{found.name} was not made by Cellblock: change it on {host.name} by hand, where it was made.")
+        raise Refused(why_not_ours(found.row))
     if found.row.state == Jail.State.PENDING:
         raise Refused(f"{found.name} is being made.")
     if found.problem:
@@ -97,6 +139,13 @@ def require_ours(host: Host, found: Found, *, file: bool = True) -> None:
     if file and not found.stop_file:
         gone = "is gone" if found.configured is None else "is refused by jail(8)"
         raise Refused(f"{found.row.config_path} {gone} on {host.name}: mend it by hand first.")
+
+
+def why_not_ours(row: Jail) -> str:
+    """Why what only the panel's own jails allow is refused: a sentence, for one that it did not make."""
+    if row.adoption:
+        return f"{row.name} was adopted, its tree and its name are not the panel's: give it back and do it by hand."
+    return f"{row.name} was not made by Cellblock: change it on {row.host.name} by hand, where it was made."
 
 
 def own_dataset(row: Jail, facts: HostFacts) -> tuple[Dataset | None, str]:
@@ -125,6 +174,8 @@ def why_not_start(host: Host, facts: HostFacts, found: Found, together: Sequence
         return found.problem
     if found.row.state == Jail.State.PENDING:
         return "it is being made."
+    if found.tool is not None:
+        return _address_problem(host, facts, found, together)
     if found.configured is None:
         return f"no file on {host.name} describes it, so nothing tells how to start it."
     if found.configured.failed:
@@ -164,16 +215,16 @@ def tree_problem(found: Found, facts: HostFacts) -> str:
 
 def _address_problem(host: Host, facts: HostFacts, found: Found, together: Sequence[Found]) -> str:
     facts.require("interfaces")
-    assert found.configured is not None
-    default = next((values[-1] for name, values in found.configured.parameters if name == "interface" and values), "")
+    given = found.configured.parameters if found.configured is not None else ()
+    default = next((values[-1] for name, values in given if name == "interface" and values), "")
     mine = addresses(found)
-    for value in found.configured.addresses:
+    for value in found.configured.addresses if found.configured is not None else ():
         interface = value.rpartition("|")[0] or default
         if interface and interface not in {one.name for one in facts.interfaces}:
             return f"{found.file} puts {plain_address(value)} on {interface}, an interface that {host.name} has not."
     for other in facts.jails:
         shared = mine & set(map(plain_address, other.addresses))
-        if other.name != found.name and not other.dying and shared:
+        if other.name != found.running_name and not other.dying and shared:
             return f"{listed(sorted(shared))} is in use: {spoken(found, [other.name])} has it and runs."
     for one in together:
         if one.name != found.name and (shared := mine & addresses(one)):
@@ -182,8 +233,9 @@ def _address_problem(host: Host, facts: HostFacts, found: Found, together: Seque
 
 
 def addresses(found: Found) -> set[str]:
-    """The plain addresses that its file gives it."""
-    return set(map(plain_address, found.configured.addresses)) if found.configured is not None else set()
+    """The plain addresses that its file, or its tool, gives it."""
+    given = found.tool or found.configured
+    return set(map(plain_address, given.addresses)) if given is not None else set()
 
 
 def taken_elsewhere(host: Host, row: Jail, ip: str) -> str:
@@ -283,6 +335,8 @@ def in_order(facts: HostFacts, jails: Sequence[Found]) -> list[Found]:
 
 
 def start_step(found: Found, *, independent: bool = False) -> Step:
+    if found.tool is not None:
+        return tool_start_step(found, found.tool, independent=independent)
     given = common.addresses_of(found.row) if found.row.managed else ()
     return common.start_step(
         found.name, found.path, found.file, addresses=given, subject=found.name, independent=independent
@@ -300,6 +354,8 @@ def stop_steps(found: Found, facts: HostFacts, *, back: bool = False, independen
 
     `back`: undone by starting it again. Where somebody wanted it stopped, it is not.
     """
+    if found.tool is not None:
+        return (tool_stop_step(found, found.tool, back=back, independent=independent),)
     if found.stop_file:
         forgotten = forgotten_addresses(found, facts)
         stop = common.stop_step(
@@ -323,6 +379,35 @@ def stop_steps(found: Found, facts: HostFacts, *, back: bool = False, independen
             independent=independent,
         )
     return (stop, *_leftover_steps(found, facts, independent=independent))
+
+
+def tool_start_step(found: Found, tool: ForeignJail, *, independent: bool = False) -> Step:
+    """By the tool's own command, and proved by jls(8). A tool says that all is well of a jail that runs already."""
+    runs = common.runs_check(tool.running_name, "")
+    return Step(
+        key=f"start-{found.name}",
+        purpose=f"Start {found.name} through {found.row.get_manager_display()}",
+        action=Run((tool.start,)),
+        done_when=(runs,),
+        undo=(Undo(Run((tool.stop,)), only_if=(runs,), after_failure=False),),
+        seconds=common.START_SECONDS,
+        subject=found.name,
+        independent=independent,
+    )
+
+
+def tool_stop_step(found: Found, tool: ForeignJail, *, back: bool = False, independent: bool = False) -> Step:
+    gone = checks.jail_absent(tool.running_name)
+    return Step(
+        key=f"stop-{found.name}",
+        purpose=f"Stop {found.name} through {found.row.get_manager_display()}",
+        action=Run((tool.stop,)),
+        done_when=(gone,),
+        undo=(Undo(Run((tool.start,)), only_if=(gone,)),) if back else (),
+        seconds=common.STOP_SECONDS,
+        subject=found.name,
+        independent=independent,
+    )
 
 
 def clear_steps(found: Found, facts: HostFacts, *, independent: bool = False) -> tuple[Step, ...]:
@@ -412,7 +497,7 @@ def foreign_mounts(found: Found, facts: HostFacts) -> list[str]:
 
 def left_behind(found: Found, facts: HostFacts) -> str:
     """What stopping a jail that no file describes leaves on the host: a sentence, or ""."""
-    if found.running is None or found.stop_file:
+    if found.running is None or found.stop_file or found.tool is not None:
         return ""
     cleared = {address.ip for address in forgotten_addresses(found, facts)}
     on_host = {one.ip for interface in facts.interfaces for one in interface.addresses}

@@ -128,6 +128,9 @@ def _dataset(row: Jail, name: str) -> str:
 
 
 def _require_jail(row: Jail, facts: HostFacts) -> None:
+    if row.adoption:
+        words = "was adopted: its tree is not known well enough to copy it."
+        raise Refused({"jail": f"{row.name} {words}"})
     if not row.managed:
         raise Refused({"jail": f"{row.name} was not made by Cellblock: its tree is not known well enough to copy it."})
     if row.state == Jail.State.PENDING:

@@ -158,9 +158,7 @@ class Document:
             written += self._bytes[statement.name_end : statement.value_start]
         elif values:
             written += " = "
-        # A quoted value that ends with a variable ends for the parser before its closing quote.
-        end = statement.body_end + self._bytes.startswith('"', statement.body_end)
-        return _Change(start, end, written + to_bytes_text(write.value_list(values)))
+        return _Change(start, statement.body_end, written + to_bytes_text(write.value_list(values)))
 
     def _removal(self, statement: Statement) -> _Change:
         self._refuse_comments(statement.start, statement.end)
