@@ -110,6 +110,7 @@ def in_order(names: Sequence[str], needs: Mapping[str, Sequence[str]]) -> tuple[
 
 def zfs_enable(look: Look) -> Iterable[Finding]:
     key, title, man = "zfs_enable", "File systems of jails come back", "rc.conf(5)"
+    look.known.require("identity")
     if not look.known.zfs:
         return
     if look.rc.is_yes("zfs_enable"):

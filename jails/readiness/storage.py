@@ -33,7 +33,7 @@ def root_pool(facts: HostFacts) -> str:
 
 def separate(look: Look) -> Iterable[Finding]:
     key, title, man = "separate", "A pool for jails alone", "zpool-create(8)"
-    look.known.require("zfs", "mounts")
+    look.known.require("identity", "zfs", "mounts")
     if not look.known.zfs:
         reason = "There is no ZFS here: jails are folders on UFS, always thick and without snapshots."
         yield Finding(key, Status.PASS, "Storage of jails", reason, "zfs(8)")
@@ -60,7 +60,7 @@ def separate(look: Look) -> Iterable[Finding]:
 
 def _statuses(look: Look) -> list[PoolStatus]:
     """Of the pool for jails and of the system's. Raises Missing where one of them was not looked at."""
-    look.known.require("zfs", "mounts")
+    look.known.require("identity", "zfs", "mounts")
     if not look.known.zfs:
         return []
     wanted = [name for name in dict.fromkeys((pool_of(look), root_pool(look.known))) if name]
@@ -129,7 +129,7 @@ def scrub(look: Look) -> Iterable[Finding]:
 
 
 def reserve(look: Look) -> Iterable[Finding]:
-    look.known.require("zfs")
+    look.known.require("identity", "zfs")
     pool = look.known.pool(pool_of(look)) if look.known.zfs else None
     if pool is None:
         return
