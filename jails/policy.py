@@ -171,6 +171,7 @@ ACTIONS: dict[str, Any] = {
 
 ACTIONS_OF_OPERATIONS = {
     "host_setup": "host.setup",
+    "orphans_remove": "host.clean",
     "release_fetch": "release.fetch",
     "host_fix": "host.fix",
     "release_remove": "release.remove",
@@ -219,22 +220,22 @@ def why_not_operation(user: User | None, operation: Operation) -> str:
         kind = kinds.get(operation.kind)
         jails = list(kind.jails(operation.host, operation.parameters))
         widened = kind.widens(operation.host, operation.parameters)
+        also = kind.also(operation.parameters)
     except LookupError as error:
         return f"What it is about is gone: {error}."
     things: list[Any] = [operation.host] if not jails or action == "jail.create" else jails
     for thing in things:
         if _host_id(thing) != operation.host_id:
-        also = kind.also(operation.parameters)
             return f"{thing} is not on {operation.host_name}."
         if not allowed(user, action, thing):
             return f"{user} may not do this to {thing} ({action})."
+    if also and not allowed(user, also, operation.host):
+        return f"{user} may not do this to {operation.host} ({also})."
     if _assigns(operation, jails) and not allowed(user, "jail.assign"):
         return "Only an administrator may decide which tenant it belongs to."
     if widened and not is_administrator(user):
         return f"Only an administrator may set {', '.join(widened)}: it widens what the jail may do."
     return ""
-    if also and not allowed(user, also, operation.host):
-        return f"{user} may not do this to {operation.host} ({also})."
 
 
 def _assigns(operation: Operation, jails: list[Any]) -> bool:

@@ -101,6 +101,8 @@ def _address(words: list[str]) -> Address | None:
         word = rest.pop(0)
         if word in _VALUED and rest:
             values[word] = rest.pop(0)
+            # Of carp(4): two hosts share the address.
+            flags += ["vhid"] if word == "vhid" else []
         else:
             flags.append(word)
     try:

@@ -24,10 +24,11 @@ from jails.hosts.facts import FILE_LIMIT, LIMIT, SECONDS, HostFacts, Missing
 FILES = (
     "/boot/loader.conf", "/boot/loader.conf.local", "/etc/sysctl.conf", "/etc/sysctl.conf.local",
     "/etc/ssh/sshd_config", "/etc/ntp.conf", "/usr/local/etc/ntpd.conf", "/etc/pf.conf", "/etc/fstab",
-    "/etc/login.conf", "/etc/profile", "/etc/syslog.conf", "/etc/newsyslog.conf", "/etc/rctl.conf", devfs.RULES,
+    "/etc/login.conf", "/etc/profile", "/etc/syslog.conf", "/etc/newsyslog.conf", "/etc/rctl.conf", "/etc/rc.local",
+    "/etc/rc.conf.d/netif", "/etc/rc.conf.d/network", "/etc/rc.conf.d/routing", "/etc/rc.conf.d/devfs", devfs.RULES,
     devfs.DEFAULTS, "/var/db/freebsd-update/tag",
 )  # fmt: skip
-PATTERNS = ("/boot/loader.conf.d/*.conf", "/etc/fstab.*")
+PATTERNS = ("/boot/loader.conf.d/*.conf", "/etc/fstab.*", "/etc/start_if.*")
 LOCKS = "/var/run/cellblock"
 UPDATES = "/var/db/freebsd-update"
 
@@ -258,7 +259,11 @@ def _files(answers: _Answers) -> dict[str, Any]:
                 unreadable.add(f"/{member.name}")
             else:
                 files[f"/{member.name}"] = text
-    watched = {path for path in answers.there() if path in FILES or path.startswith(("/etc/fstab.", "/boot/"))}
+    watched = {
+        path
+        for path in answers.there()
+        if path in FILES or path.startswith(("/etc/fstab.", "/etc/start_if.", "/boot/"))
+    }
     return {"files": dict(sorted(files.items())), "unreadable": tuple(sorted(unreadable | (watched - set(files))))}
 
 

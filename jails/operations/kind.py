@@ -91,6 +91,7 @@ class Kind:
 KINDS = (
     "host_setup",
     "host_fix",
+    "orphans_remove",
     "release_fetch",
     "release_remove",
     "jail_create",

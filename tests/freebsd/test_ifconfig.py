@@ -68,7 +68,7 @@ def test_14():
     assert found["em0"].addresses == (
         Address("inet", "192.0.2.2", 24),
         Address("inet", "192.0.2.50", 32),
-        Address("inet", "192.0.2.51", 32),
+        Address("inet", "192.0.2.51", 32, ("vhid",)),
         Address("inet6", "2001:db8::2", 64, ("tentative", "autoconf")),
         Address("inet6", "fe80::1", 64),
     )

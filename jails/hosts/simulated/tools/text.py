@@ -332,7 +332,7 @@ def grep_main(process: Process) -> int:
         for one in "\n".join(patterns).split("\n")
     ]
     joined = "|".join(f"(?:{one})" for one in texts)
-    joined = rf"(?:{joined})\Z" if "x" in options else rf"\b(?:{joined})\b" if "w" in options else joined
+    joined = rf"(?:{joined})\Z" if "x" in options else rf"(?<!\w)(?:{joined})(?!\w)" if "w" in options else joined
     try:
         pattern = re.compile(joined, re.IGNORECASE if "i" in options else 0)
     except re.error:

@@ -1,0 +1,650 @@
+"""What nobody owns on a host: left by jails, tools and operations that are gone.
+
+A thing is an orphan only while all that could own it is known: the jails that run, every jail of a configuration file
+or of another tool, and the panel's own rows. Where any of that could not be read, nothing is called an orphan.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from jails.freebsd import devfs, files, ifconfig, jailconf, mount, names, rcconf, rctl, zfs
+from jails.freebsd.command import Argv
+from jails.hosts.facts import JAIL_CONF, JAIL_CONF_D, RELEASES, TEMPLATES, HostFacts, Missing, plain_address
+from jails.hosts.survey import LOCKS, HostSurvey
+from jails.hosts.zfs_reader import HOME, Dataset, Snapshot
+
+KINDS = {
+    "dataset": "Datasets",
+    "mount": "Mount points",
+    "epair": "Pairs of interfaces",
+    "alias": "Addresses",
+    "rctl": "Limits",
+    "devfs": "Device rules",
+    "fstab": "Files of mounts",
+    "snapshot": "Snapshots that clones hold",
+    "draft": "Unfinished files and trees",
+    "lock": "Locks of operations",
+}
+"""kind → its heading, in the order in which they are shown and removed."""
+
+TOOLS = {"iocage": "iocage/jails", "iocell": "iocell/jails", "Bastille": "bastille/jails", "pot": "pot/jails"}
+"""Tool → where below a pool it keeps a dataset for each jail."""
+RESERVED_RULESETS = range(1, 6)
+"""devfs.rules(5): numbers that /etc/defaults/devfs.rules has used on some release."""
+_UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_DRAFT = re.compile(rf"\.?(?P<name>.+?)\.(?P<operation>{_UUID})(?:\.[a-z0-9]+)?")
+_POINT_TO_POINT = frozenset({"tun", "tap", "wg", "gif", "gre", "ovpn", "ipsec", "ppp", "ng"})
+_COPY = re.compile(r"(?i).*(bak|backup|old|orig|save|saved|dist|sample|tmp|new|~|[0-9]{6,})$")
+
+
+@dataclass(frozen=True)
+class Known:
+    """A jail of the panel's rows, whoever made it."""
+
+    name: str
+    path: str = ""
+    dataset: str = ""
+    addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What the panel knows of a host. datasets and paths: of its releases and templates. containers: names of datasets
+    right below POOL/cellblock that are its own. networks: CIDRs. own: addresses by which it reaches the host.
+    open, ended: ids of operations."""
+
+    jails: tuple[Known, ...] = ()
+    datasets: frozenset[str] = frozenset()
+    paths: frozenset[str] = frozenset()
+    containers: frozenset[str] = frozenset({"host", "releases", "templates", "reserve"})
+    networks: tuple[str, ...] = ()
+    own: frozenset[str] = frozenset()
+    open: frozenset[str] = frozenset()
+    ended: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An epair with both ends on the host. `bridge`: the one its a end is in, "" for none."""
+
+    a: str
+    b: str
+    ether: str
+    bridge: str
+
+
+@dataclass(frozen=True)
+class Alias:
+    interface: str
+    ip: str
+    prefix: int
+
+
+@dataclass(frozen=True)
+class Holding:
+    """A dataset with what has to go before it: its snapshots, and datasets below it."""
+
+    dataset: Dataset
+    snapshots: tuple[Snapshot, ...] = ()
+    children: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """`name`: as the host calls it. origin: where it likely comes from, a sentence. size in bytes, None where it has
+    none. commands: what a clean-up would run, in order; empty where `kept` says why there is none. jail: the name it
+    was for, as far as one can tell. thing: itself, as facts or survey have it."""
+
+    kind: str
+    name: str
+    origin: str
+    size: int | None = None
+    commands: tuple[Argv, ...] = ()
+    kept: str = ""
+    jail: str = ""
+    thing: Any = field(default=None, repr=False)
+
+    @property
+    def key(self) -> str:
+        return f"{self.kind}:{self.name}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """unknown: kinds that could not be looked for, and why; under "" why none could."""
+
+    orphans: tuple[Orphan, ...] = ()
+    unknown: tuple[tuple[str, str], ...] = ()
+
+    def get(self, key: str) -> Orphan | None:
+        return next((orphan for orphan in self.orphans if orphan.key == key), None)
+
+
+def find(facts: HostFacts, survey: HostSurvey | None, rows: Rows) -> Found:
+    """All of them, each kind in the order in which they can go: what is inside before what holds it."""
+    try:
+        owners = Owners(facts, survey, rows)
+    except Missing as missing:
+        return Found(unknown=(("", f"{missing.section}: {missing.why}"),))
+    found: list[Orphan] = []
+    unknown: list[tuple[str, str]] = []
+    for kind in KINDS:
+        try:
+            found += sorted(_FINDERS[kind](owners), key=lambda orphan: (-orphan.name.count("/"), orphan.name))
+        except Missing as missing:
+            unknown.append((kind, f"{missing.section}: {missing.why}"))
+    return Found(tuple(map(_cleanable, found)), tuple(unknown))
+
+
+def _cleanable(orphan: Orphan) -> Orphan:
+    if orphan.kept or orphan.commands:
+        return orphan
+    try:
+        return replace(orphan, commands=tuple(_commands(orphan)))
+    except ValueError as error:
+        return replace(orphan, kept=f"Its name is not one to be put into a command ({error}): remove it by hand.")
+
+
+class Owners:
+    """Everybody who could own something. Raises Missing where that is not known."""
+
+    def __init__(self, facts: HostFacts, survey: HostSurvey | None, rows: Rows) -> None:
+        facts.require("jails", "files", "names", "mounts")
+        if facts.unreadable:
+            raise Missing(facts.unreadable[0], "it is not text, or too long, and may describe a jail")
+        self.facts, self.rows, self._survey = facts, rows, survey
+        self._require_understood()
+
+    def _require_understood(self) -> None:
+        """A file that jail(8) cannot read may still tell a person of jails."""
+        understood = {jail.file for jail in self.facts.configured}
+        for path, text in self.facts.files.items():
+            is_one = path == JAIL_CONF or re.fullmatch(rf"{JAIL_CONF_D}/.+\.conf|/etc/jail\.[^/]+\.conf", path)
+            if is_one and path not in understood and jailconf.read(text, filename=path).rc:
+                raise Missing(path, "jail(8) cannot read it: what it describes is not known")
+
+    @property
+    def survey(self) -> HostSurvey:
+        if self._survey is None:
+            raise Missing("survey", "the host has not been surveyed yet")
+        return self._survey
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Of all jails: running, dying, configured, other tools', the panel's."""
+        found = {jail.name for jail in self.facts.jails} | {jail.name for jail in self.facts.configured}
+        found |= {name for jail in self.facts.foreign for name in (jail.name, jail.running_name)}
+        return frozenset(found | {jail.name for jail in self.rows.jails})
+
+    @cached_property
+    def live_roots(self) -> frozenset[str]:
+        """Of jails that run, or are dying."""
+        return frozenset(_plain(jail.path) for jail in self.facts.jails)
+
+    @cached_property
+    def roots(self) -> dict[str, str]:
+        """Path of a jail's tree → its name, of all jails."""
+        found = {_plain(jail.path): jail.name for jail in self.rows.jails if jail.path}
+        found |= {_plain(jail.root): jail.running_name for jail in self.facts.foreign if jail.root}
+        found |= {_plain(jail.path): jail.name for jail in self.facts.configured if jail.path}
+        return found | {_plain(jail.path): jail.name for jail in self.facts.jails}
+
+    @cached_property
+    def datasets(self) -> frozenset[str]:
+        found = set(self.rows.datasets) | {jail.dataset for jail in self.rows.jails}
+        found |= {jail.dataset for jail in self.facts.foreign}
+        return frozenset(found - {""})
+
+    @cached_property
+    def addresses(self) -> frozenset[str]:
+        """All that any jail has or wants, and those by which the panel reaches the host."""
+        given: list[tuple[str, ...]] = [jail.addresses for jail in self.facts.jails]
+        given += [jail.addresses for jail in self.facts.configured]
+        given += [jail.addresses for jail in self.facts.foreign]
+        given += [jail.addresses for jail in self.rows.jails]
+        return frozenset({plain_address(address) for some in given for address in some} | self.rows.own)
+
+    @cached_property
+    def text(self) -> str:
+        """All that is configured, to look for a name in: jails, rc.conf, file systems."""
+        return "\n".join((*self.facts.files.values(), *self.survey.files.values()))
+
+    def mentions(self, word: str) -> bool:
+        """Whether a name stands anywhere in a configuration file, as a word of its own."""
+        return re.search(rf"(?<![A-Za-z0-9_.:-]){re.escape(word)}(?![A-Za-z0-9_.:-])", self.text) is not None
+
+    def is_under_way(self, text: str) -> bool:
+        """Whether an operation that has not ended is named in it."""
+        return any(operation in text for operation in re.findall(_UUID, text) if operation in self.rows.open)
+
+    def operation_words(self, operation: str) -> str:
+        if operation in self.rows.ended:
+            return f"An operation of this panel that has ended ({operation[:8]})."
+        return f"An operation that this panel does not know ({operation[:8]}): another panel's, or of a lost database."
+
+
+def _plain(path: str) -> str:
+    return path.rstrip("/") or "/"
+
+
+def _is_within(path: str, root: str) -> bool:
+    return path == root or path.startswith(f"{root.rstrip('/')}/")
+
+
+def _are_related(one: str, other: str) -> bool:
+    """One is the other, or is above or below it: of paths and of datasets."""
+    return _is_within(one, other) or _is_within(other, one)
+
+
+# Datasets
+
+
+def _datasets(owners: Owners) -> Iterator[Orphan]:
+    facts = owners.facts
+    facts.require("zfs")
+    survey = owners.survey
+    survey.require("files")
+    for dataset in facts.datasets:
+        tool = _tool_of(dataset)
+        if not (tool or _is_ours(dataset, owners)) or _has_owner(dataset, owners):
+            continue
+        yield Orphan(
+            "dataset",
+            dataset.name,
+            _dataset_origin(dataset, tool, owners),
+            size=dataset.used,
+            kept=_why_dataset_stays(dataset, tool, owners),
+            thing=Holding(
+                dataset,
+                facts.snapshots_of(dataset.name),
+                tuple(child.name for child in facts.children(dataset.name)),
+            ),
+        )
+
+
+def _is_ours(dataset: Dataset, owners: Owners) -> bool:
+    """Below POOL/cellblock, and not one of the datasets that only hold others."""
+    _, _, below = dataset.name.partition("/")
+    home, _, rest = below.partition("/")
+    return home == HOME and bool(rest) and rest not in owners.rows.containers
+
+
+def _tool_of(dataset: Dataset) -> str:
+    """The tool that keeps a dataset like this for one jail."""
+    _, _, below = dataset.name.partition("/")
+    return next((tool for tool, place in TOOLS.items() if below.rpartition("/")[0] == place), "")
+
+
+def _has_owner(dataset: Dataset, owners: Owners) -> bool:
+    facts = owners.facts
+    if any(_are_related(dataset.name, name) for name in owners.datasets):
+        return True
+    if owners.is_under_way(" ".join((dataset.name, *dataset.marks.values()))):
+        return True
+    at = _plain(dataset.mountpoint) if dataset.mountpoint.startswith("/") else ""
+    if not at:
+        return False
+    if any(_are_related(at, path) for path in (*owners.roots, *owners.rows.paths)):
+        return True
+    if any(_is_within(row.device, at) for row in facts.mounts) or owners.mentions(at):
+        return True
+    # A tool's file that could not be made a jail of is still somebody's.
+    return any(_is_within(path, at) for path in (*facts.files, *facts.unreadable))
+
+
+def _dataset_origin(dataset: Dataset, tool: str, owners: Owners) -> str:
+    if tool:
+        return f"A jail of {tool} whose configuration is gone."
+    if "cellblock:jail" in dataset.marks:
+        return "The tree of a jail that a panel made and no longer knows."
+    if dataset.marks.get("cellblock:release"):
+        return "A release that a panel fetched and no longer knows."
+    if dataset.marks.get("cellblock:template"):
+        return "A template that a panel made and no longer knows."
+    if dataset.operation:
+        return owners.operation_words(dataset.operation)
+    return "Made by hand, or before the panel marked what it makes."
+
+
+def _why_dataset_stays(dataset: Dataset, tool: str, owners: Owners) -> str:
+    facts = owners.facts
+    if dataset.name in facts.doubtful:
+        return "Its properties hold text that pretends to be another's: look at it on the host."
+    if children := facts.children(dataset.name):
+        owned = [child.name for child in children if _has_owner(child, owners)]
+        if owned:
+            return f"{owned[0]} below it is in use."
+    if clones := [clone.name for clone in facts.clones_of(dataset.name)]:
+        return f"{', '.join(clones[:3])} is a clone of it." if len(clones) == 1 else f"{len(clones)} are clones of it."
+    if held := [snapshot.name for snapshot in facts.snapshots_of(dataset.name) if snapshot.userrefs]:
+        return f"{held[0]} is held by somebody (zfs holds)."
+    if dataset.jailed:
+        return "It was handed over to a jail (jailed=on): find out which on the host."
+    if tool and not dataset.mounted:
+        return "It is not mounted, so nobody can see whether it still holds a configuration."
+    if tool and dataset.usedbysnapshots:
+        return "It has snapshots: look at them on the host first."
+    at = dataset.mountpoint
+    below = [row.path for row in facts.mounts if at.startswith("/") and row.path.startswith(f"{_plain(at)}/")]
+    if foreign := [path for path in below if not _is_dataset_below(path, dataset, facts)]:
+        return f"Something is mounted in it, on {foreign[0]}: unmount that first."
+    return ""
+
+
+def _is_dataset_below(path: str, dataset: Dataset, facts: HostFacts) -> bool:
+    there = next((row for row in facts.mounts if row.path == path), None)
+    return there is not None and there.type == "zfs" and there.device.startswith(f"{dataset.name}/")
+
+
+# Snapshots
+
+
+def _snapshots(owners: Owners) -> Iterator[Orphan]:
+    owners.facts.require("zfs")
+    for snapshot in owners.facts.snapshots:
+        if not snapshot.clones or snapshot.dataset in owners.datasets or owners.is_under_way(snapshot.name):
+            continue
+        shown = ", ".join(snapshot.clones[:3]) + (
+            f" and {len(snapshot.clones) - 3} more" if snapshot.clones[3:] else ""
+        )
+        yield Orphan(
+            "snapshot",
+            snapshot.name,
+            "What it was taken from belongs to no release, template or jail any more.",
+            size=snapshot.used,
+            kept=f"{shown} {'is a clone' if len(snapshot.clones) == 1 else 'are clones'} of it: it goes with the last.",
+            thing=snapshot,
+        )
+
+
+# Mounts
+
+
+def _mounts(owners: Owners) -> Iterator[Orphan]:
+    survey = owners.survey
+    survey.require("files")
+    always = {row.path for row in mount.parse_fstab(survey.file("/etc/fstab") or "")}
+    jail_root = _plain(owners.facts.jail_root)
+    for row in owners.facts.mounts:
+        if row.ambiguous or row.type == "zfs" or row.path in always:
+            continue
+        root = next(
+            (root for root in sorted(owners.roots, key=len, reverse=True) if row.path.startswith(f"{root}/")), ""
+        )
+        root = root or _root_below(row.path, jail_root)
+        if root in ("", "/") or any(_are_related(root, live) for live in owners.live_roots if live != "/"):
+            continue
+        if _belongs_to_tool(row.path, owners):
+            continue
+        yield Orphan(
+            "mount",
+            row.path,
+            "A jail that was removed without its file (jail -R), or whose file changed while it ran.",
+            jail=owners.roots.get(root, root.rpartition("/")[2]),
+            thing=row,
+        )
+
+
+def _root_below(path: str, jail_root: str) -> str:
+    """/jail/old of /jail/old/dev, for a jail that nobody knows."""
+    rest = path.removeprefix(f"{jail_root}/")
+    return f"{jail_root}/{rest.partition('/')[0]}" if rest != path and "/" in rest else ""
+
+
+def _belongs_to_tool(path: str, owners: Owners) -> bool:
+    """Where a tool leaves its mounts between two starts it is not for others to take them away."""
+    return any(jail.root and _is_within(path, jail.root) for jail in owners.facts.foreign if jail.manager == "pot")
+
+
+# Interfaces
+
+
+def _epairs(owners: Owners) -> Iterator[Orphan]:
+    facts = owners.facts
+    facts.require("interfaces")
+    owners.survey.require("files")
+    if any(jail.dying and jail.vnet for jail in facts.jails):
+        raise Missing("interfaces", "a jail with a network stack of its own is still dying, and may hold one")
+    by_name = {interface.name: interface for interface in facts.interfaces}
+    bridges = {member: one.name for one in facts.interfaces for member in one.members}
+    for name, a in by_name.items():
+        b = by_name.get(f"{name[:-1]}b") if re.fullmatch(r"epair[0-9]+a", name) else None
+        if b is None or b.name in bridges or any(_counts(one.ip) for one in (*a.addresses, *b.addresses)):
+            continue
+        if any(owners.mentions(word) for word in (name, b.name, name[:-1])) or a.vlan_parent or b.vlan_parent:
+            continue
+        if any(one.vlan_parent in (a.name, b.name) for one in facts.interfaces):
+            continue
+        yield Orphan(
+            "epair",
+            name,
+            "A jail with a network stack of its own has ended, and its end came back to the host.",
+            thing=Pair(a.name, b.name, a.ether, bridges.get(a.name, "")),
+        )
+
+
+def _counts(ip: str) -> bool:
+    return not ipaddress.ip_address(ip).is_link_local
+
+
+def _aliases(owners: Owners) -> Iterator[Orphan]:
+    facts, survey = owners.facts, owners.survey
+    facts.require("interfaces")
+    survey.require("files", "sockets")
+    networks = [ipaddress.ip_network(cidr) for cidr in owners.rows.networks]
+    listening = {socket.ip.partition("%")[0]: socket for socket in survey.sockets if not socket.jail}
+    for interface in facts.interfaces:
+        if _POINT_TO_POINT & {*interface.groups, interface.name.rstrip("0123456789")}:
+            continue
+        first: set[str] = set()
+        for address in interface.addresses:
+            is_first = address.family not in first
+            first.add(address.family)
+            ip = ipaddress.ip_address(address.ip)
+            is_single = address.prefix == ip.max_prefixlen
+            in_networks = any(ip.version == network.version and ip in network for network in networks)
+            if not is_single and (is_first or not in_networks):
+                continue
+            if ip.is_loopback or ip.is_link_local or "vhid" in address.flags or address.ip in owners.addresses:
+                continue
+            if _is_configured(address.ip, owners):
+                continue
+            holder = listening.get(address.ip)
+            yield Orphan(
+                "alias",
+                address.ip,
+                f"A jail that was removed without its file left it on {interface.name}.",
+                kept=f"{holder.command} of the host listens on it: it is in use." if holder is not None else "",
+                thing=Alias(interface.name, address.ip, address.prefix),
+            )
+
+
+def _is_configured(ip: str, owners: Owners) -> bool:
+    """Whether it stands in any file, however it is written there."""
+    if owners.mentions(ip) or _is_in_range(ip, owners.text):
+        return True
+    if ":" not in ip:
+        return False
+    written = re.findall(r"(?<![0-9A-Fa-f:])[0-9A-Fa-f:]*:[0-9A-Fa-f:.]+", owners.text)
+    return any(plain_address(word) == ip for word in written)
+
+
+def _is_in_range(ip: str, text: str) -> bool:
+    """rc.conf(5): `inet 192.0.2.10-14/32` and `inet6 2001:db8::10-1f prefixlen 64` stand for each of them."""
+    wanted = ipaddress.ip_address(ip)
+    for start, last, end in re.findall(r"([0-9A-Fa-f:.]*[:.])([0-9A-Fa-f]+)-([0-9A-Fa-f]+)", text):
+        try:
+            ends = [ipaddress.ip_address(f"{start}{part}") for part in (last, end)]
+        except ValueError:
+            continue
+        if ends[0].version == wanted.version and int(ends[0]) <= int(wanted) <= int(ends[1]):
+            return True
+    return False
+
+
+# Kernel tables
+
+
+def _rules(owners: Owners) -> Iterator[Orphan]:
+    survey = owners.survey
+    survey.require("rctl", "files")
+    at_boot = {line.partition("#")[0].strip() for line in (survey.file("/etc/rctl.conf") or "").splitlines()}
+    named = {line.split(":")[1] for line in at_boot if line.startswith("jail:") and line.count(":") > 1}
+    for rule in survey.rctl:
+        if rule.subject != "jail" or rule.who in owners.names or rule.who in named:
+            continue
+        yield Orphan(
+            "rctl",
+            str(rule),
+            "Limits outlive their jail, and count for the next one of that name (rctl(8)).",
+            jail=rule.who,
+            thing=rule,
+        )
+
+
+def _rulesets(owners: Owners) -> Iterator[Orphan]:
+    facts, survey = owners.facts, owners.survey
+    survey.require("devfs", "files")
+    defined = {*RESERVED_RULESETS}
+    for path in (devfs.DEFAULTS, devfs.RULES):
+        defined |= set(devfs.names(survey.file(path) or ""))
+    used = defined | set(survey.devfs_used) | {jail.number("devfs_ruleset", 0) for jail in facts.jails}
+    used |= set(_wanted_rulesets(owners))
+    by_number = {one.number: one for one in survey.devfs_rules}
+    todo = list(used)
+    while todo:
+        included = set(by_number[todo[-1]].includes) - used if todo[-1] in by_number else set()
+        todo = [*todo[:-1], *included]
+        used |= included
+    for ruleset in survey.devfs_rules:
+        if ruleset.number not in used:
+            yield Orphan(
+                "devfs",
+                str(ruleset.number),
+                "Put into the kernel by a tool or by hand; no rules file has it and no jail is held to it.",
+                thing=ruleset,
+            )
+
+
+def _wanted_rulesets(owners: Owners) -> Iterator[int]:
+    """By jails of files, by fstab(5) options and by rc.conf(5)."""
+    parameters = [pair for jail in owners.facts.configured for pair in jail.parameters]
+    parameters += [(name, values) for jail in owners.facts.foreign for name, values in jail.parameters.items()]
+    for name, values in parameters:
+        if name == "devfs_ruleset":
+            yield from (int(value) for value in values if value.isdecimal())
+    yield from (int(number) for number in re.findall(r"ruleset=([0-9]+)", owners.text))
+    # A tool's own file may name it in its own words: `devfs_ruleset: 5`, `"devfs_ruleset": "5"`.
+    yield from (int(number) for number in re.findall(r"devfs_ruleset\W{1,6}([0-9]+)", owners.text))
+    for name, value in rcconf.parse(owners.facts.rc_conf).values.items():
+        if "devfs" in name:
+            yield from (int(number) for number in re.findall(r"[0-9]+", value))
+
+
+# Files
+
+
+def _fstabs(owners: Owners) -> Iterator[Orphan]:
+    survey = owners.survey
+    survey.require("files")
+    as_files = {re.sub(r"[^A-Za-z0-9]", "_", name) for name in owners.names}
+    for path, text in survey.files.items():
+        name = path.removeprefix("/etc/fstab.")
+        if name == path or name in owners.names or re.sub(r"[^A-Za-z0-9]", "_", name) in as_files:
+            continue
+        others = "\n".join(other for at, other in (*owners.facts.files.items(), *survey.files.items()) if at != path)
+        if path in others:
+            continue
+        copy = _COPY.match(name) is not None
+        yield Orphan(
+            "fstab",
+            path,
+            "A copy of /etc/fstab that somebody kept."
+            if copy
+            else "A jail of that name, as ezjail and old rc.conf have.",
+            size=len(text.encode()),
+            kept="It may be somebody's way back: remove it by hand." if copy else "",
+            jail="" if copy else name,
+            thing=text,
+        )
+
+
+def _drafts(owners: Owners) -> Iterator[Orphan]:
+    facts = owners.facts
+    for folder in (facts.jail_root, RELEASES, TEMPLATES, JAIL_CONF_D):
+        for name in facts.names.get(folder, ()):
+            match = _DRAFT.fullmatch(name)
+            path = f"{_plain(folder)}/{name}"
+            if match is None or match["operation"] in owners.rows.open or path in owners.roots:
+                continue
+            if any(_is_within(row.path, path) for row in facts.mounts):
+                why = "Something is mounted there: that goes first."
+            elif match["operation"] not in owners.rows.ended:
+                why = "It may be another panel's, which still works on it: remove it by hand."
+            else:
+                why = ""
+            origin = owners.operation_words(match["operation"])
+            yield Orphan("draft", path, origin, kept=why, jail=match["name"], thing=folder)
+
+
+def _locks(owners: Owners) -> Iterator[Orphan]:
+    survey = owners.survey
+    survey.require("locks")
+    for name in survey.locks:
+        if not re.fullmatch(_UUID, name) or name in owners.rows.open:
+            continue
+        known = name in owners.rows.ended
+        kept = "" if known else "It may be another panel's, which still works under it: remove it by hand."
+        yield Orphan("lock", f"{LOCKS}/{name}", owners.operation_words(name), kept=kept, thing=name)
+
+
+_FINDERS: dict[str, Callable[[Owners], Iterable[Orphan]]] = {
+    "dataset": _datasets,
+    "mount": _mounts,
+    "epair": _epairs,
+    "alias": _aliases,
+    "rctl": _rules,
+    "devfs": _rulesets,
+    "fstab": _fstabs,
+    "snapshot": _snapshots,
+    "draft": _drafts,
+    "lock": _locks,
+}
+
+REMOVE_LOCK = 'lockf -s -t 0 "$1" true || exit 1'
+"""lockf(1) without -k takes its file away; it fails while a command runs under it. 75 would mean our own lock."""
+
+
+def _commands(orphan: Orphan) -> Iterator[Argv]:
+    """What removes it, whatever the circumstances; ValueError where its name is not one for a command."""
+    thing = orphan.thing
+    if orphan.kind == "dataset":
+        yield from (zfs.destroy(snapshot.name) for snapshot in thing.snapshots)
+        yield zfs.destroy(thing.dataset.name)
+    elif orphan.kind == "mount":
+        yield mount.unmount(thing.path)
+    elif orphan.kind == "epair":
+        if thing.bridge:
+            yield ifconfig.remove_member(thing.bridge, thing.a)
+        yield ifconfig.destroy(thing.a)
+    elif orphan.kind == "alias":
+        yield ifconfig.remove_alias(thing.interface, thing.ip)
+    elif orphan.kind == "rctl":
+        yield rctl.remove(thing)
+    elif orphan.kind == "devfs":
+        yield devfs.delete_set(thing.number)
+    elif orphan.kind == "fstab":
+        yield ("rm", names.require("path", orphan.name, names.path_error))
+    elif orphan.kind == "draft" and thing == JAIL_CONF_D:
+        yield files.remove_file(orphan.name)
+    elif orphan.kind == "draft":
+        yield files.clear_flags(orphan.name)
+        yield files.remove_tree(orphan.name)
+    elif orphan.kind == "lock":
+        yield ("sh", "-c", REMOVE_LOCK, "sh", orphan.name)
