@@ -140,7 +140,7 @@
     const bar = form.querySelector("[data-bulk-bar]");
     if (!bar) return;
     const everything = form.querySelector("[data-bulk-everything]");
-    const boxes = [...form.querySelectorAll("input[name=jails]")];
+    const boxes = [...form.querySelectorAll("tbody input[type=checkbox]")];
     const chosen = boxes.filter((box) => box.checked).length;
     const count = form.querySelector("[data-bulk-count]");
     count.dataset.hint ??= count.textContent;
@@ -155,7 +155,7 @@
   on("change", "[data-bulk] input[type=checkbox]", (e, box) => {
     const form = box.closest("[data-bulk]");
     if (box.matches("[data-select-all]"))
-      form.querySelectorAll("input[name=jails]").forEach((row) => (row.checked = box.checked));
+      form.querySelectorAll("tbody input[type=checkbox]").forEach((row) => (row.checked = box.checked));
     updateBulk(form);
   });
   // Also after Back, when the browser has put the ticks back
