@@ -6,6 +6,7 @@ from django.urls import path
 from panel.views import (
     account,
     audit,
+    drift,
     health,
     hosts,
     jails,
@@ -49,6 +50,7 @@ urlpatterns = [
     path("jails/<uuid:uuid>/change", jails.change, name="jail-change"),
     path("jails/<uuid:uuid>/rename", jails.rename, name="jail-rename"),
     path("jails/<uuid:uuid>/destroy", jails.destroy, name="jail-destroy"),
+    path("jails/<uuid:uuid>/drift", drift.page, name="jail-drift"),
     path("jails/<uuid:uuid>/give", jails.give, name="jail-give"),
     path("releases/", releases.index, name="releases"),
     path("releases/fetch", releases.fetch, name="release-fetch"),

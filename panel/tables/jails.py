@@ -11,8 +11,9 @@ import django_filters
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import QueryDict
 
-from jails.models import Address, Jail, ObservedAddress
+from jails.models import Address, Drift, Jail, ObservedAddress
 
+DRIFT = (("yes", "With drift"), ("no", "Without drift"))
 NOBODY = "-"
 """As the tenant in an address: jails that belong to none."""
 
@@ -23,6 +24,7 @@ class JailFilter(django_filters.FilterSet):
     state = django_filters.ChoiceFilter(label="State", choices=Jail.State.choices)
     tenant = django_filters.CharFilter(label="Tenant", method="of_tenant")
     kind = django_filters.ChoiceFilter(label="Kind", choices=Jail.Kind.choices)
+    drift = django_filters.ChoiceFilter(label="Drift", choices=DRIFT, method="with_drift")
 
     class Meta:
         model = Jail
@@ -37,6 +39,10 @@ class JailFilter(django_filters.FilterSet):
 
     def of_tenant(self, rows: QuerySet[Jail], name: str, slug: str) -> QuerySet[Jail]:
         return rows.filter(tenant__isnull=True) if slug == NOBODY else rows.filter(tenant__slug=slug)
+
+    def with_drift(self, rows: QuerySet[Jail], name: str, value: str) -> QuerySet[Jail]:
+        differs = Exists(Drift.objects.filter(jail=OuterRef("pk")))
+        return rows.filter(differs if value == "yes" else ~differs)
 
 
 def narrowed(rows: QuerySet[Jail], query: QueryDict) -> QuerySet[Jail]:
@@ -103,6 +109,7 @@ def chips(query: QueryDict, names: Iterable[tuple[str, str]] = ()) -> list[dict[
         "state": lambda value: dict(Jail.State.choices).get(value, value).lower(),
         "tenant": lambda value: f"of {tenants.get(value, value)}",
         "kind": lambda value: dict(Jail.Kind.choices).get(value, value).lower(),
+        "drift": lambda value: dict(DRIFT).get(value, value).lower(),
     }
     return [
         {"words": words[name](query[name]), "url": without(query, name, "page")}

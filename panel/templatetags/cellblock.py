@@ -84,6 +84,16 @@ def state_mark(value: str) -> str:
     )
 
 
+@register.simple_tag
+def drift_mark() -> str:
+    """Beside the name of a jail that is not, on its host, what the panel wants of it."""
+    return format_html(
+        '<span class="state-mark state-yellow" title="not as the panel wants it">{}<span class="visually-hidden">'
+        "not as the panel wants it</span></span>",
+        icon("file-diff", "icon-sm"),
+    )
+
+
 @register.filter
 def working(status: str) -> str:
     """The state of an operation or a step, which runs in another way than a jail does."""

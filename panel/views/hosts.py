@@ -19,6 +19,7 @@ from panel.context import shell_of
 from panel.forms.hosts import ForgetForm, HostForm
 from panel.views import live
 from panel.views.access import find, require, source
+from panel.views.drift import HAS_DRIFT, drifted
 from panel.views.networks import conflicts
 from panel.views.operations import shown_operations
 from panel.views.overview import is_past_end
@@ -86,8 +87,12 @@ def _content(request: HttpRequest, host: Host) -> dict[str, Any]:
     pools.sort(key=lambda pool: (pool.name != jail_pool, pool.health == "ONLINE", -pool.percent))
     addresses = list(ObservedAddress.objects.filter(host=host)[:ADDRESSES_SHOWN])
     return {
-        "jails": jails.order_by(trouble, "name")[:JAILS_SHOWN],
-        "counts": host.jails.aggregate(all=Count("pk"), running=Count("pk", filter=Q(state=Jail.State.RUNNING))),
+        "jails": drifted(jails).order_by(trouble, "name")[:JAILS_SHOWN],
+        "counts": host.jails.aggregate(
+            all=Count("pk"),
+            running=Count("pk", filter=Q(state=Jail.State.RUNNING)),
+            drifted=Count("pk", filter=HAS_DRIFT),
+        ),
         "pools": pools[:POOLS_SHOWN],
         "more_pools": pools[POOLS_SHOWN:],
         "jail_pool": jail_pool,

@@ -368,6 +368,11 @@ def _give_url(wish: Mapping[str, Any], operation: Operation) -> str:
     return _with_values(reverse("jail-give", args=[wish["jails"][0]]), {"tenant": wish["tenant"] or ""})
 
 
+def _drift_url(wish: Mapping[str, Any], operation: Operation) -> str:
+    values = [("parameter", name) for name in wish["parameters"] or ()]
+    return f"{reverse('jail-drift', args=[wish['jail']])}?{urlencode(values)}"
+
+
 def _fetch_url(wish: Mapping[str, Any], operation: Operation) -> str:
     values = {name: wish[name] for name in ("release", "architecture", "source")}
     return _with_values(reverse("release-fetch"), {"host": operation.host_name, **values})
@@ -384,6 +389,8 @@ FORM_URLS = {
     "jail_rename": _rename_url,
     "jail_destroy": _destroy_url,
     "jail_give": _give_url,
+    "drift_repair": _drift_url,
+    "drift_accept": _drift_url,
     "release_fetch": _fetch_url,
     "template_create": _template_url,
 }

@@ -30,6 +30,7 @@ from panel.context import shell_of
 from panel.tables import jails as table
 from panel.views import live
 from panel.views.access import find, refuse, source
+from panel.views.drift import CARD, drifted, rows_of, tenant_words
 from panel.views.jail_forms import change, create, create_check, destroy, form_url, give, rename
 from panel.views.planning import plan_from_button
 
@@ -51,7 +52,7 @@ def index(request: HttpRequest) -> HttpResponseBase:
     query = request.GET
     rows = table.narrowed(policy.visible(request.user, Jail), query)
     rows = table.ordered(rows, query.get("sort", "")).select_related("host", "tenant", "release", "template")
-    rows = rows.prefetch_related("addresses")
+    rows = drifted(rows).prefetch_related("addresses")
     if query.get("export") == "csv":
         return _csv(rows)
     jails = Paginator(rows, A_PAGE).get_page(query.get("page"))
@@ -67,6 +68,7 @@ def index(request: HttpRequest) -> HttpResponseBase:
         "tenants": tenants,
         "states": Jail.State.choices,
         "kinds": Jail.Kind.choices,
+        "drifts": table.DRIFT,
         "may_choose": any(policy.allowed(request.user, "jail.power", jail) for jail in jails),
         "bulk_max": BULK_MAX,
     }
@@ -78,7 +80,9 @@ def index(request: HttpRequest) -> HttpResponseBase:
 
 
 def _list_mark(request: HttpRequest, rows: list[dict[str, Any]], count: int) -> str:
-    shown = [(row["jail"].uuid, *_values(row["jail"]), *row["addresses"], row["base"]) for row in rows]
+    shown = [
+        (row["jail"].uuid, row["jail"].drifted, *_values(row["jail"]), *row["addresses"], row["base"]) for row in rows
+    ]
     return live.mark_of(request.get_full_path(), count, *shown)
 
 
@@ -195,9 +199,16 @@ def page(request: HttpRequest, uuid: UUID) -> HttpResponse:
     operations = policy.visible(request.user, Operation).filter(jails=jail).defer("plan", "parameters")
     recent = list(operations.exclude(status__in=["draft", "discarded"]).select_related("requested_by")[:6])
     related = _dependents(request, jail)
+    differing, drift_mark = _drift(request, jail)
     shown = [(row.pk, row.status, row.changed_at) for row in recent]
     mark = live.mark_of(
-        *_values(jail), jail.tenant, jail.host.unavailable_since, *jail.addresses.all(), *shown, *related.values()
+        *_values(jail),
+        jail.tenant,
+        jail.host.unavailable_since,
+        *jail.addresses.all(),
+        *shown,
+        *related.values(),
+        drift_mark,
     )
     if live.has(request, mark):
         return HttpResponseNotModified()
@@ -212,6 +223,7 @@ def page(request: HttpRequest, uuid: UUID) -> HttpResponse:
         "mark": mark,
         **_base(jail),
         **related,
+        **differing,
     }
     if policy.allowed(request.user, "host.view", jail.host):
         context["by_hand"] = by_hand(jail)
@@ -245,6 +257,23 @@ def _dependents(request: HttpRequest, jail: Jail) -> dict[str, Any]:
         "clones": list(clones.only("uuid", "name", "state")[:RELATED_MAX]) if jail.dataset else [],
         "made_templates": list(templates[:RELATED_MAX]),
     }
+
+
+def _drift(request: HttpRequest, jail: Jail) -> tuple[dict[str, Any], Any]:
+    """What is not as the panel wants it, and a mark of it: a table for staff, words for its tenant."""
+    if not policy.allowed(request.user, "drift.view", jail):
+        words = tenant_words(jail)
+        return {"drift_words": words}, words
+    rows = rows_of(jail)
+    context = {
+        "drifts": rows[:CARD],
+        "drift_count": len(rows),
+        "drift_since": min((row["row"].first_seen_at for row in rows), default=None),
+        "drift_restarts": [row["label"] for row in rows if row["restart"]],
+        "drift_can_repair": any(row["can_repair"] for row in rows),
+        "drift_can_accept": any(row["can_accept"] for row in rows),
+    }
+    return context, [(row["row"].pk, row["row"].changed_at) for row in rows]
 
 
 def why_not(jail: Jail) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_required
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Sum
+from django.db.models import Count, Exists, F, Min, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.shortcuts import render
@@ -30,7 +30,7 @@ POOL_FULL, POOL_VERY_FULL = 80, 90
 LIMIT = 20
 """Of each sort; more of it is a list of its own."""
 FEW = 3
-MISSING = 1000
+MISSING = DRIFTED = 1000
 MY_JAILS = 60
 SHOWN = 12
 """Before one asks for the rest."""
@@ -121,6 +121,7 @@ def needs(request: HttpRequest, hosts: list[Host]) -> list[Need]:
         *failed_operations(request),
         *full_pools(hosts),
         *missing_jails(request),
+        *drifted_jails(request),
         *repeated_addresses(request),
         *old_releases(request, hosts),
     ]
@@ -193,6 +194,26 @@ def missing_jails(request: HttpRequest) -> Iterable[Need]:
         url = f"{reverse('jails')}?{urlencode({'host': host.name, 'state': Jail.State.MISSING.value})}"
         since = max(jail.state_since for jail in jails)
         yield Need("box", True, f"{len(jails)} jails are missing on {host}: {names} and others.", url, since)
+
+
+def drifted_jails(request: HttpRequest) -> Iterable[Need]:
+    """Not what the panel wants of them: each by name, of a host with many one line for all."""
+    rows = policy.visible(request.user, Jail).filter(drifts__isnull=False).exclude(state=Jail.State.MISSING)
+    rows = rows.annotate(since=Min("drifts__first_seen_at")).select_related("host").order_by("host__name", "name")
+    by_host: dict[Host, list[Any]] = {}
+    for jail in rows.only("uuid", "name", "host__name")[:DRIFTED]:
+        by_host.setdefault(jail.host, []).append(jail)
+    for host, jails in by_host.items():
+        if len(jails) <= FEW:
+            for jail in jails:
+                url = reverse("jail", args=[jail.uuid])
+                yield Need("file-diff", False, f"{jail.name} on {host} is not as the panel wants it.", url, jail.since)
+            continue
+        names = ", ".join(jail.name for jail in jails[:FEW])
+        url = f"{reverse('jails')}?{urlencode({'host': host.name, 'drift': 'yes'})}"
+        since = min(jail.since for jail in jails)
+        text = f"{len(jails)} jails on {host} are not as the panel wants them: {names} and others."
+        yield Need("file-diff", False, text, url, since)
 
 
 def repeated_addresses(request: HttpRequest) -> Iterable[Need]:
