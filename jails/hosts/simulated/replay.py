@@ -7,6 +7,9 @@ only the first line of a usage text counts. MASKS names what differs from run to
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import errno
 import json
 import os
 import re
@@ -15,12 +18,13 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from . import clock, new
 from .host import Host
-from .process import PATH, NotFound, Process
+from .process import PATH, Killed, NotFound, Process
 
 MASKS: tuple[tuple[str, str], ...] = (
     ("uuid", r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"),
@@ -50,6 +54,13 @@ PACE = 0.4
 """Seconds that a command took where transcripts were recorded: in a slow virtual machine, by ssh(1)."""
 LIMIT = 10.0
 """Seconds that a command's output may be held after its end."""
+PATIENCE = 60.0
+"""Seconds that a command may run here."""
+MOST_OUTPUT = 16 << 20
+"""Bytes that are kept of what a command prints."""
+RELEASE = "12.1-STABLE"
+POOL_SIZE = 8053063680
+"""What the recorded host had, where a transcript does not say."""
 
 _SIZES = re.compile(r" *-?\d+(?:\.\d+)?[BKMGTPE%x]?(?:iB)?(?: |\t|(?=\n)|$)*")
 
@@ -60,16 +71,48 @@ def command(words: list[str]) -> int:
     if len(files) != 1:
         sys.stderr.write("usage: python -m jails.hosts.simulated --replay FILE [--json]\n")
         return 2
-    transcript = json.loads(Path(files[0]).read_text())
-    ran = replay(transcript)
-    if as_json:
-        print(json.dumps({"commands": ran}))
-        return 0
-    found = differences(transcript, ran)
-    for one in found:
-        print(one)
-    print(f"{len(found)} of {len(ran)} commands differ")
+    try:
+        transcript = read(Path(files[0]))
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"{files[0]}: {error}\n")
+        return 2
+    with _only_ours() as out:
+        ran = replay(transcript)
+        if as_json:
+            out.write(json.dumps({"commands": ran}) + "\n")
+            return 0
+        found = differences(transcript, ran)
+        for one in found:
+            out.write(one + "\n")
+        out.write(f"{len(found)} of {len(ran)} commands differ\n")
     return int(bool(found))
+
+
+def read(file: Path) -> dict[str, Any]:
+    """A transcript, with what a recorder may leave out filled in. ValueError when the file is none."""
+    found = json.loads(file.read_bytes())
+    if isinstance(found, list):
+        found = {"commands": found}
+    if not isinstance(found, dict) or not isinstance(found.get("commands"), list):
+        raise ValueError('expected {"host": {...}, "commands": [...]}')
+    host = found.get("host")
+    return {"host": host if isinstance(host, dict) else {}, "commands": [_command(one) for one in found["commands"]]}
+
+
+def _command(given: Any) -> dict[str, Any]:
+    if not isinstance(given, dict) or not isinstance(given.get("argv"), list):
+        raise ValueError(f'expected {{"argv": [...], ...}} as a command, not {json.dumps(given)[:80]}')
+    texts = {name: given.get(name) or "" for name in ("stdin", "stdout", "stderr")}
+    return {"rc": 0, **given, "argv": [str(word) for word in given["argv"]], **texts}
+
+
+@contextlib.contextmanager
+def _only_ours() -> Iterator[TextIO]:
+    """Standard output for the answer alone: what anything else would write to it goes nowhere meanwhile."""
+    sys.stdout.flush()
+    with open(os.dup(1), "w", encoding="utf-8", errors="replace") as out, open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        yield out
 
 
 def replay(transcript: dict[str, Any], directory: str | Path | None = None) -> list[dict[str, Any]]:
@@ -90,22 +133,33 @@ def replay(transcript: dict[str, Any], directory: str | Path | None = None) -> l
 
 def make_host(given: dict[str, Any], directory: Path) -> Host:
     """The host as the `host` part of a transcript describes it."""
-    pools = {name: one["size"] for name, one in given.get("pools", {}).items()}
+    pools, interfaces = _named(given.get("pools")), _named(given.get("interfaces"))
     return new.make(
         directory,
-        release=given["release"],
-        hostname=given["hostname"],
-        pools=pools,
-        devices={name: one["device"] for name, one in given.get("pools", {}).items() if one.get("device")},
-        interfaces=given["interfaces"],
-        directories=given.get("directories", []),
-        arch=given["arch"],
-        ncpu=given["ncpu"],
-        memory=given["memory"],
-        racct=given.get("features", {}).get("racct", False),
-        router=given.get("router") or _router(given["interfaces"]),
+        release=given.get("release") or RELEASE,
+        hostname=given.get("hostname") or "simulated",
+        pools={name: int(one.get("size") or POOL_SIZE) for name, one in pools.items()},
+        devices={name: str(one["device"]) for name, one in pools.items() if one.get("device")},
+        interfaces=interfaces,
+        directories=[str(path) for path in given.get("directories") or []],
+        arch=given.get("arch") or "amd64",
+        ncpu=int(given.get("ncpu") or 2),
+        memory=int(given.get("memory") or 4 << 30),
+        racct=bool(_named_or_empty(given.get("features")).get("racct")),
+        router=given.get("router") or _router(interfaces),
         minimal=True,
     )
+
+
+def _named(given: Any) -> dict[str, dict[str, Any]]:
+    """Things by their names; a bare list of names says nothing more of them."""
+    if isinstance(given, list):
+        given = dict.fromkeys(str(name) for name in given)
+    return {name: _named_or_empty(one) for name, one in _named_or_empty(given).items()}
+
+
+def _named_or_empty(given: Any) -> dict[str, Any]:
+    return given if isinstance(given, dict) else {}
 
 
 def _router(interfaces: dict[str, Any]) -> str:
@@ -127,20 +181,57 @@ def run(host: Host, argv: list[str], stdin: str) -> dict[str, Any]:
     with tempfile.TemporaryFile() as given:
         given.write(stdin.encode())
         given.seek(0)
-        rc: int | None
-        try:
-            rc = caller.run(argv, fds={0: given.fileno(), 1: streams[0].end, 2: streams[1].end})
-        except NotFound as problem:
-            rc = 127
-            os.write(streams[1].end, f"{argv[0]}: {problem.words}\n".encode())
+        rc = _within(PATIENCE, lambda: _execute(caller, argv, given.fileno(), streams))
     end = time.monotonic() + LIMIT
     for stream in streams:
         os.close(stream.end)
     ended = [stream.over(end) for stream in streams]
     stdout, stderr = (b"".join(stream.parts).decode(errors="replace") for stream in streams)
-    if not all(ended):
+    if rc is None or not all(ended):
         rc, stderr = None, stderr + "TIMEOUT "
     return {"argv": argv, "rc": rc, "stdout": stdout, "stderr": stderr}
+
+
+def _execute(caller: Process, argv: list[str], stdin: int, streams: list[_Stream]) -> int:
+    try:
+        if not argv:
+            raise NotFound("", errno.ENOENT)
+        return caller.run(argv, fds={0: stdin, 1: streams[0].end, 2: streams[1].end})
+    except NotFound as problem:
+        os.write(streams[1].end, f"{problem.name}: {problem.words}\n".encode(errors="replace"))
+        return 127
+    except Killed as end:
+        return 128 + end.number
+    except OutOfTime:
+        raise
+    except Exception as problem:  # a fault of a tool must not cost the answers to the commands after it
+        os.write(streams[1].end, f"{argv[0]}: {problem!r}\n".encode(errors="replace"))
+        return 70
+
+
+class OutOfTime(Exception):
+    """Raised in the middle of a command that runs for too long."""
+
+
+def _within(seconds: float, work: Callable[[], int]) -> int | None:
+    """What the work gives; None when it did not end in time."""
+    results: list[int] = []
+    worker = threading.Thread(target=_keep, args=(work, results), daemon=True)
+    worker.start()
+    worker.join(seconds)
+    while worker.is_alive():
+        # It may be caught at a place that goes on regardless, or wait for something that never comes.
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(worker.ident or 0), ctypes.py_object(OutOfTime))
+        seconds = seconds / 2 if seconds > 1 else 0
+        if not seconds:
+            break
+        worker.join(1)
+    return results[0] if results else None
+
+
+def _keep(work: Callable[[], int], results: list[int]) -> None:
+    with contextlib.suppress(OutOfTime):
+        results.append(work())
 
 
 class _Stream:
@@ -153,8 +244,11 @@ class _Stream:
         self._thread.start()
 
     def _read(self) -> None:
+        kept = 0
         while part := os.read(self._end, 1 << 16):
-            self.parts.append(part)
+            if kept < MOST_OUTPUT:
+                self.parts.append(part)
+            kept += len(part)
         os.close(self._end)
 
     def over(self, end: float) -> bool:

@@ -77,3 +77,36 @@ def test_masks_hide_what_they_are_named_for(name: str) -> None:
     record = {"argv": ["x"], "rc": 0, "stdout": f"a {one} b\n", "stderr": ""}
     assert replay.differences({"commands": [record]}, [record | {"stdout": f"a {other} b\n"}]) == []
     assert replay.differences({"commands": [record]}, [record | {"stdout": f"a {other} c\n"}])
+
+
+def test_a_transcript_may_leave_out_what_is_usual(tmp_path: Path) -> None:
+    """No host, no stdin, odd words: one document, an answer for each command, the time limit kept."""
+    file = tmp_path / "bare.json"
+    commands = [{"argv": words} for words in (["uname", "-r"], [], ["cat"], ["/etc"], ["sysctl", "-n", "hw.ncpu"])]
+    file.write_text(json.dumps({"commands": commands, "host": {"pools": ["tank"], "features": None, "more": 1}}))
+    told = replayed(file, "--json")
+    assert told.stderr == ""
+    assert [(one["rc"], one["stdout"]) for one in json.loads(told.stdout)["commands"]] == [
+        (0, "12.1-STABLE\n"),
+        (127, ""),
+        (0, ""),
+        (127, ""),
+        (0, "2\n"),
+    ]
+
+
+def test_a_file_that_is_no_transcript(tmp_path: Path) -> None:
+    file = tmp_path / "none.json"
+    file.write_text('{"commands": [{"argv": "uname"}]}')
+    told = replayed(file, "--json")
+    assert (told.returncode, told.stdout) == (2, "")
+    assert "expected" in told.stderr
+
+
+def test_a_command_that_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay, "PATIENCE", 0.5)
+    monkeypatch.setattr(clock, "_still", None)
+    loop = {"argv": ["sh", "-c", "while :; do :; done"], "stdin": ""}
+    after = {"argv": ["echo", "on"], "stdin": ""}
+    ran = replay.replay({"host": {}, "commands": [loop, after]}, tmp_path / "host")
+    assert [(one["rc"], one["stdout"], one["stderr"]) for one in ran] == [(None, "", "TIMEOUT "), (0, "on\n", "")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Any
 
 from .env import Env
@@ -31,8 +32,10 @@ ZFS = {
     "send": "stream:send",
     "receive": "stream:receive",
     "recv": "stream:receive",
-    "allow": "marks:allow",
-    "unallow": "marks:unallow",
+    "share": "marks:share",
+    "unshare": "marks:share",
+    "allow": "delegation:allow",
+    "unallow": "delegation:unallow",
     "hold": "marks:hold",
     "holds": "marks:holds",
     "release": "marks:release",
@@ -189,8 +192,9 @@ def _dispatch(env: Env, commands: dict[str, str], usage: dict[str, list[str]]) -
     if not arguments:
         return _misused(env, tool, "missing command", None, usage)
     name = arguments[0]
-    if name in ("-?", "--help"):
-        return _misused(env, tool, "", None, usage)
+    if name == "-?" or (name == "--help" and env.openzfs):
+        _misused(env, tool, "", None, usage, env.out)
+        return 0
     if name not in commands:
         return _misused(env, tool, f"unrecognized command '{name}'", None, usage)
     if not env.library_works():
@@ -210,15 +214,23 @@ def _dispatch(env: Env, commands: dict[str, str], usage: dict[str, list[str]]) -
     return rc
 
 
-def _misused(env: Env, tool: str, text: str, command: str | None, usage: dict[str, list[str]]) -> int:
+def _misused(
+    env: Env,
+    tool: str,
+    text: str,
+    command: str | None,
+    usage: dict[str, list[str]],
+    say: Callable[[str], None] | None = None,
+) -> int:
+    say = say or env.err
     if text:
-        env.err(text + "\n")
+        say(text + "\n")
     if command is None:
-        env.err(f"usage: {tool} command args ...\nwhere 'command' is one of the following:\n\n")
+        say(f"usage: {tool} command args ...\nwhere 'command' is one of the following:\n\n")
         for lines in usage.values():
-            env.err("".join(f"\t{line}\n" for line in lines))
+            say("".join(f"\t{line}\n" for line in lines))
     else:
-        env.err("usage:\n" + "".join(f"\t{line}\n" for line in usage.get(command, [command])))
+        say("usage:\n" + "".join(f"\t{line}\n" for line in usage.get(command, [command])))
     if tool == "zfs" and not text.startswith("bad property list"):
-        env.err(ZFS_TRAILER)
+        say(ZFS_TRAILER)
     return 2

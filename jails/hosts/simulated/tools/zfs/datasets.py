@@ -241,8 +241,16 @@ def destroy(env: Env, argv: Sequence[str]) -> int:
         if "@" in name:
             return _destroy_snapshots(zfs, env, name, flags)
         if "#" in name:
+            _refuse_flags(flags)
             return _destroy_bookmark(zfs, env, name)
         return _destroy_dataset(zfs, env, name, flags)
+
+
+def _refuse_flags(flags: set[str]) -> None:
+    """What zfs_do_destroy() does not do with a bookmark."""
+    for letters, words in (("n", "dryrun"), ("d", "defer destroy"), ("rR", "recursive")):
+        if flags & set(letters):
+            raise ZfsError(f"{words} is not supported with bookmark", 255)
 
 
 def _destroy_bookmark(zfs: Zfs, env: Env, name: str) -> int:
@@ -257,7 +265,7 @@ def _destroy_bookmark(zfs: Zfs, env: Env, name: str) -> int:
 
 
 def _destroy_dataset(zfs: Zfs, env: Env, name: str, flags: set[str]) -> int:
-    open_dataset(zfs, env, name, "fv")
+    open_dataset(zfs, env, name, "s" if "d" in flags else "fv")
     if "/" not in name and not {"r", "R"} & flags:
         raise ZfsError(
             f"cannot destroy '{name}': operation does not apply to pools\n"
@@ -266,19 +274,28 @@ def _destroy_dataset(zfs: Zfs, env: Env, name: str, flags: set[str]) -> int:
         )
     if "R" not in flags:
         _refuse_dependents(zfs, name, "r" in flags)
-    failed = False
+    batch: list[str] = []
     for one in [*zfs.dependents(name), name]:
         _tell(env, one, flags)
         if "n" in flags or ("/" not in one and "@" not in one):
             continue
-        try:
-            _destroy_one(zfs, env, one, "f" in flags)
-        except ZfsError as error:
-            env.err(error.text + "\n")
-            failed = True
-            if not {"r", "R"} & flags:
-                break
-    return int(failed)
+        if "@" in one:
+            batch.append(one)
+            continue
+        _destroy_batch(zfs, env, batch)
+        _destroy_one(zfs, env, one, "f" in flags)
+    _destroy_batch(zfs, env, batch)
+    return 0
+
+
+def _destroy_batch(zfs: Zfs, env: Env, batch: list[str]) -> None:
+    """The snapshots gathered so far, all of them or none (lzc_destroy_snaps); each that is held is told."""
+    held = [one for one in batch if (zfs.find(one) or {}).get("holds")]
+    if held:
+        raise ZfsError("\n".join(f"cannot destroy snapshot {one}: dataset is busy" for one in held))
+    for one in batch:
+        _destroy_one(zfs, env, one)
+    batch.clear()
 
 
 def _tell(env: Env, name: str, flags: set[str]) -> None:

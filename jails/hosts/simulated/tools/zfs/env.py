@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jails.hosts.simulated import clock
+from jails.hosts.simulated.host import Location, strerror
 
 from . import space, trees
 from .errors import ZfsError
@@ -257,6 +258,11 @@ class Env:
         if mount is not None:
             mount["options"] = words
 
+    def mount_options(self, state: Record, name: str) -> list[str] | None:
+        """The options a dataset is mounted with; None when it is not."""
+        found = [one["options"] for one in state["mounts"] if one["type"] == "zfs" and one["source"] == name]
+        return found[-1] if found else None
+
     def rename_source(self, state: Record, old: str, new: str) -> None:
         for one in state["mounts"]:
             if one["type"] == "zfs" and one["source"] == old:
@@ -298,12 +304,18 @@ class Env:
     def dataset_of_path(self, zfs: Zfs, path: str) -> str:
         """The dataset that holds a path (zfs_path_to_zhandle)."""
         try:
-            mount = self.host.locate(zfs.state, self.host_target(zfs.state, path)).mount
+            place = self.host.locate(zfs.state, self.host_target(zfs.state, path))
         except OSError as error:
-            raise ZfsError(f"cannot open '{path}': {error.strerror}") from None
-        if mount["type"] != "zfs":
-            raise ZfsError(f"cannot open '{path}': not a ZFS filesystem")
-        return str(mount["source"])
+            raise ZfsError(f"{path}: {strerror(error)}") from None
+        if not place.exists:
+            raise ZfsError(f"{path}: No such file or directory")
+        if place.mount["type"] != "zfs":
+            raise ZfsError(f"'{path}': not a ZFS filesystem")
+        return str(place.mount["source"])
+
+    def place(self, state: Record, path: str) -> Location:
+        """Where a path of the caller leads. Raises OSError."""
+        return self.host.locate(state, self.host_target(state, path))  # type: ignore[no-any-return]
 
     def file_size(self, state: Record, path: str) -> int | None:
         try:

@@ -10,7 +10,7 @@ from . import numbers, properties, space
 from .env import Env
 from .errors import UsageError, ZfsError, options
 from .model import Record, Zfs, list_key, type_letter
-from .properties import Property
+from .properties import Property, is_user_property
 
 TYPES = {
     "filesystem": "f",
@@ -35,6 +35,8 @@ SIZES = {
     "written": "written",
 }
 NAME = Property("name", "string", "readonly", "fvsb", "", "NAME")
+MOUNT_WORDS = {"readonly": ("ro", "rw"), "exec": ("exec", "noexec"), "setuid": ("setuid", "nosuid")}
+"""Properties that an option of the mount overrides: what turns each on and off."""
 DATE = "%a %b %e %k:%M %Y"
 
 
@@ -43,6 +45,7 @@ class View:
 
     def __init__(self, zfs: Zfs, env: Env, parsable: bool) -> None:
         self.zfs = zfs
+        self.env = env
         self.parsable = parsable
         self.totals = space.totals(zfs)
         self.origins = zfs.origins()
@@ -96,6 +99,20 @@ class View:
             source = "-"
         if known.name == "xattr" and not self.zfs.openzfs:
             source = "temporary"
+        if known.name in MOUNT_WORDS and "@" not in name:
+            return self._mounted_with(name, known.name, value, source)
+        return value, source
+
+    def _mounted_with(self, name: str, wanted: str, value: str | int, source: str) -> tuple[str | int, str]:
+        """What an option of the mount says instead (get_numeric_property in libzfs_dataset.c)."""
+        words = self.env.mount_options(self.zfs.state, name)
+        on, off = MOUNT_WORDS[wanted]
+        if words is None or value not in ("on", "off"):
+            return value, source
+        if value == "off" and on in words:
+            return "on", "temporary"
+        if value == "on" and off in words:
+            return "off", "temporary"
         return value, source
 
     def text(self, known: Property, value: str | int | None) -> str:
@@ -230,6 +247,9 @@ def list_(env: Env, argv: Sequence[str]) -> int:
     found, operands = options(argv, "HS:d:o:prs:t:")
     flags = dict(found)
     with env.measured() as zfs:
+        for letter, name in found:
+            if letter in "sS" and zfs.properties.find(name) is None and not is_user_property(name):
+                raise UsageError(f"invalid property '{name}'")
         columns_text = flags.get("o", DEFAULT_COLUMNS)
         columns = parse_columns(zfs, columns_text)
         types = parse_types(flags["t"]) if "t" in flags else "fv"

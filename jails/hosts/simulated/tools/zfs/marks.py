@@ -16,24 +16,24 @@ from .model import Record, Zfs, filesystem_of
 
 
 def hold(env: Env, argv: Sequence[str]) -> int:
-    return _each_held(env, argv, _hold)
+    return _each_held(env, argv, _hold, "cannot hold snapshot")
 
 
 def release(env: Env, argv: Sequence[str]) -> int:
-    return _each_held(env, argv, _release)
+    return _each_held(env, argv, _release, "cannot release hold from snapshot")
 
 
-def _each_held(env: Env, argv: Sequence[str], act) -> int:  # type: ignore[no-untyped-def]
+def _each_held(env: Env, argv: Sequence[str], act, absent: str) -> int:  # type: ignore[no-untyped-def]
     found, operands = options(argv, "r")
     if len(operands) < 2:
         raise UsageError()
     tag, failed = operands[0], 0
-    if tag.startswith("."):
+    if tag.startswith(".") and act is _hold:
         raise UsageError("tag may not start with '.'")
     with env.changing() as zfs:
         for name in operands[1:]:
             try:
-                for one, record in _held(zfs, env, name, bool(found)):
+                for one, record in _held(zfs, env, name, bool(found), absent):
                     act(zfs, env, one, record, tag)
             except ZfsError as error:
                 env.err(error.text + "\n")
@@ -41,15 +41,20 @@ def _each_held(env: Env, argv: Sequence[str], act) -> int:  # type: ignore[no-un
     return failed
 
 
-def _held(zfs: Zfs, env: Env, name: str, recursive: bool) -> list[tuple[str, Record]]:
+def _held(zfs: Zfs, env: Env, name: str, recursive: bool, absent: str) -> list[tuple[str, Record]]:
+    """The snapshots meant; `absent` is how the complaint begins when there is none (zfs_hold() in libzfs_dataset.c)."""
     filesystem, at, short = name.partition("@")
     if not at:
         raise ZfsError(f"'{name}' is not a snapshot")
-    found = [(name, open_dataset(zfs, env, name, "s"))] if not recursive or zfs.find(name) else []
+    open_dataset(zfs, env, filesystem, "fv")
+    here = zfs.find(name)
+    found = [(name, here)] if here else []
     if recursive:
         for one in zfs.descendants(filesystem):
             record = zfs.find(f"{one}@{short}")
             found += [(f"{one}@{short}", record)] if record else []
+    if not found and absent:
+        raise ZfsError(f"{absent} '{name}': dataset does not exist")
     return found
 
 
@@ -78,7 +83,7 @@ def holds(env: Env, argv: Sequence[str]) -> int:
         for name in operands:
             if "@" not in name:
                 raise ZfsError(f"'{name}' is not a snapshot")
-            for one, record in _held(zfs, env, name, "r" in flags):
+            for one, record in _held(zfs, env, name, "r" in flags, "cannot open"):
                 for tag, moment in sorted(record.get("holds", {}).items()):
                     shown = str(moment) if "p" in flags else time.strftime(DATE, time.gmtime(moment))
                     rows.append([one, tag, shown])
@@ -91,19 +96,43 @@ def holds(env: Env, argv: Sequence[str]) -> int:
 
 def bookmark(env: Env, argv: Sequence[str]) -> int:
     _, operands = options(argv, "")
-    expect_operands(operands, "source", "bookmark")
+    expect_operands(operands, "snapshot", "bookmark")
     source, target = operands
     with env.changing() as zfs:
         filesystem, hash_, short = target.partition("#")
         if not hash_:
-            raise UsageError(f"invalid bookmark name '{target}': must contain a '#'")
-        snapshot = open_dataset(zfs, env, source if "@" in source[1:] else filesystem + source, "s")
-        dataset = open_dataset(zfs, env, filesystem or filesystem_of(source), "fv")
+            raise UsageError(f"invalid bookmark name '{target}' -- must contain a '#'")
+        if source.startswith("@"):
+            source = filesystem + source
+        filesystem = filesystem or filesystem_of(source)
+        complaint = f"cannot create bookmark '{target}'"
+        try:
+            snapshot = open_dataset(zfs, env, source, "s")
+        except ZfsError as error:
+            raise UsageError(error.text) from None
+        if filesystem.partition("/")[0] != source.partition("/")[0]:
+            raise ZfsError(f"{complaint}: bookmark is in a different pool")
+        dataset = zfs.datasets.get(filesystem)
+        if dataset is None:
+            raise ZfsError(f"{complaint}: unknown error")
+        if not _is_before(zfs, source, filesystem):
+            raise ZfsError(f"{complaint}: invalid argument")
         marks = dataset.setdefault("bookmarks", [])
         if any(one["name"] == short for one in marks):
-            raise ZfsError(f"cannot create bookmark '{target}': bookmark exists")
+            raise ZfsError(f"{complaint}: bookmark exists")
         marks.append({"name": short, **{key: snapshot[key] for key in ("guid", "creation", "createtxg")}})
     return 0
+
+
+def _is_before(zfs: Zfs, snapshot: str, filesystem: str) -> bool:
+    """Whether the snapshot is one of the filesystem or of what it was cloned from (dsl_dataset_is_before)."""
+    at: str | None = filesystem
+    while at:
+        if filesystem_of(snapshot) == filesystem_of(at):
+            here, before = zfs.find(snapshot), zfs.find(at)
+            return "@" not in at or (here or {}).get("createtxg", 0) <= (before or {}).get("createtxg", 0)
+        at = zfs.origin_name(zfs.datasets[filesystem_of(at)])
+    return False
 
 
 def diff(env: Env, argv: Sequence[str]) -> int:
@@ -130,41 +159,35 @@ def diff(env: Env, argv: Sequence[str]) -> int:
     return 0
 
 
-def allow(env: Env, argv: Sequence[str]) -> int:
-    found, operands = options(argv, "ldu:g:ecs:h")
-    if not operands:
-        raise UsageError("missing dataset argument")
-    with env.changing() as zfs:
-        record = open_dataset(zfs, env, operands[-1], "fv")
-        permissions = record.setdefault("permissions", {})
-        words = [value for letter, value in found if value] + operands[:-1]
-        if len(words) == 1 and not found:
-            raise UsageError("missing permission(s)")
-        if words:
-            who = ",".join(words[:-1]) or "everyone"
-            permissions[who] = sorted({*permissions.get(who, []), *words[-1].split(",")})
-            return 0
-        if permissions:
-            env.out(f"---- Permissions on {operands[-1]} " + "-" * max(0, 52 - len(operands[-1])) + "\n")
-            env.out("Local+Descendent permissions:\n")
-            for who, what in sorted(permissions.items()):
-                env.out(f"\tuser {who} {','.join(what)}\n")
-    return 0
+def share(env: Env, argv: Sequence[str]) -> int:
+    """Nothing is shared here: -a has nothing to do, and a filesystem's share is a legacy one (share_mount_one)."""
+    found, operands = options(argv, "a")
+    if found:
+        return 0
+    expect_operands(operands, "filesystem")
+    verb = env.argv[1]
+    with env.reading() as zfs:
+        open_dataset(zfs, env, operands[0], "f")
+    raise ZfsError(f"cannot {verb} '{operands[0]}': legacy share")
 
 
-def unallow(env: Env, argv: Sequence[str]) -> int:
-    _, operands = options(argv, "rldu:g:ecs:h")
-    if not operands:
-        raise UsageError("missing dataset argument")
-    with env.changing() as zfs:
-        record = open_dataset(zfs, env, operands[-1], "fv")
-        for who in operands[:-1][:1] or list(record.get("permissions", {})):
-            record.get("permissions", {}).pop(who, None)
-    return 0
+VERSIONS = (
+    "Initial ZFS filesystem version",
+    "Enhanced directory entries",
+    "Case insensitive and filesystem user identifier (FUID)",
+    "userquota, groupquota properties",
+    "System attributes",
+)
 
 
 def upgrade(env: Env, argv: Sequence[str]) -> int:
-    options(argv, "rvV:a")
+    found, _ = options(argv, "rvV:a")
+    if any(letter == "v" for letter, _ in found):
+        env.out("The following filesystem versions are supported:\n\nVER  DESCRIPTION\n---  " + "-" * 56 + "\n")
+        env.out("".join(f" {number}   {text}\n" for number, text in enumerate(VERSIONS, 1)))
+        env.out("\nFor more information on a particular version, including supported releases,\n")
+        env.out("see the ZFS Administration Guide.\n\n")
+        return 0
     env.out("This system is currently running ZFS filesystem version 5.\n\n")
     env.out("All filesystems are formatted with the current version.\n")
     return 0
@@ -179,7 +202,9 @@ def userspace(env: Env, argv: Sequence[str]) -> int:
         record = zfs.find(operands[0]) or {}
         used = int(record.get("space", record).get("refer", 0))
     size = str(used) if "p" in flags else numbers.nice(used, "0B" if env.openzfs else "0")
-    row = ["POSIX User", "0" if "n" in flags else "root", size, "none"]
+    group = env.argv[1] == "groupspace"
+    kind, name = ("POSIX Group", "wheel") if group else ("POSIX User", "root")
+    row = [kind, "0" if "n" in flags else name, size, "none"]
     if "H" in flags:
         env.out("\t".join(row) + "\n")
     else:

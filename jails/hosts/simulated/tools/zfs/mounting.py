@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from jails.hosts.simulated.host import strerror
+
 from .env import Env
 from .errors import UsageError, ZfsError, expect_operands, options
 from .model import Zfs
@@ -76,13 +78,21 @@ def _wanted(zfs: Zfs, env: Env, name: str) -> bool:
     return zfs.value(name, "mountpoint") not in ("none", "legacy")
 
 
-def mount_at_property(zfs: Zfs, env: Env, name: str) -> None:
-    """Mount where the mountpoint property says, making the directory."""
+def mount_at_property(zfs: Zfs, env: Env, name: str, given: Sequence[str] = ()) -> None:
+    """Mount where the mountpoint property says, making the directory; `given` are options of the command line."""
     wanted = str(zfs.value(name, "mountpoint"))
     problem = env.prepare_mountpoint(zfs.state, wanted, overlay=zfs.openzfs)
     if problem:
         raise ZfsError(f"cannot mount '{wanted}': {problem}")
-    env.mount(zfs.state, name, env.host_target(zfs.state, wanted), option_words(zfs, name))
+    words = option_words(zfs, name)
+    for word in given:
+        opposite = {"ro": "rw", "rw": "ro"}.get(word, word.removeprefix("no") if word.startswith("no") else f"no{word}")
+        words = [one for one in words if one not in (word, opposite)]
+        if word in ("ro", "rw"):
+            words.insert(0, word)
+        elif word in ("noatime", "noexec", "nosuid"):
+            words.insert(len(words) - 1, word)
+    env.mount(zfs.state, name, env.host_target(zfs.state, wanted), words)
 
 
 def mount_quietly(zfs: Zfs, env: Env, name: str) -> int:
@@ -157,7 +167,8 @@ def mount(env: Env, argv: Sequence[str]) -> int:
         name = operands[0]
         open_dataset(zfs, env, name, "f")
         _check_mount(zfs, env, name)
-        mount_at_property(zfs, env, name)
+        given = [word for letter, value in found if letter == "o" for word in value.split(",") if word]
+        mount_at_property(zfs, env, name, given)
     return 0
 
 
@@ -215,16 +226,24 @@ def unmount(env: Env, argv: Sequence[str]) -> int:
 
 
 def _named(zfs: Zfs, env: Env, operand: str) -> str:
+    """The dataset meant; for a path as unshare_unmount_path() in zfs_main.c finds it."""
     from .datasets import open_dataset
 
     if not operand.startswith("/"):
         open_dataset(zfs, env, operand, "f")
         return operand
-    wanted = operand.rstrip("/") or "/"
-    for name, target in env.mounts(zfs.state).items():
-        if env.seen(zfs.state, target) == wanted:
-            return name
-    raise ZfsError(f"cannot unmount '{operand}': not a mountpoint")
+    complaint = f"cannot unmount '{operand}'"
+    try:
+        place = env.place(zfs.state, operand)
+    except OSError as error:
+        raise ZfsError(f"{complaint}: {strerror(error)}") from None
+    if not place.exists:
+        raise ZfsError(f"{complaint}: No such file or directory")
+    if place.mount["type"] != "zfs":
+        raise ZfsError(f"{complaint}: not a ZFS filesystem")
+    if not place.is_mountpoint:
+        raise ZfsError(f"{complaint}: not a mountpoint")
+    return str(place.mount["source"])
 
 
 def _unmount_everything(zfs: Zfs, env: Env, force: bool) -> int:

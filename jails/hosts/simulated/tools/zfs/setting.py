@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from . import mounting, space
+from . import mounting, numbers, space
 from .env import Env
 from .errors import UsageError, ZfsError, options
 from .model import Record, Zfs, type_letter
@@ -116,6 +116,8 @@ def set_(env: Env, argv: Sequence[str]) -> int:
             quiet = bool(found)
         else:
             _, operands = options(argv, "")
+        if not operands:
+            raise UsageError("missing arguments")
         texts = [word for word in operands if "=" in word]
         targets = operands[len(texts) :]
         if not texts:
@@ -143,11 +145,22 @@ def _set_one(zfs: Zfs, env: Env, name: str, assignments: Mapping[str, str], quie
     complaint = f"cannot set property for '{name}'"
     _check_jail_rights(zfs, env, name, assignments, complaint)
     values = checked_values(zfs, assignments, letter, complaint, existing=True)
+    if "volsize" in values and letter == "v":
+        _check_volsize(zfs, name, int(values["volsize"]), complaint)
     if letter != "s":
         env.measure(zfs, name)
         if any(limit in values for limit in LIMITS):
             check_limits(zfs, name, values)
     _change(zfs, env, name, record, values, quiet)
+
+
+def _check_volsize(zfs: Zfs, name: str, size: int, complaint: str) -> None:
+    """zfs_valid_proplist() in libzfs_dataset.c."""
+    block = int(zfs.value(name, "volblocksize") or 0)
+    if block and size % block:
+        raise ZfsError(f"{complaint}: 'volsize' must be a multiple of volume block size ({numbers.nice(block)})")
+    if not size:
+        raise ZfsError(f"{complaint}: 'volsize' cannot be zero")
 
 
 def _check_jail_rights(zfs: Zfs, env: Env, name: str, assignments: Mapping[str, str], complaint: str) -> None:
