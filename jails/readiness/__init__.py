@@ -72,7 +72,11 @@ def _ask(look: Look, key: str, title: str, man: str, check: Check) -> Iterable[F
     try:
         return list(check(look))
     except Missing as missing:
-        return [Finding(key, Status.UNKNOWN, title, f"{missing.section} could not be read: {missing.why}.", man)]
+        return [
+            Finding(
+                key, Status.UNKNOWN, title, f"{missing.section} could not be read: {missing.why.rstrip('.: ')}.", man
+            )
+        ]
     except ValueError as error:
         # rc.conf that only sh can tell, mostly.
         return [Finding(key, Status.UNKNOWN, title, f"{str(error).rstrip('.')}.", man)]

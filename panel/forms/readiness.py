@@ -13,7 +13,7 @@ class SshdForm(forms.Form):
 
     addresses = forms.MultipleChoiceField(
         label="sshd listens on",
-        widget=forms.CheckboxSelectMultiple,
+        widget=forms.CheckboxSelectMultiple(attrs={"class": "form-check-input"}),
         help_text="Addresses of the host that belong to no jail. The one the panel uses must stay.",
         error_messages={"required": "Choose an address: on none of them nobody could sign in, the panel least of all."},
     )
@@ -33,7 +33,12 @@ class SshdForm(forms.Form):
 class SyslogdForm(forms.Form):
     """Whether syslogd opens a socket at all."""
 
-    address = forms.ChoiceField(label="syslogd listens", widget=forms.RadioSelect, required=False, initial="")
+    address = forms.ChoiceField(
+        label="syslogd listens",
+        widget=forms.RadioSelect(attrs={"class": "form-check-input"}),
+        required=False,
+        initial="",
+    )
 
     def __init__(self, host: Host, look: Look, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

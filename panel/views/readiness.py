@@ -24,7 +24,7 @@ from panel.views import live
 from panel.views.access import find
 from panel.views.hosts import state_of
 from panel.views.planning import facts_of, plan_from_button, plan_from_form, posted, survey_of
-from panel.views.reports import in_words, report_for
+from panel.views.reports import WORDS, in_words, report_for
 
 OLD = timedelta(minutes=30)
 """A host is looked at every ten minutes: after three times somebody should know."""
@@ -82,6 +82,7 @@ def _row(request: HttpRequest, host: Host, finding: Finding) -> dict[str, Any]:
     action = "host.fix_system" if fix is not None and fix.system else "host.fix"
     return {
         "finding": finding,
+        "state": WORDS[finding.status],
         "fix": fix,
         "asks": finding.fix in FORMS,
         "may": fix is not None and policy.allowed(request.user, action, host),

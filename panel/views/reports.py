@@ -13,6 +13,9 @@ from jails.readiness import Report, Status, report
 from jails.readiness.rows import look_at
 from panel.views.planning import facts_of, survey_of
 
+WORDS = {Status.PASS: "fine", Status.UNKNOWN: "unknown", Status.WARN: "warning", Status.FAIL: "to fix"}
+"""A status as the template tag `state` knows it."""
+
 
 def report_for(host: Host) -> tuple[Report | None, datetime | None]:
     """The report and when the host was last checked; None for a host that has never answered or been checked."""
@@ -32,8 +35,9 @@ def sentence_of(host: Host) -> dict[str, Any] | None:
     if found is None:
         return None
     if surveyed_at is None:
-        return {"words": "not checked yet", "status": Status.UNKNOWN}
-    return {"words": in_words(found), "status": max((one.status for one in found.findings), key=lambda s: s.weight)}
+        return {"words": "not checked yet", "state": WORDS[Status.UNKNOWN]}
+    worst = max((one.status for one in found.findings), key=lambda status: status.weight)
+    return {"words": in_words(found), "state": WORDS[worst]}
 
 
 def in_words(found: Report) -> str:
