@@ -120,6 +120,7 @@ ACTIONS: dict[str, Any] = {
     "host.refresh": _runs_hosts,
     "host.add": is_administrator,
     "host.change": is_administrator,
+    "host.access": is_administrator,
     "host.forget": is_administrator,
     "host.setup": _runs_hosts,
     "host.orphans": is_administrator | is_auditor,

@@ -135,12 +135,15 @@ def survey_host(host_id: int) -> None:
 def test_access(host_id: int) -> None:
     """One test serves all that asked before it began."""
     from jails.hosts import accessing
+    from jails.operations import queue
 
     seen(worker_name())
     record = HostAccessRecord.objects.select_related("host").filter(host=host_id).first()
     if record is None or not record.is_wanted or not _is_served_here(record.host):
         return
-    accessing.test(record.host)
+    found = accessing.test(record.host)
+    if found.is_good and not record.host.available:
+        queue.send_refresh(record.host)
 
 
 @shared_task(name="jails.tasks.refresh_hosts", ignore_result=True)

@@ -108,6 +108,7 @@ def things(fleet: Fleet) -> dict[str, Any]:
 ALLOWED = {
     "panel.overview": {"": "APQU"},
     "host.view": {"warden1": "APU", "warden2": "AQU", "": "AU"},
+    "host.access": {"warden1": "A", "warden2": "A"},
     "host.refresh": {"warden1": "AP", "warden2": "AQ", "": "A"},
     "host.add": {"": "A"},
     "host.change": {"warden1": "A", "warden2": "A"},

@@ -83,6 +83,15 @@ class Access:
         return tuple(line for line in self.lines if line.verdict in (Verdict.DOUBT, Verdict.UNKNOWN))
 
     @property
+    def untried(self) -> dict[str, tuple[str, ...]]:
+        """Why lines are unknown, and which ones by their titles."""
+        found: dict[str, tuple[str, ...]] = {}
+        for line in self.lines:
+            if line.verdict == Verdict.UNKNOWN:
+                found[line.reason] = (*found.get(line.reason, ()), line.title)
+        return found
+
+    @property
     def is_good(self) -> bool:
         return bool(self.lines) and not self.failing
 
@@ -103,7 +112,7 @@ class Subject:
         by = f" by {self.become[0]}" if self.become else ""
         who = "The worker" if self.kind == "local" else self.username
         found = dict(_TITLES)
-        found["root"] = f"{who} becomes root{by}" if by else f"{who} is root"
+        found["root"] = f"{who} becomes root{by}" if by else "Commands run as root"
         found["sign_in"] = f"The host lets the worker in as {self.username}"
         found["data"] = f"Writes below {self.jail_root}, /var/db and /var/log"
         if self.kind != "ssh":

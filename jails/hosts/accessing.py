@@ -8,7 +8,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from jails.hosts import connect
-from jails.hosts.access import Subject, examine
+from jails.hosts.access import Access, Subject, examine
 from jails.hosts.connection import Connection
 from jails.models import Host, HostAccessRecord
 
@@ -20,7 +20,7 @@ def subject_of(host: Host) -> Subject:
     return Subject(host.kind, host.username or "root", connect.become(host), host.jail_root, host.pool)
 
 
-def test(host: Host, *, connection: Callable[[Host], Connection] = connect.connection) -> None:
+def test(host: Host, *, connection: Callable[[Host], Connection] = connect.connection) -> Access:
     """Try it and keep what was found, unless where the host is reached has changed meanwhile."""
     begun = timezone.now()
     found = examine(connection(host), subject_of(host))
@@ -28,6 +28,7 @@ def test(host: Host, *, connection: Callable[[Host], Connection] = connect.conne
     same = {f"host__{name}": getattr(host, name) for name in fields}
     rows = HostAccessRecord.objects.filter(host=host.pk, **same)
     rows.exclude(tested_at__gt=begun).update(data=found.to_data(), tested_at=begun)
+    return found
 
 
 def test_again(host: Host, *, connection: Callable[[Host], Connection] = connect.connection) -> None:

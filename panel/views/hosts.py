@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from jails import audit, policy
 from jails.freebsd.uname import eol_of
-from jails.models import Host, HostFactsRecord, Jail, ObservedAddress, Operation, Release, Worker
+from jails.models import Host, HostAccessRecord, HostFactsRecord, Jail, ObservedAddress, Operation, Release, Worker
 from jails.operations import queue
 from panel.context import shell_of
 from panel.forms.hosts import ForgetForm, HostForm
@@ -71,10 +71,14 @@ def _page(request: HttpRequest, host: Host) -> HttpResponse:
     state = state_of(host)
     operations = shown_operations(request).filter(host=host)
     latest = operations.order_by().aggregate(at=Max("changed_at"))["at"]
-    mark = live.mark_of(host.changed_at, latest, state["refreshing"], state["worker_silent"])
+    access = HostAccessRecord.objects.filter(host=host).first()
+    mark = live.mark_of(
+        host.changed_at, latest, state["refreshing"], state["worker_silent"], access and access.tested_at
+    )
     if live.has(request, mark):
         return HttpResponseNotModified()
     context = state | _content(request, host) | {"operations": operations[:6], "mark": mark}
+    context |= {"access_record": access, "access_failing": access.access.failing if access else ()}
     return live.marked(render(request, "panel/_host.html" if request.htmx else "panel/host.html", context), mark)
 
 
@@ -147,15 +151,21 @@ def want_refresh(host: Host) -> None:
     transaction.on_commit(lambda: queue.send_refresh(host))
 
 
+def want_access(host: Host, *, forget: bool = False) -> None:
+    """Ask the host's worker to test what it may do there. `forget`: what an earlier test found is of another place."""
+    values: dict[str, Any] = {"wanted_at": timezone.now()} | ({"data": {}, "tested_at": None} if forget else {})
+    HostAccessRecord.objects.update_or_create(host=host, defaults=values)
+    transaction.on_commit(lambda: queue.send_access(host))
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def add(request: HttpRequest) -> HttpResponse:
     require(request, "host.add")
     form = HostForm(request.POST or None, initial={"kind": Host.Kind.SSH})
     if request.method == "POST" and form.is_valid() and _add(request, form):
-        return redirect("host", name=form.instance.name)
-    context = {"form": form, "workers": Worker.objects.exclude(public_key="")}
-    return render(request, "panel/host_form.html", context, status=422 if form.errors else 200)
+        return redirect("host-access", name=form.instance.name)
+    return render(request, "panel/host_form.html", {"form": form}, status=422 if form.errors else 200)
 
 
 def _add(request: HttpRequest, form: HostForm) -> bool:
@@ -163,6 +173,8 @@ def _add(request: HttpRequest, form: HostForm) -> bool:
         with transaction.atomic():
             host = form.save()
             want_refresh(host)
+            if host.kind != Host.Kind.SSH:
+                want_access(host)
             audit.record("host.add", actor=request.user, obj=host, after=_facts(host), source=source(request))
     except IntegrityError:
         form.add_error("name", "Another host of this name has just been added.")
@@ -182,12 +194,15 @@ def change(request: HttpRequest, name: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         with transaction.atomic():
             host = form.save(commit=False)
-            if (host.address, host.port) != (before["address"], before["port"]):
+            is_moved = (host.address, host.port) != (before["address"], before["port"])
+            if is_moved:
                 # What the old place has shown says nothing of the new one.
                 host.offered_key = ""
             # A refresh writes the other columns, perhaps right now.
             host.save(update_fields=[*form.fields, "offered_key", "changed_at"])
             want_refresh(host)
+            if is_moved or any(before[name] != getattr(host, name) for name in ("username", "become", "worker")):
+                want_access(host, forget=True)
             audit.record(
                 "host.change", actor=request.user, obj=host, before=before, after=_facts(host), source=source(request)
             )
@@ -197,15 +212,21 @@ def change(request: HttpRequest, name: str) -> HttpResponse:
 
 def trust(request: HttpRequest, host: Host) -> HttpResponse:
     """Pin the key the host offered, if it is still the one the administrator saw and compared."""
-    offered = request.POST.get("trust", "")
+    if not pin(request, host, request.POST.get("trust", "")):
+        messages.error(request, "The host offers another key by now. Compare it again.")
+    return redirect("host", name=host.name)
+
+
+def pin(request: HttpRequest, host: Host, offered: str) -> bool:
+    """Whether it could be: not where the host offers another key by now."""
     with transaction.atomic():
         host = Host.objects.select_for_update().get(pk=host.pk)
         if not offered or offered != host.offered_key:
-            messages.error(request, "The host offers another key by now. Compare it again.")
-            return redirect("host", name=host.name)
+            return False
         before, host.host_key, host.offered_key = host.host_key, offered, ""
         host.save()
         want_refresh(host)
+        want_access(host, forget=True)
         audit.record(
             "host.pin",
             actor=request.user,
@@ -214,7 +235,7 @@ def trust(request: HttpRequest, host: Host) -> HttpResponse:
             after={"host_key": offered},
             source=source(request),
         )
-    return redirect("host", name=host.name)
+    return True
 
 
 @require_POST
@@ -263,5 +284,5 @@ def _forget(request: HttpRequest, host: Host) -> bool:
 
 
 def _facts(host: Host) -> dict[str, Any]:
-    fields = ("kind", "address", "port", "username", "directory", "pool", "jail_root", "interface", "worker")
+    fields = ("kind", "address", "port", "username", "become", "directory", "pool", "jail_root", "interface", "worker")
     return {name: getattr(host, name) for name in fields}

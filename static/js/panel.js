@@ -265,12 +265,12 @@
   if (arrival === "navigate" && !location.hash)
     document.querySelector("[data-failed-step]")?.scrollIntoView({ block: "center" });
 
-  // Fields that matter for one choice only: data-for="kind=ssh"
+  // Fields that matter for some choices only: data-for="kind=ssh", data-for="become!=root"
   const showFields = () =>
     document.querySelectorAll("[data-for]").forEach((part) => {
-      const [name, value] = part.dataset.for.split("=");
+      const [, name, is, value] = part.dataset.for.match(/^(\w+)(!?=)(.*)$/);
       const field = part.closest("form")?.elements[name];
-      if (field) part.hidden = field.value !== value;
+      if (field) part.hidden = (field.value === value) !== (is === "=");
     });
   document.addEventListener("change", showFields);
   addEventListener("pageshow", showFields);

@@ -308,7 +308,7 @@ class TestThisMachine:
         titles = Subject("local", "cellblock", ("doas", "-n")).titles
         assert titles["root"] == "The worker becomes root by doas"
         assert not {"reach", "host_key", "sign_in"} & set(titles)
-        assert Subject("local").titles["root"] == "The worker is root"
+        assert Subject("local").titles["root"] == "Commands run as root"
 
     def test_without_doas(self):
         found = examine(LocalConnection(become=("no-such-doas", "-n")), Subject("local", "w", ("no-such-doas", "-n")))
@@ -318,6 +318,13 @@ class TestThisMachine:
     def test_a_worker_that_is_not_root_is_told_what_to_do(self, tmp_path):
         found = examine(stub(tmp_path, sysctl=sysctls(), id="1001"), Subject("local"))
         assert "Run the worker as root" in found.line("root").advice
+
+
+def test_what_was_not_tried_is_told_by_its_reason(simulation, direct):
+    put(simulation, "usr/bin/id", "#!/bin/sh\necho 1001\n")
+    found = examine(direct, Subject("simulated"))
+    assert list(found.untried) == ["Only root can tell."]
+    assert "Reads all jails" in found.untried["Only root can tell."]
 
 
 def test_it_survives_json(direct):

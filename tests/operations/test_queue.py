@@ -7,6 +7,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from jails import tasks
+from jails.hosts.access import Access, Line, Verdict
 from jails.models import Host, HostAccessRecord, Operation, Worker
 from jails.operations import locks, queue
 
@@ -201,11 +202,23 @@ def test_it_is_made_once_for_all_that_asked(wanted, monkeypatch):
     def test(host):
         made.append(host)
         HostAccessRecord.objects.update(tested_at=timezone.now())
+        return Access()
 
     monkeypatch.setattr("jails.hosts.accessing.test", test)
     tasks.test_access(wanted.host_id)
     tasks.test_access(wanted.host_id)
     assert made == [wanted.host]
+
+
+@pytest.mark.parametrize(("verdict", "is_up", "sent"), [("pass", False, 1), ("pass", True, 0), ("fail", False, 0)])
+def test_a_host_that_can_be_used_at_last_is_looked_at(wanted, messages, monkeypatch, verdict, is_up, sent):
+    found = Access((Line("root", "Commands run as root", Verdict(verdict)),))
+    Host.objects.update(
+        refreshed_at=timezone.now() if is_up else None, unavailable_since=None if is_up else timezone.now()
+    )
+    monkeypatch.setattr("jails.hosts.accessing.test", lambda host: found)
+    tasks.test_access(wanted.host_id)
+    assert len(messages) == sent
 
 
 def test_another_workers_host_is_left_to_it(wanted, monkeypatch):

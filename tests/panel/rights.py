@@ -141,6 +141,19 @@ ROWS: list[Row] = [
         post="404 APQOMVSN, 403 U, login DX",
     ),
     *rows(
+        "host-access",
+        "warden1",
+        get="200 A, 403 PU, 404 QOMVSN, login DX",
+        post="away A, 403 PU, 404 QOMVSN, login DX",
+    ),
+    *rows(
+        "host-access",
+        "warden2",
+        get="200 A, 403 QU, 404 POMVSN, login DX",
+        post="away A, 403 QU, 404 POMVSN, login DX",
+    ),
+    *send("host-access", "warden1", answers="away A, 403 PU, 404 QOMVSN, login DX", trust="ssh-ed25519 AAAA"),
+    *rows(
         "host-change",
         "warden1",
         get="200 A, 403 PU, 404 QOMVSN, login DX",

@@ -47,6 +47,7 @@ def refreshes(monkeypatch):
     """The hosts whose refresh was asked for."""
     asked = []
     monkeypatch.setattr(views.queue, "send_refresh", lambda host: asked.append(host.name))
+    monkeypatch.setattr(views.queue, "send_access", lambda host: None)
     return asked
 
 
@@ -255,7 +256,7 @@ class TestAdd:
     def test_over_ssh(self, fleet, worker, as_person, refreshes, django_capture_on_commit_callbacks):
         client = as_person("administrator")
         response = posted(client, ADD, django_capture_on_commit_callbacks, **SSH)
-        assert (response.status_code, response.url) == (302, "/hosts/warden3/")
+        assert (response.status_code, response.url) == (302, "/hosts/warden3/access")
         host = Host.objects.get(name="warden3")
         assert (host.address, host.port, host.username, host.host_key) == ("198.51.100.7", 22, "root", "")
         assert refreshes == ["warden3"]
@@ -271,12 +272,45 @@ class TestAdd:
         host = Host.objects.get(name="warden3")
         assert (host.port, host.username, host.jail_root) == (22, "root", "/jail")
 
-    def test_the_form_shows_the_workers_public_key(self, fleet, worker, as_person):
+    def test_the_form_says_what_comes_then(self, fleet, worker, as_person):
         text = as_person("administrator").get(ADD).text
-        assert "ssh-ed25519 AAAA cellblock@here" in text and 'value="22"' in text
+        assert "Let the worker in." in text and 'value="22"' in text
 
-    def test_without_a_worker_it_says_so(self, fleet, as_person):
-        assert "No worker has started yet" in as_person("administrator").get(ADD).text
+    @pytest.mark.parametrize(
+        ("values", "username", "become"),
+        [
+            ({"become": "root", "username": ""}, "root", ""),
+            ({"become": "root", "username": "typed and not seen"}, "root", ""),
+            ({"become": "doas", "username": ""}, "cellblock", "doas"),
+            ({"become": "sudo", "username": "ops"}, "ops", "sudo"),
+            ({"username": "ops"}, "ops", ""),
+            ({"kind": "local", "become": "root", "username": ""}, "root", ""),
+            ({"kind": "local", "become": "doas", "username": ""}, "cellblock-worker", "doas"),
+            ({"kind": "simulated", "directory": "/tmp/x", "become": "doas"}, "root", ""),
+        ],
+    )
+    def test_ways_to_root(self, fleet, as_person, refreshes, values, username, become):
+        assert as_person("administrator").post(ADD, SSH | values).status_code == 302
+        host = Host.objects.get(name="warden3")
+        assert (host.username, host.become) == (username, become)
+
+    @pytest.mark.parametrize(
+        ("values", "field"),
+        [
+            ({"become": "doas", "username": "root"}, "username"),
+            ({"become": "doas", "username": "a b"}, "username"),
+            ({"become": "mdo"}, "become"),
+            ({"become": "site", "username": "ops"}, "become"),
+        ],
+    )
+    def test_no_way_to_root(self, fleet, values, field):
+        assert list(HostForm(SSH | values).errors) == [field]
+
+    def test_the_sites_own_way_is_offered_where_it_has_one(self, fleet, settings):
+        settings.BECOME = ("mdo",)
+        form = HostForm(SSH | {"become": "site", "username": "ops"})
+        assert form.is_valid() and form.save().becomes_root_by == ("mdo",)
+        assert "root by mdo (CELLBLOCK_BECOME)" in str(form["become"])
 
     @pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE.keys())
     @pytest.mark.parametrize(
@@ -384,6 +418,14 @@ class TestChange:
         assert (host.pool, host.port, refreshes) == ("tank", 2222, ["warden1"])
         entry = AuditEntry.objects.get(action="host.change")
         assert (entry.before["pool"], entry.after["pool"]) == ("zroot", "tank")
+
+    @pytest.mark.parametrize(("become", "way"), [("", "site"), ("doas", "doas")])
+    def test_the_way_to_root_as_it_is(self, fleet, as_person, become, way):
+        host = Host.objects.create(name="warden4", kind="ssh", address="192.0.2.9", username="ops", become=become)
+        form = HostForm(instance=host)
+        assert (form["become"].value(), form["username"].value()) == (way, "ops")
+        saved = HostForm(SSH | {"become": way, "username": "ops"}, instance=host)
+        assert saved.is_valid() and saved.save().become == become
 
     def test_name_and_kind_stay(self, fleet, as_person, refreshes):
         as_person("administrator").post(CHANGE, self.values(name="other", kind="ssh"))
