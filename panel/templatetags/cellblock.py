@@ -48,10 +48,6 @@ STATES = {
     "doubt": ("alert-triangle", "yellow", "in part"),
     "fail": ("circle-x", "red", "fail"),
     "unknown": ("help-circle", "secondary", "unknown"),
-    "pass": ("circle-check", "green", "pass"),
-    "doubt": ("alert-triangle", "yellow", "in part"),
-    "fail": ("circle-x", "red", "fail"),
-    "unknown": ("help-circle", "secondary", "unknown"),
     "unpinned": ("key", "yellow", "key to compare"),
     "unavailable": ("plug-connected-x", "red", "does not answer"),
 }
