@@ -105,11 +105,11 @@ def _content(request: HttpRequest, host: Host) -> dict[str, Any]:
         "own_addresses": [row for row in addresses if not row.jail_name],
         "jail_addresses": [row for row in addresses if row.jail_name],
         "conflicts": [row for row in conflicts(request) if any(place.host_id == host.pk for place in row["places"])],
+        "readiness": sentence_of(host),
         "past_end": is_past_end(host.release),
         "end_of_life": eol_of(host.release) if host.release else None,
     }
 
-        "readiness": sentence_of(host),
 
 def space_of(host: Host) -> dict[str, Any] | None:
     """The file system that holds the jails of a host without ZFS: what df(1) said of it at the last refresh."""
