@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from jails.freebsd import jailconf, names, parameters
+from jails.freebsd.foreign import cbsd
 from jails.hosts.facts import JAIL_CONF_D, HostFacts, plain_address
 from jails.models import Host, Jail, Operation, Tenant
 from jails.operations import adoption, common, layout, power
@@ -25,6 +26,9 @@ from jails.operations.wish import Wish
 HEADER = """\
 {name}: taken over from {tool} by Cellblock. What is changed here by hand is shown as drift and kept.
 uuid: {uuid}"""
+
+ANY_TEXT = frozenset({"host.hostuuid"})
+"""Parameters that a tool may give values which the panel itself would not: any text to the kernel."""
 
 
 class JailAdopt(Kind):
@@ -163,7 +167,8 @@ def _beside(host: Host, facts: HostFacts, rows: Sequence[Jail]) -> Plan:
         if not (tool.start and tool.stop):
             made_by = adoption.tool_name(row)
             raise Refused({"jails": f"{row.name}: no command of {made_by} is known that starts and stops it."})
-        if (text := facts.files.get(tool.config)) is not None:
+        text = facts.files.get(tool.config)
+        if text is not None and not tool.config.endswith(cbsd.DATABASE):
             steps.append(adoption.look_step(row.name, tool.config, text))
         result.append((str(row.uuid), " ".join((*tool.start, "/", *tool.stop))))
         warnings += adoption.shared_addresses(host, held, row, tool.addresses)
@@ -195,6 +200,10 @@ class _TakingOver:
         self.facts.require("jails", "files", "names", "interfaces")
         self.tool = adoption.require_tool(row, self.facts)
         self.path = layout.config_path(row.name)
+        self.fstab = self._fstab()
+        self.parameters = dict(self.tool.parameters)
+        if self.tool.fstab:
+            self.parameters["mount.fstab"] = (self.fstab,)
         self._require_possible()
         self.text = self._text()
         self.later = common.with_file(self.facts, self.path, self.text)
@@ -235,7 +244,7 @@ class _TakingOver:
             raise Refused({"jails": f"{row.name}: as a jail of jail.conf(5) its name {problem}"})
         if tool.problems:
             raise Refused({"jails": f"{row.name} cannot be taken over: {' '.join(tool.problems)}"})
-        if not tool.parameters:
+        if not self.parameters:
             raise Refused({"jails": f"{row.name}: what {self.made_by} says of it cannot be put into jail.conf(5)."})
         if self.facts.file(self.path) is not None or self.facts.exists(JAIL_CONF_D, f"{row.name}.conf"):
             raise Refused({"jails": f"{self.path} is there already: take it away first."})
@@ -249,8 +258,10 @@ class _TakingOver:
             raise Refused({"jails": f"rc.conf(5) cannot tell {row.name} from {clash}: “-”, “_” and “.” are one there."})
 
     def _text(self) -> str:
-        values = {name: given or True for name, given in self.tool.parameters.items()}
-        problems = [why for name, value in values.items() if (why := parameters.validate(name, value))]
+        values = {name: given or True for name, given in self.parameters.items()}
+        problems = [
+            why for name, value in values.items() if name not in ANY_TEXT and (why := parameters.validate(name, value))
+        ]
         if problems:
             raise Refused({"jails": f"{self.row.name} cannot be taken over: {' '.join(problems)}"})
         header = HEADER.format(name=self.row.name, tool=self.made_by, uuid=self.row.uuid)
@@ -261,7 +272,8 @@ class _TakingOver:
 
     def _require_readable(self) -> None:
         found = self.configured
-        if found is None or found.failed or dict(found.parameters) != dict(self.tool.parameters):
+        given = {name: values for name, values in found.parameters if name != "name"} if found is not None else {}
+        if found is None or found.failed or given != self.parameters:
             raise Refused(
                 {"jails": f"{self.row.name}: jail(8) would not read of {self.path} what {self.made_by} says."}
             )
@@ -279,7 +291,7 @@ class _TakingOver:
     def _files(self) -> list[Step]:
         steps = list(self._autostart_off())
         if self.tool.fstab:
-            steps.append(self._new_file(self._fstab(), self.tool.fstab, "Describe its mounts for mount.fstab"))
+            steps.append(self._new_file(self.fstab, self.tool.fstab, "Describe its mounts for mount.fstab"))
         if not self._has_folder:
             words = "Have a folder for the files of jails"
             steps.append(common.ensure_directory(self.host, JAIL_CONF_D, self.operation_id, words))
@@ -290,9 +302,10 @@ class _TakingOver:
         return adoption.edit_step(self.host, self.row, path, None, text, purpose)
 
     def _fstab(self) -> str:
-        path = (self.tool.parameters.get("mount.fstab") or ("",))[-1]
-        if not path or self.facts.files.get(path) is not None:
-            raise Refused({"jails": f"{self.row.name}: its mounts cannot be written to {path or 'any file'}."})
+        """Where its mounts are written, if its tool has them in a form of its own: fstab(5) beside the host's."""
+        path = (self.tool.parameters.get("mount.fstab") or (f"/etc/fstab.{self.row.name}",))[-1]
+        if self.tool.fstab and self.facts.files.get(path) is not None:
+            raise Refused({"jails": f"{path} is there already: take it away first."})
         return path
 
     def _autostart_off(self) -> Iterator[Step]:
@@ -303,14 +316,17 @@ class _TakingOver:
             edits = [edit for edit in edits if edit not in (source, target)]
         for edit in edits:
             yield adoption.edit_step(self.host, self.row, edit.path, edit.before, edit.after, purpose)
-        if not self.tool.autostart_off and self.tool.autostart_off_argv:
+        if self.tool.autostart and not self.tool.autostart_off and self.tool.autostart_off_argv:
             back = (Undo(Run((self.tool.autostart_on_argv,))),) if self.tool.autostart_on_argv else ()
             run = Run((self.tool.autostart_off_argv,))
             yield Step(key="autostart", purpose=purpose, action=run, undo=back, seconds=60, subject=self.row.name)
 
     def _boot(self) -> list[Step]:
         later, name = self._after_edits(), self.row.name
-        if self.tool.boot:
+        listed = next((one for one in adoption.boots_today(later) if one != name and _as_rc(one) == name), "")
+        if listed:
+            action, words = BootList(rename=((listed, name),)), f"Call {name} so in the list of what starts at boot"
+        elif self.tool.boot:
             action, words = BootList(add=(name,)), f"Let {name} start at boot, by its file"
         elif name in adoption.boots_today(later):
             action, words = BootList(remove=(name,)), f"Keep {name} from starting at boot, as it is now"
@@ -353,6 +369,11 @@ class _TakingOver:
         return [*warnings, *adoption.shared_addresses(self.host, held, row, tool.addresses)]
 
 
+def _as_rc(name: str) -> str:
+    """A name of jail_list as rc.d/jail takes it."""
+    return name.replace(".", "_").replace("/", "_")
+
+
 def _way_back(plan: Plan) -> dict[str, Any]:
     """All that was written, as it was before and as it was left; of rc.conf what it was before any of it."""
     before: dict[str, str | None] = {}
@@ -376,5 +397,6 @@ def _way_back(plan: Plan) -> dict[str, Any]:
             "rc.conf": dict(plan.remembers).get("rc.conf", ""),
             "added": [name for one in lists for name in one.add],
             "removed": [name for one in lists for name in one.remove],
+            "renamed": [list(pair) for one in lists for pair in one.rename],
         },
     }

@@ -7,9 +7,11 @@ that was written for it, where that still says what the panel wrote, and its too
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from jails.freebsd import files, rcconf
+from jails.freebsd.foreign import ForeignJail
 from jails.hosts.facts import RC_CONF, Missing
 from jails.models import Host, Jail, Operation
 from jails.operations import adoption, checks, common, effects, layout, power
@@ -93,7 +95,7 @@ class _Return:
         self.before: Mapping[str, str | None] = row.way_back.get("before") or {}
         self.after: Mapping[str, str | None] = row.way_back.get("after") or {}
         self.found = power.look(row, self.facts)
-        self.tool = power.tool_of(row, self.facts)
+        self.tool = self._tool()
         if self.found.running is not None and (self.tool is None or not self.tool.start):
             words = f"{self.made_by} does not know {row.name} any more: stop it first, nothing would start it again."
             raise Refused({"jail": words})
@@ -101,6 +103,16 @@ class _Return:
             raise Refused({"jail": f"{row.name} runs, and {self.path} does not tell how to stop it: stop it first."})
         if self.found.running is not None and (why := power.why_not_stop(self.facts, self.found, [self.found])):
             raise Refused({"jail": f"{row.name}: {why}"})
+
+    def _tool(self) -> ForeignJail | None:
+        """What its tool will say of it once its files are as they were."""
+        found = {path: text for path, text in self.facts.files.items() if path != self.path}
+        for path, text in self.before.items():
+            found.pop(path, None)
+            found |= {path: text} if text is not None else {}
+        for old, new in self.row.way_back.get("renamed") or ():
+            found |= {old: found.pop(new)} if new in found else {}
+        return power.tool_of(self.row, replace(self.facts, files=found))
 
     def plan(self) -> Plan:
         running = self.found.running is not None
@@ -194,7 +206,7 @@ class _Return:
         kept = self.row.way_back.get("boot") or {}
         edited = RC_CONF[0] in self.after
         now = self._now(RC_CONF[0])
-        if not (kept.get("added") or kept.get("removed") or edited):
+        if not (kept.get("added") or kept.get("removed") or kept.get("renamed") or edited):
             return
         before = kept.get("rc.conf") or ""
         if now is not None and self._is_all_ours(before, now):
@@ -218,9 +230,9 @@ class _Return:
         if adoption.without_boot_lines(now) != adoption.without_boot_lines(written if written is not None else before):
             return False
         kept = self.row.way_back["boot"]
+        renamed = dict(kept.get("renamed") or ())
         old, new = (rcconf.parse(text).get("jail_list").split() for text in (before, now))
-        added = [name for name in new if name not in old]
-        if set(added) == set(kept["added"]) and all(name in new for name in old):
+        if set(new) == ({renamed.get(name, name) for name in old} | set(kept["added"])) - set(kept["removed"]):
             return True
         # It was taken out of what boots by a list of all the others.
         return bool(kept["removed"]) and not old and not self._others_are_kept()

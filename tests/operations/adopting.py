@@ -11,8 +11,8 @@ from typing import Any
 
 VOLATILE = ("commands.jsonl", "lock", "metadata.lock", "changes", "root/var/run", "root/var/log")
 """Of the simulation: its list of commands and its locks. Of the host: what runs (pids, operations' locks) and logs."""
-VOLATILE_STATE = ("lastjid", "lastmount", "lastif")
-"""Counters of what has ever run."""
+VOLATILE_STATE = ("lastjid", "lastmount", "lastif", "generation", "space")
+"""Counters of what has ever run, and how much room things have been found to take."""
 
 
 def fingerprint(folder: Path) -> dict[str, tuple[str, str]]:
@@ -27,6 +27,12 @@ def fingerprint(folder: Path) -> dict[str, tuple[str, str]]:
     return found
 
 
+def _lasting(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _lasting(item) for key, item in value.items() if key not in VOLATILE_STATE}
+    return [_lasting(item) for item in value] if isinstance(value, list) else value
+
+
 def _content(path: Path, info: os.stat_result) -> str:
     if stat.S_ISLNK(info.st_mode):
         return f"-> {os.readlink(path)}"
@@ -35,5 +41,5 @@ def _content(path: Path, info: os.stat_result) -> str:
     data = path.read_bytes()
     if path.name == "state.json":
         state: dict[str, Any] = json.loads(data)
-        data = json.dumps({key: state[key] for key in sorted(state) if key not in VOLATILE_STATE}).encode()
+        data = json.dumps(_lasting(state), sort_keys=True).encode()
     return hashlib.sha256(data).hexdigest()
