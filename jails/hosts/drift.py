@@ -400,7 +400,7 @@ def words(difference: Difference) -> str:
         if wanted == ON:
             return "boot: the panel wants it to start when its host boots, and it does not."
         return "boot: the panel does not want it to start when its host boots, and it does."
-    parts = [f"the panel wants {shown(wanted)}" if wanted is not None else "the panel wants none"]
+    parts = [f"the panel wants {shown(wanted) if wanted is not None else _usual(name)}"]
     if not difference.in_file:
         parts.append("and so says the file" if wanted is not None else "the file says nothing of it")
     else:
@@ -408,6 +408,11 @@ def words(difference: Difference) -> str:
     if difference.running is not None:
         parts.append(f"it runs with {_run_shown(difference.running)}")
     return f"{name}: {', '.join(parts)}."
+
+
+def _usual(name: str) -> str:
+    usual = default(name)
+    return f"{shown(usual)}, as by default" if usual is not None else "none"
 
 
 def _run_shown(values: Values) -> str:

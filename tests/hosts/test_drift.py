@@ -261,7 +261,7 @@ def test_what_is_missing_is_not_compared():
         ),
         (
             Difference("allow.raw_sockets", None, ON, OFF),
-            "allow.raw_sockets: the panel wants none, the file says true, it runs with false.",
+            "allow.raw_sockets: the panel wants false, as by default, the file says true, it runs with false.",
         ),
         (
             Difference("host.hostname", WWW1, WWW1, Y, False, True),
