@@ -28,6 +28,7 @@ MARKS = (
     "cellblock:template",
     "cellblock:touched",
     "cellblock:source",
+    "cellblock:tenant",
 )
 """User properties of the panel: a lost database is rebuilt from them."""
 

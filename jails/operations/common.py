@@ -10,7 +10,8 @@ from uuid import UUID
 
 from jails.freebsd import boot, files, ifconfig, jail, mount, names, zfs
 from jails.hosts.facts import JAIL_CONF_D, HostFacts
-from jails.models import Address, Host, Jail, Network, ObservedAddress, Operation, Tenant
+from jails.models import Address, Host, Jail, Network, ObservedAddress, Operation, Release, Template, Tenant
+from jails.models.release import Storage
 from jails.operations import checks, effects, jailfile, layout
 from jails.operations.kind import Refused
 from jails.operations.step import Action, BootList, Check, Run, Step, Undo, WriteFile
@@ -226,7 +227,15 @@ def file_of(
         addresses=addresses_of(row) if addresses is None else addresses,
         limits=row.limits if limits is None else limits,
         more=row.wanted,
+        notes=notes_of(row.storage, row.tenant, row.template or row.release),
     )
+
+
+def notes_of(storage: str, tenant: Tenant | None, base: Release | Template | None) -> dict[str, str]:
+    """What a jail's file says in its comment of whose it is and what it was made from: on UFS nothing else does."""
+    if storage != Storage.UFS:
+        return {}
+    return jailfile.notes_of(tenant.slug if tenant is not None else "", jailfile.base_name(base))
 
 
 def make_file(
@@ -238,10 +247,11 @@ def make_file(
     addresses: Iterable[jailfile.Address],
     limits: Mapping[str, int | None],
     more: Mapping[str, Sequence[str] | None] | None = None,
+    notes: Mapping[str, str] | None = None,
 ) -> jailfile.JailFile:
     """`limits` as Jail.limits has them; the quota is no part of the file. `more` as Jail.wanted."""
     known = {key: value for key, value in limits.items() if key in jailfile.LIMITS and value is not None}
-    return jailfile.JailFile(name, uuid, path, hostname, tuple(addresses), known, more or {})
+    return jailfile.JailFile(name, uuid, path, hostname, tuple(addresses), known, more or {}, notes or {})
 
 
 def write_file_step(file: jailfile.JailFile, *, before: str | None = None, subject: str = "") -> Step:

@@ -352,6 +352,7 @@ def _file(wanted: _Wanted) -> jailfile.JailFile:
         hostname=wish["hostname"],
         addresses=wanted.addresses,
         limits=wish["limits"],
+        notes=common.notes_of(wish["storage"], wanted.tenant, wanted.base),
     )
 
 

@@ -16,9 +16,9 @@ from jails.hosts.facts import HostFacts
 from jails.hosts.zfs_reader import Dataset
 from jails.models import Host, Jail, Operation, Tenant
 from jails.models.release import Storage
-from jails.operations import checks, common, layout, power
+from jails.operations import checks, common, effects, jailfile, layout, power
 from jails.operations.kind import Kind, Refused, Request
-from jails.operations.step import Check, Plan, Run, Step, Undo
+from jails.operations.step import Check, Plan, Run, Step, Undo, WriteFile
 from jails.operations.wish import Wish
 
 
@@ -80,6 +80,7 @@ class JailGive(Kind):
             *(step for one in reversed(running) for step in power.stop_steps(one, facts, back=True)),
             *(step for move in moves for step in move.steps()),
             *(power.start_step(one) for one in running),
+            *(step for one in found for step in _note_steps(one, tenant, facts)),
         ]
         return Plan(
             title=_title(rows, tenant),
@@ -174,6 +175,26 @@ class _Move:
             seconds=60,
             subject=self.row.name,
         )
+
+
+def _note_steps(found: power.Found, tenant: Tenant | None, facts: HostFacts) -> tuple[Step, ...]:
+    """On UFS no dataset says whose a jail is: the comment in its file does, for a database rebuilt from the hosts."""
+    row = found.row
+    before = facts.files.get(row.config_path) if row.managed and row.storage != Storage.ZFS else None
+    after = jailfile.with_tenant(before, tenant.slug if tenant is not None else "") if before is not None else None
+    if before is None or after is None or after == before:
+        return ()
+    write = WriteFile(row.config_path, after, before=before)
+    step = Step(
+        key=f"note-{row.name}",
+        purpose=f"Note in the file of {row.name}, in a comment, whose it is",
+        action=write,
+        done_when=(checks.file_has(write.path, write.content),),
+        undo=effects.undo_of(write),
+        seconds=30,
+        subject=row.name,
+    )
+    return (step,)
 
 
 def _moves(row: Jail, tenant: Tenant | None) -> bool:

@@ -6,6 +6,7 @@ rc.d/jail reads it alone, without the globals of /etc/jail.conf, so all that mat
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -13,9 +14,14 @@ from jails.freebsd import jailconf, names, parameters
 from jails.freebsd.jailconf.effective import same_option
 from jails.freebsd.parameters import Setter, Value
 from jails.hosts import drift
+from jails.models import Release, Template
 from jails.operations import layout
 
 HEADER = "{name}: managed by Cellblock. What is changed here by hand is shown as drift and kept.\nuuid: {uuid}"
+_HEAD = re.compile(
+    r"# (?P<name>[^\s:]{1,255}): managed by Cellblock\.[^\n]*\n# uuid: (?P<uuid>[0-9a-f-]{36})\n"
+    r"(?P<notes>(?:# (?:tenant|from): [^\n]{1,300}\n){0,2})"
+)
 LIMITS: Mapping[str, str] = {
     "children_max": "children.max",
     "securelevel": "securelevel",
@@ -52,7 +58,10 @@ class Address:
 
 @dataclass(frozen=True)
 class JailFile:
-    """What decides the text of the file. `limits` are those of Jail.limits without the quota, `more` is Jail.wanted."""
+    """What decides the text of the file. `limits` are those of Jail.limits without the quota, `more` is Jail.wanted.
+
+    `notes`: what a database that is rebuilt from hosts needs and nothing else on them says (`notes_of`).
+    """
 
     name: str
     uuid: str
@@ -61,6 +70,7 @@ class JailFile:
     addresses: tuple[Address, ...] = ()
     limits: Mapping[str, int] = field(default_factory=dict, hash=False)
     more: Mapping[str, Sequence[str] | None] = field(default_factory=dict, hash=False)
+    notes: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def parameters(self) -> dict[str, Value]:
         """jail.conf(5) parameters in the order people read them. ValueError names the one that is not right."""
@@ -99,7 +109,8 @@ class JailFile:
         return values
 
     def text(self) -> str:
-        header = HEADER.format(name=self.name, uuid=self.uuid)
+        notes = (f"\n{key}: {value}" for key, value in self.notes.items() if value)
+        header = HEADER.format(name=self.name, uuid=self.uuid) + "".join(notes)
         return jailconf.render_jail(self.name, self.parameters(), header=header)
 
 
@@ -116,6 +127,47 @@ def _add(values: dict[str, Value], name: str, wanted: Sequence[str] | None) -> N
         values[name] = (*known, *(one for one in wanted if one not in known))
     else:
         values[name] = drift.for_file(name, tuple(wanted))
+
+
+@dataclass(frozen=True)
+class Head:
+    """What the comment at the top of a file says. `tenant` is a slug, `base` as `base_name` has it; each may be ""."""
+
+    name: str
+    uuid: str
+    tenant: str = ""
+    base: str = ""
+
+
+def head_of(text: str) -> Head | None:
+    """None for a file that the panel did not write."""
+    found = _HEAD.match(text)
+    if found is None:
+        return None
+    notes = dict(line.removeprefix("# ").split(": ", 1) for line in found["notes"].splitlines())
+    return Head(found["name"], found["uuid"], notes.get("tenant", ""), notes.get("from", ""))
+
+
+def with_tenant(text: str, tenant: str) -> str:
+    """The text with another owner in the comment at its top; as it is where that is not the panel's."""
+    found, head = _HEAD.match(text), head_of(text)
+    if found is None or head is None:
+        return text
+    notes = notes_of(tenant, head.base)
+    lines = "".join(f"# {key}: {value}\n" for key, value in notes.items() if value)
+    return text[: found.start("notes")] + lines + text[found.end("notes") :]
+
+
+def notes_of(tenant: str, base: str) -> dict[str, str]:
+    """For a jail on UFS. On ZFS the dataset says it: by its place below its tenant's, and by its properties."""
+    return {"tenant": tenant, "from": base}
+
+
+def base_name(base: Release | Template | None) -> str:
+    """`release 14.2-RELEASE-amd64`, `template web`, or ""."""
+    if base is None:
+        return ""
+    return f"release {base.name}-{base.architecture}" if isinstance(base, Release) else f"template {base.name}"
 
 
 def is_default(name: str, value: int) -> bool:

@@ -228,6 +228,7 @@ def _on_zfs(request: Request, row: Jail, extent: str) -> tuple[Step, ...]:
         "cellblock:template": name,
         "cellblock:source": row.name,
         "cellblock:touched": "yes" if row.touched or row.tenant is not None else "no",
+        **_belongings(request, row),
     }
     real = layout.snapshot_of(draft)
     final = layout.template_path(name)
@@ -306,6 +307,14 @@ def _on_zfs(request: Request, row: Jail, extent: str) -> tuple[Step, ...]:
             seconds=60,
         ),
     )
+
+
+def _belongings(request: Request, row: Jail) -> dict[str, str]:
+    """Whose it is and what it comes from: for a database that is rebuilt from the hosts."""
+    tenant = common.find_tenant(request.parameters["tenant"])
+    release = row.release or (row.template.release if row.template else None)
+    marks = {"cellblock:tenant": tenant.slug} if tenant is not None else {}
+    return marks | ({"cellblock:release": f"{release.name}-{release.architecture}"} if release is not None else {})
 
 
 # Steps on UFS

@@ -62,6 +62,7 @@ def test_its_file_is_complete_and_says_whose_it_is(form):
     assert world.read(CONF) == (
         "# www1: managed by Cellblock. What is changed here by hand is shown as drift and kept.\n"
         f"# uuid: {jail.uuid}\n"
+        f"{'# from: release 14.2-RELEASE-amd64' + chr(10) if jail.storage == 'ufs' else ''}"
         "www1 {\n"
         "\tpath = /jail/www1;\n"
         "\thost.hostname = www1;\n"

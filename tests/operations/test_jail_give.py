@@ -104,13 +104,27 @@ def test_who_loses_a_jail_finds_that_in_the_log(warden, acme):
 
 def test_on_ufs_nothing_moves_and_nothing_stops(plain_warden, acme):
     logdb = plain_warden.make("logdb", "192.0.2.20")
-    before = plain_warden.picture()
+    before, text = plain_warden.picture(), plain_warden.read("/etc/jail.conf.d/logdb.conf")
     operation = plain_warden.do(GIVE, jails=ids(logdb), tenant=acme.pk)
     logdb.refresh_from_db()
     assert operation.status == "done", operation.error
-    assert operation.plan["steps"] == [] and "on UFS nothing is moved or stopped" in operation.plan["summary"][0]
+    (step,) = operation.plan["steps"]
+    assert step["purpose"] == "Note in the file of logdb, in a comment, whose it is"
+    assert "on UFS nothing is moved or stopped" in operation.plan["summary"][0]
     assert (logdb.tenant, logdb.touched, logdb.dataset) == (acme, True, "")
+    noted = plain_warden.read("/etc/jail.conf.d/logdb.conf")
+    assert noted == text.replace(f"# uuid: {logdb.uuid}\n", f"# uuid: {logdb.uuid}\n# tenant: acme\n")
+    plain_warden.do(GIVE, jails=ids(logdb), tenant=None)
     assert plain_warden.picture() == before
+
+
+def test_on_ufs_a_file_of_somebody_elses_making_stays(plain_warden, acme):
+    logdb = plain_warden.make("logdb", start=False)
+    text = plain_warden.read("/etc/jail.conf.d/logdb.conf").partition("\n")[2]
+    plain_warden.write("/etc/jail.conf.d/logdb.conf", text)
+    operation = plain_warden.do(GIVE, jails=ids(logdb), tenant=acme.pk)
+    assert operation.status == "done" and operation.plan["steps"] == []
+    assert plain_warden.read("/etc/jail.conf.d/logdb.conf") == text
 
 
 def test_snapshots_and_children_move_along_and_are_named(warden, acme):
