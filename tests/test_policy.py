@@ -114,6 +114,8 @@ ALLOWED = {
     "host.change": {"warden1": "A", "warden2": "A"},
     "host.forget": {"warden1": "A", "warden2": "A"},
     "host.setup": {"warden1": "AP", "warden2": "AQ", "": "A"},
+    "host.fix": {"warden1": "AP", "warden2": "AQ", "": "A"},
+    "host.fix_system": {"warden1": "A", "warden2": "A", "": "A"},
     "release.view": {"release on warden1": "APU", "release on warden2": "AQU"},
     "release.fetch": {"warden1": "AP", "warden2": "AQ", "": "A"},
     "release.trust": {"": "A", "warden1": "A"},
@@ -180,6 +182,13 @@ def test_an_action_that_is_not_there_is_denied_to_all(action: str, fleet: Fleet)
 
 def test_nothing_is_allowed_to_nobody() -> None:
     assert not any(policy.allowed(user, action) for user in (None, AnonymousUser()) for action in policy.ACTIONS)
+
+
+@pytest.mark.parametrize(("fix", "who"), [("ntpd", "AP"), ("sshd", "A"), ("racct", "A"), ("locale", "A")])
+def test_what_could_shut_out_the_panel_is_for_administrators(fleet: Fleet, fix: str, who: str) -> None:
+    wanted = operation(fleet, "host_fix", parameters={"fix": fix})
+    people = {letter: fleet.people[role] for letter, role in PEOPLE.items()}
+    assert "".join(letter for letter, one in people.items() if not policy.why_not_operation(one, wanted)) == who
 
 
 def test_an_auditor_changes_nothing(fleet: Fleet) -> None:
@@ -342,6 +351,7 @@ def any_kind(monkeypatch: pytest.MonkeyPatch) -> None:
 RUNS = {
     # kind, names of its jails → who may run it on warden1
     ("host_setup",): "AP",
+    ("host_fix",): "AP",
     ("release_fetch",): "AP",
     ("release_remove",): "AP",
     ("jail_create",): "AP",

@@ -425,7 +425,7 @@ def rc_unset(variable: str) -> Question:
     text = 'sysrc -i -F -n "$1" || [ $? -eq 1 ]'
     return Question(
         _sh(text, variable),
-        lambda answer: answer in ("", "/etc/defaults/rc.conf\n"),
+        lambda answer: answer.strip() in ("", "/etc/defaults/rc.conf"),
         f"rc.conf does not set {variable}",
     )
 
