@@ -78,6 +78,8 @@ def make_loopback(state: State, vnet: int) -> None:
 
 def create(state: State, wanted: str, vnet: int, hostname: str = "") -> Interface:
     """Clone ``epair``, ``bridge7``, ``lo1``...; gives the (first) new interface."""
+    if dotted := re.fullmatch(r"(.+)\.(\d+)", wanted):
+        return _create_dotted(state, wanted, dotted[1], int(dotted[2]), vnet)
     match = re.fullmatch(r"([a-z_]+?)(\d*)", wanted)
     if match is None or match[1] not in CLONERS:
         raise NetworkError("Invalid argument")
@@ -94,6 +96,27 @@ def create(state: State, wanted: str, vnet: int, hostname: str = "") -> Interfac
         end |= {"unit": number, "peer": other["id"]}
     ends[1]["ether"] = ends[0]["ether"][:-1] + "b"
     return ends[0]
+
+
+def _create_dotted(state: State, wanted: str, parent: str, tag: int, vnet: int) -> Interface:
+    """A vlan(4) named after its parent and tag (vlan_clone_match_ethervid in if_vlan.c)."""
+    below = find(state, parent, vnet)
+    if below is None or not 0 < tag < 4095:
+        raise NetworkError("Invalid argument")
+    if find(state, wanted, vnet):
+        raise NetworkError("File exists")
+    interface = _new(state, wanted, "vlan", vnet)
+    return attach_vlan(interface, below, tag)
+
+
+def attach_vlan(interface: Interface, parent: Interface, tag: int) -> Interface:
+    """SIOCSETVLAN: the interface, which is changed."""
+    if not 0 < tag < 4095:
+        raise NetworkError("Invalid argument")
+    if interface.get("parent") and (interface["parent"], interface["vlan"]) != (parent["name"], tag):
+        raise NetworkError("Device busy")
+    interface |= {"vlan": tag, "parent": parent["name"], "ether": parent["ether"]}
+    return interface
 
 
 def destroy(state: State, interface: Interface) -> None:
@@ -249,7 +272,7 @@ def _new(state: State, name: str, driver: str, vnet: int, hostname: str = "") ->
         "vnet": vnet,
         "home": vnet,
         "up": False,
-        "mtu": 16384 if driver == "lo" else 1500,
+        "mtu": {"lo": 16384, "gif": 1280}.get(driver, 1500),
         "ether": "" if driver in ("lo", "gif", "tun") else _ether(driver, name, hostname, state["lastif"]),
         "inet": [],
         "inet6": [],

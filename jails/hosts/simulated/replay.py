@@ -219,18 +219,17 @@ def _within(seconds: float, work: Callable[[], int]) -> int | None:
     worker = threading.Thread(target=_keep, args=(work, results), daemon=True)
     worker.start()
     worker.join(seconds)
-    while worker.is_alive():
+    for _ in range(5):
+        if not worker.is_alive():
+            break
         # It may be caught at a place that goes on regardless, or wait for something that never comes.
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(worker.ident or 0), ctypes.py_object(OutOfTime))
-        seconds = seconds / 2 if seconds > 1 else 0
-        if not seconds:
-            break
         worker.join(1)
     return results[0] if results else None
 
 
 def _keep(work: Callable[[], int], results: list[int]) -> None:
-    with contextlib.suppress(OutOfTime):
+    with contextlib.suppress(OutOfTime, OSError):
         results.append(work())
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 _FILES = {
     "/bin": "[ cat chflags chmod cp dd echo ln ls mkdir mv pwd realpath rm rmdir test",
     "/sbin": "md5 sha256 sha512",
-    "/usr/bin": "basename dirname du find install mktemp printf readlink stat tar tee touch truncate",
+    "/usr/bin": "basename chgrp dirname du find install mktemp printf readlink stat tar tee touch truncate",
     "/usr/sbin": "chown",
 }
 _TEXT = {
@@ -34,6 +34,7 @@ _MODULES = (
     ("tools.sysctl", {"/sbin": "sysctl", "/bin": "kenv"}),
     ("tools.kld", {"/sbin": "kldload kldstat kldunload"}),
     ("tools.df", {"/bin": "df"}),
+    ("tools.small", {"/usr/bin": "getent groups logname nice printenv seq time uptime who"}),
     ("tools.netstat", {"/usr/bin": "netstat sockstat"}),
 )
 _OTHERS = {
@@ -73,7 +74,7 @@ _OTHERS = {
 }
 
 
-_FUNCTIONS = {"[": "test", "pgrep": "pkill"}
+_FUNCTIONS = {"[": "test", "pgrep": "pkill", "chgrp": "chown"}
 
 
 def _table() -> dict[str, tuple[str, str]]:

@@ -8,9 +8,11 @@ import io
 import os
 import stat as modes
 import tarfile
+import time
 from collections.abc import Iterator
 from typing import Any
 
+from jails.hosts.simulated import clock
 from jails.hosts.simulated.host import Location, os_error, strerror
 from jails.hosts.simulated.process import Process
 
@@ -156,27 +158,57 @@ def _about_damage(error: Exception) -> str:
 
 
 def _list(process: Process, words: _Words) -> int:
+    found: set[str] = set()
     try:
         with _read_archive(process, words) as file:
             for _, member in _members(process, words, file):
-                if _wanted(member.name, words):
-                    process.out(member.name + ("/" if member.isdir() else "") + "\n")
+                if _wanted(member.name, words, found):
+                    process.out(_line(member, words) + "\n")
     except _damage() as error:
         process.err(f"tar: {_about_damage(error)}\ntar: Error exit delayed from previous errors.\n")
         return 1
-    return 0
+    return _not_found(process, words, found)
 
 
-def _wanted(name: str, words: _Words) -> bool:
+def _not_found(process: Process, words: _Words, found: set[str]) -> int:
+    """Tell what was asked for and is not in the archive."""
+    missing = [one for one in words.operands if one not in found and one.rstrip("/") not in (".", "")]
+    for one in missing:
+        process.err(f"tar: {one}: Not found in archive\n")
+    if missing:
+        process.err("tar: Error exit delayed from previous errors.\n")
+    return int(bool(missing))
+
+
+def _line(member: tarfile.TarInfo, words: _Words) -> str:
+    """A member as list_item_verbose() in contrib/libarchive/tar/util.c shows it."""
+    name = member.name + ("/" if member.isdir() else "")
+    if "v" not in words.flags:
+        return name
+    kind = "d" if member.isdir() else "l" if member.issym() else "h" if member.islnk() else "-"
+    mode = modes.filemode(member.mode)[1:]
+    when = time.gmtime(member.mtime)
+    near = abs(clock.now() - member.mtime) < 365 * 86400 / 2
+    day = time.strftime("%b %e %H:%M" if near else "%b %e  %Y", when)
+    owner, group = member.uname or str(member.uid), member.gname or str(member.gid)
+    line = f"{kind}{mode}  0 {owner:<6} {group:<6} {member.size:>8} {day} {name}"
+    if member.islnk():
+        return f"{line} link to {member.linkname}"
+    return f"{line} -> {member.linkname}" if member.issym() else line
+
+
+def _wanted(name: str, words: _Words, found: set[str]) -> bool:
+    """Whether the member was asked for; `found` gets the words that ask for it."""
     plain = name.removeprefix("./").rstrip("/")
     if _excluded(plain, words):
         return False
-    given = [one.removeprefix("./").rstrip("/") for one in words.operands]
-    return (
-        not given
-        or "." in given
-        or any(plain == one or plain.startswith(one + "/") or fnmatch.fnmatchcase(plain, one) for one in given)
-    )
+    wanted = False
+    for given in words.operands:
+        one = given.removeprefix("./").rstrip("/")
+        if one in (".", "") or plain == one or plain.startswith(one + "/") or fnmatch.fnmatchcase(plain, one):
+            found.add(given)
+            wanted = True
+    return wanted or not words.operands
 
 
 def _excluded(plain: str, words: _Words) -> bool:
@@ -193,11 +225,12 @@ def _excluded(plain: str, words: _Words) -> bool:
 def _extract(process: Process, words: _Words) -> int:
     failed = 0
     count = 0
+    found: set[str] = set()
     directories: list[tuple[Location, tarfile.TarInfo]] = []
     try:
         with _read_archive(process, words) as file:
             for archive, member in _members(process, words, file):
-                if not _wanted(member.name, words):
+                if not _wanted(member.name, words, found):
                     continue
                 try:
                     _extract_one(process, words, archive, member, directories)
@@ -214,7 +247,7 @@ def _extract(process: Process, words: _Words) -> int:
         os.utime(place.backing, ns=(int(member.mtime * 1e9), int(member.mtime * 1e9)))
     if failed:
         process.err("tar: Error exit delayed from previous errors.\n")
-    return failed
+    return failed or _not_found(process, words, found)
 
 
 def _extract_words(error: OSError, member: tarfile.TarInfo) -> str:

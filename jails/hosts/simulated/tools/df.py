@@ -98,15 +98,17 @@ def _zfs_totals(process: Process) -> dict[str, Any]:
 
 
 def _table(process: Process, options: Options, rows: list[dict[str, Any]]) -> None:
-    given = access.block_size(process)
+    given = 512 if "P" in options else access.block_size(process)
+    base = 1000 if "H" in options else 1024
     unit = 1 << 10 if "k" in options else 1 << 20 if "m" in options else 1 << 30 if "g" in options else given
     human = "h" in options or "H" in options
     heads = {512: "512-blocks", 1 << 10: "1K-blocks", 1 << 20: "1M-blocks", 1 << 30: "1G-blocks"}
     heads |= {1 << 10: "1024-blocks"} if "k" in options else {}
-    table = [[row["source"], row["type"], *_amounts(row["sizes"], 0 if human else unit), row["dir"]] for row in rows]
+    counted = 0 if human else unit
+    table = [[row["source"], row["type"], *_amounts(row["sizes"], counted, base), row["dir"]] for row in rows]
     if "c" in options:
         total = tuple(sum(row["sizes"][column] for row in rows) for column in range(3))
-        table.append(["total", "", *_amounts(total, 0 if human else unit), ""])
+        table.append(["total", "", *_amounts(total, counted, base), ""])
     head = ["Filesystem", "Type", "   Size" if human else heads[unit], "Used", "Avail"]
     widths = [max(len(line[column]) for line in [head, *table]) for column in range(5)]
     if human:
@@ -126,19 +128,19 @@ def _table(process: Process, options: Options, rows: list[dict[str, Any]]) -> No
         )
 
 
-def _amounts(sizes: tuple[int, ...], unit: int) -> list[str]:
+def _amounts(sizes: tuple[int, ...], unit: int, base: int = 1024) -> list[str]:
     """Total, used, available in units (0: for people), and how full in per cent."""
     total, used, free = sizes
     share = f"{used * 100 / (used + free) if used + free > 0 else 100:.0f}"
-    shown = [_human(size) if not unit else str(-(-size // unit)) for size in (total, used, free)]
+    shown = [_human(size, base) if not unit else str(-(-size // unit)) for size in (total, used, free)]
     return [*shown, share]
 
 
-def _human(size: float) -> str:
-    if abs(size) < 1024:
+def _human(size: float, base: int = 1024) -> str:
+    if abs(size) < base:
         return f"{size:.0f}B"
     for unit in "KMGTP":
-        size /= 1024
-        if abs(size) < 1024:
+        size /= base
+        if abs(size) < base:
             return f"{size:.1f}{unit}" if abs(size) < 10 else f"{size:.0f}{unit}"
     return f"{size:.0f}E"

@@ -722,6 +722,8 @@ def chown_main(process: Process) -> int:
     if len(options.operands) < 2:
         access.wrong_usage(process, "", usage, 1)
     user, _, group = options.operands[0].partition(":")
+    if process.name == "chgrp":
+        user, group = "", options.operands[0]
     owner = _owner(process, user or None, group or None)
 
     def one(operand: str) -> int:
@@ -744,8 +746,9 @@ def _owner(process: Process, user: str | None, group: str | None) -> tuple[int |
         else:
             names = access.account_names(process, file)
             if name not in names:
-                complaint = f"{name}: illegal {word} name" if process.name == "chown" else f"unknown {word} {name}"
-                process.exit(1 if process.name == "chown" else 64, complaint)
+                changing = process.name in ("chown", "chgrp")
+                complaint = f"{name}: illegal {word} name" if changing else f"unknown {word} {name}"
+                process.exit(1 if changing else 64, complaint)
             found.append(names[name])
     return found[0], found[1]
 

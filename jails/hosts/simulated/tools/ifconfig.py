@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -28,6 +29,7 @@ def main(process: Any) -> int:
     words = list(process.argv[1:])
     options = ""
     group = None
+    formats: dict[str, str] = {}
     while (
         words and words[0].startswith("-") and len(words[0]) > 1 and words[0][1:2].islower() | words[0][1:2].isupper()
     ):
@@ -35,6 +37,7 @@ def main(process: Any) -> int:
         if word in ("-g", "-f", "-G", "-j"):
             value = words.pop(0) if words else ""
             group = value if word == "-g" else group
+            formats |= dict(one.split(":", 1) for one in value.split(",") if ":" in one) if word == "-f" else {}
             continue
         if set(word[1:]) - set(_FLAG_OPTIONS):
             process.err(USAGE % "")
@@ -45,10 +48,10 @@ def main(process: Any) -> int:
     if "C" in options:
         return _cloners(process)
     if "l" in options:
-        return _list(process, options)
+        return _list(process, options, words[0] if words else "")
     if not words or "a" in options:
-        return _show_all(process, options, words)
-    return _one(process, words)
+        return _show_all(process, options, words, formats)
+    return _one(process, words, formats)
 
 
 def _vnet(process: Any, state: dict[str, Any]) -> int:
@@ -59,9 +62,14 @@ def _vnet(process: Any, state: dict[str, Any]) -> int:
     return jail["jid"] if jail else 0
 
 
-def _list(process: Any, options: str) -> int:
+def _list(process: Any, options: str, family: str) -> int:
+    if family not in ("", "inet", "inet6", "link", "ether", "lladdr"):
+        process.err(f"ifconfig: Address family '{family}' unknown.\n" + USAGE % "")
+        return 1
     with process.host.reading() as state:
         rows = network.interfaces(state, _vnet(process, state))
+    if family in ("link", "ether", "lladdr"):
+        rows = [row for row in rows if row["driver"] not in ("lo", "pflog", "gif", "tun")]
     rows = [row for row in rows if ("u" not in options or row["up"]) and ("d" not in options or not row["up"])]
     process.out(" ".join(row["name"] for row in rows) + "\n")
     return 0
@@ -84,21 +92,21 @@ def _show_group(process: Any, group: str) -> int:
     return 0
 
 
-def _show_all(process: Any, options: str, words: list[str]) -> int:
+def _show_all(process: Any, options: str, words: list[str], formats: dict[str, str]) -> int:
     with process.host.reading() as state:
         for row in network.interfaces(state, _vnet(process, state)):
             if ("u" in options and not row["up"]) or ("d" in options and row["up"]):
                 continue
-            process.out(_describe(process, state, row, words[0] if words else ""))
+            process.out(_describe(process, state, row, words[0] if words else "", formats))
     return 0
 
 
-def _one(process: Any, words: list[str]) -> int:
+def _one(process: Any, words: list[str], formats: dict[str, str]) -> int:
     name, commands = words[0], words[1:]
     if not commands or (len(commands) == 1 and commands[0] in ("inet", "inet6", "link", "ether")):
         with process.host.reading() as state:
             interface = network.find(state, name, _vnet(process, state))
-            text = _describe(process, state, interface, commands[0] if commands else "") if interface else ""
+            text = _describe(process, state, interface, commands[0] if commands else "", formats) if interface else ""
         if interface is None:
             process.err(f"ifconfig: interface {name} does not exist\n")
             return 1
@@ -142,6 +150,7 @@ class _Change:
         words = list(words)
         if words[0] in ("create", "plumb"):
             words.pop(0)
+            self._check_vlan(words)
             self._create()
         else:
             self._locate(words)
@@ -179,6 +188,24 @@ class _Change:
             raise _Failed(f"interface {self.name} does not exist")
         self.interface = found
 
+    def _check_vlan(self, words: list[str]) -> None:
+        """A vlan(4) is made with its tag and parent at once or with neither (vlan_create in ifvlan.c)."""
+        given = dict(itertools.pairwise(words))
+        if not self.name.startswith("vlan") or not {"vlan", "vlandev"} & set(given):
+            return
+        if "vlan" not in given:
+            raise _Failed("must specify a tag for vlan create")
+        if "vlandev" not in given:
+            raise _Failed("must specify a parent device for vlan create")
+        error = f"SIOCIFCREATE2{self._named()}"
+        if network.find(self.state, given["vlandev"], self.vnet) is None:
+            raise _Failed(f"{error}: Device not configured")
+        if not given["vlan"].isdigit() or not 0 < int(given["vlan"]) < 4095:
+            raise _Failed("invalid value for vlan" if not given["vlan"].isdigit() else f"{error}: Invalid argument")
+
+    def _named(self) -> str:
+        return f" ({self.name})" if prison.version(self.release)[0] >= 14 else ""
+
     def _create(self) -> None:
         if network.find(self.state, self.name, self.vnet):
             raise _Failed(f"interface {self.name} already exists")
@@ -187,8 +214,7 @@ class _Change:
             self.interface = network.create(self.state, self.name, self.vnet, hostname)
             kld.load(self.state, f"if_{self.interface['driver']}")
         except network.NetworkError as problem:
-            named = f" ({self.name})" if prison.version(self.release)[0] >= 14 else ""
-            raise _Failed(f"SIOCIFCREATE2{named}: {problem}") from None
+            raise _Failed(f"SIOCIFCREATE2{self._named()}: {problem}") from None
         if self.interface["name"] != self.name:
             self.printed = self.interface["name"]
 
@@ -215,16 +241,16 @@ class _Change:
             return True
         handlers: dict[str, Callable[[str], Any]] = {
             "name": self._name,
-            "mtu": lambda value: self.interface.update(mtu=int(value)),
+            "mtu": self._mtu,
             "description": lambda value: self.interface.update(description=value),
             "descr": lambda value: self.interface.update(description=value),
-            "group": lambda value: self.interface["groups"].append(value),
-            "-group": lambda value: self.interface["groups"].remove(value),
+            "group": self._group,
+            "-group": self._ungroup,
             "addm": self._addm,
             "deletem": self._deletem,
             "vnet": self._give,
             "-vnet": self._reclaim,
-            "vlan": lambda value: self.vlan.update(vlan=int(value)),
+            "vlan": self._tag,
             "vlandev": lambda value: self.vlan.update(parent=value),
             "fib": lambda value: None,
             "tunnelfib": lambda value: None,
@@ -243,6 +269,30 @@ class _Change:
     def _name(self, name: str) -> None:
         self._try(lambda: network.rename(self.state, self.interface, name), "ioctl SIOCSIFNAME (set name): %s")
         self.printed = name
+
+    def _mtu(self, text: str) -> None:
+        """SIOCSIFMTU takes what if_mtu may be (IF_MINMTU and IF_MAXMTU in net/if.h)."""
+        value = int(text) if text.isdigit() else 0
+        if not 72 <= value <= 65535:
+            raise _Failed("ioctl SIOCSIFMTU (set mtu): Invalid argument")
+        self.interface["mtu"] = value
+
+    def _tag(self, text: str) -> None:
+        if not text.isdigit():
+            raise _Failed("invalid value for vlan")
+        self.vlan["vlan"] = int(text)
+
+    def _group(self, name: str) -> None:
+        """setifgroup() in ifgroup.c."""
+        if name[-1:].isdigit():
+            raise _Failed("setifgroup: group names may not end in a digit")
+        if len(name) >= network.IFNAMSIZ:
+            raise _Failed("setifgroup: group name too long")
+        if name not in self.interface["groups"]:
+            self.interface["groups"].append(name)
+
+    def _ungroup(self, name: str) -> None:
+        self.interface["groups"] = [one for one in self.interface["groups"] if one != name]
 
     def _addm(self, name: str) -> None:
         member = network.find(self.state, name, self.vnet)
@@ -314,8 +364,9 @@ class _Change:
         if self.vlan:
             parent = network.find(self.state, str(self.vlan.get("parent", "")), self.vnet)
             if parent is None:
-                raise _Failed("SIOCSETVLAN: Device not configured")
-            self.interface |= {"vlan": self.vlan.get("vlan", 0), "parent": parent["name"], "ether": parent["ether"]}
+                raise _Failed("SIOCSETVLAN: No such file or directory")
+            tag = self.vlan.get("vlan", self.interface.get("vlan", 0))
+            self._try(lambda: network.attach_vlan(self.interface, parent, tag), "SIOCSETVLAN: %s")
         try:
             if pending.get("delete"):
                 network.remove_address(self.interface, family, pending.get("address"))
@@ -341,6 +392,7 @@ _BITS = [
     (0x1, "UP"),
     (0x2, "BROADCAST"),
     (0x8, "LOOPBACK"),
+    (0x10, "POINTOPOINT"),
     (0x40, "RUNNING"),
     (0x100, "PROMISC"),
     (0x800, "SIMPLEX"),
@@ -354,9 +406,11 @@ def _flags(state: dict[str, Any], row: dict[str, Any], major: int) -> str:
     names: set[str] = set()
     if driver == "lo":
         names = {"LOOPBACK", "MULTICAST"} | ({"UP", "RUNNING"} if row["up"] else set())
+    elif driver in ("gif", "tun"):
+        names = {"POINTOPOINT", "MULTICAST"} | ({"UP", "RUNNING"} if row["up"] else set())
     elif driver != "pflog":
         names = {"BROADCAST", "SIMPLEX", "MULTICAST"} | ({"UP"} if row["up"] else set())
-        if driver not in ("bridge", "tap") or row["up"]:
+        if (driver not in ("bridge", "tap") and not row.get("physical")) or row["up"]:
             names.add("RUNNING")
         if any(row["id"] in other.get("members", []) for other in network.interfaces(state, row["vnet"])):
             names.add("PROMISC")
@@ -366,7 +420,9 @@ def _flags(state: dict[str, Any], row: dict[str, Any], major: int) -> str:
     return f"{value:x}<{','.join(name for _, name in _BITS if name in names)}>"
 
 
-def _describe(process: Any, state: dict[str, Any], row: dict[str, Any], family: str) -> str:
+def _describe(
+    process: Any, state: dict[str, Any], row: dict[str, Any], family: str, formats: dict[str, str] | None = None
+) -> str:
     """One interface as ``ifconfig NAME`` shows it; ``family`` limits the addresses."""
     major = prison.version(process.host.release(state))[0]
     shared = bool(process.jid) and _vnet(process, state) != process.jid
@@ -380,7 +436,8 @@ def _describe(process: Any, state: dict[str, Any], row: dict[str, Any], family: 
         lines.append(f"\tether {row['ether']}")
     pairs = [(one, text) for one in ("inet", "inet6") if family in ("", one) for text in wanted[one]]
     for one, text in network.in_order(row, pairs):
-        lines.append(_inet(row, text) if one == "inet" else _inet6(row, text))
+        form = (formats or {}).get(one, "")
+        lines.append(_inet(row, text, form) if one == "inet" else _inet6(row, text, form))
     if family == "":
         lines += _details(state, row)
         lines += _nd6(row, major) if not shared else []
@@ -405,7 +462,7 @@ def _options(row: dict[str, Any], major: int) -> list[str]:
         if major >= 15:
             return ["\toptions=60000b<RXCSUM,TXCSUM,VLAN_MTU,RXCSUM_IPV6,TXCSUM_IPV6>"]
         return ["\toptions=8<VLAN_MTU>"]
-    if driver in ("vlan", "tap"):
+    if driver in ("vlan", "tap", "gif", "tun"):
         return ["\toptions=80000<LINKSTATE>"]
     if driver == "bridge":
         return ["\toptions=0"] if major >= 14 else []
@@ -414,20 +471,25 @@ def _options(row: dict[str, Any], major: int) -> list[str]:
     return ["\toptions=80028<VLAN_MTU,JUMBO_MTU,LINKSTATE>"]
 
 
-def _inet(row: dict[str, Any], text: str) -> str:
+def _inet(row: dict[str, Any], text: str, form: str) -> str:
     interface = ipaddress.ip_interface(text)
     line = f"\tinet {interface.ip} netmask 0x{int(interface.netmask):08x}"
+    if form == "cidr":
+        line = f"\tinet {interface}"
+    elif form == "dotted":
+        line = f"\tinet {interface.ip} netmask {interface.netmask}"
     if row["driver"] not in ("lo", "gif", "tun"):
         line += f" broadcast {interface.network.broadcast_address}"
     return line
 
 
-def _inet6(row: dict[str, Any], text: str) -> str:
+def _inet6(row: dict[str, Any], text: str, form: str) -> str:
     address, _, width = text.partition("/")
+    width = f"/{width}" if form == "cidr" else f" prefixlen {width}"
     tentative = " tentative" if network.is_tentative(row, address) else ""
     if address.startswith("fe80:"):
-        return f"\tinet6 {address}%{row['name']} prefixlen {width}{tentative} scopeid 0x{row['index']:x}"
-    return f"\tinet6 {address} prefixlen {width}{tentative}"
+        return f"\tinet6 {address}%{row['name']}{width}{tentative} scopeid 0x{row['index']:x}"
+    return f"\tinet6 {address}{width}{tentative}"
 
 
 def _details(state: dict[str, Any], row: dict[str, Any]) -> list[str]:

@@ -357,12 +357,22 @@ def pkill_main(process: Process) -> int:
     if not patterns:
         access.wrong_usage(process, "", usage, 2)
     found = _by_name(process, patterns, "f" in options, options.get("j"))
-    for pid in found:
-        if process.name == "pgrep":
-            process.out(f"{pid}\n" if "q" not in options else "")
-        else:
+    if process.name == "pkill":
+        for pid in found:
             send(process, pid, number)
+    elif "q" not in options and found:
+        between = options.get("d") or "\n"
+        process.out(between.join(_shown(process, found, options)) + "\n")
     return int(not found)
+
+
+def _shown(process: Process, found: list[int], options: Options) -> list[str]:
+    """What pgrep(1) prints of each: with -l its name too, with -f all its words (show_process in pkill.c)."""
+    if "l" not in options:
+        return [str(pid) for pid in found]
+    with process.host.reading() as state:
+        commands = {row["pid"]: row["command"] for row in rows(process, state)}
+    return [f"{pid} {commands[pid] if 'f' in options else name_of(commands[pid])}" for pid in found]
 
 
 def killall_main(process: Process) -> int:

@@ -30,6 +30,18 @@ ONCE = (
     "bgfsck cleanvar devfs dmesg gptboot hostid hostid_save hostname ip6addrctl kldxref mixer motd netif newsyslog pf "
     "pflog rctl resolv routing sysctl virecover zfs zfsbe zvol"
 ).split()
+ALWAYS = ("hostname", "netif", "routing", "resolv")
+"""Scripts that ask for no variable (no `rcvar` in them), but for those that start nothing."""
+EXTRA = {
+    "jail": "config console status",
+    "netif": "cloneup clear vnetup vnetdown",
+    "routing": "options static",
+    "sshd": "configtest keygen reload",
+    "pf": "check reload resync",
+    "syslogd": "reload",
+    "devfs": "",
+}
+"""What scripts know besides the usual (extra_commands in /etc/rc.d of 12.1)."""
 # What `service -e` goes through, in rcorder(8)'s order: name, the variable that enables it (none: always on) and its
 # default, whether jails have it.
 RCORDER = (
@@ -83,9 +95,9 @@ def main(caller: Any) -> int:
     del verbose
     if jail is not None:
         return int(process.run(["jexec", "-l", jail, "/usr/sbin/service", *words]))
-    if len(words) < 2:
+    if not words:
         return _usage(process)
-    return script(process, words[0], words[1], words[2:])
+    return script(process, words[0], words[1] if len(words) > 1 else "", words[2:])
 
 
 def _usage(process: Any) -> int:
@@ -165,6 +177,13 @@ def script(process: Any, name: str, action: str, words: list[str]) -> int:
     prefix = next((p for p in sorted(PREFIXES, key=len, reverse=True) if action.startswith(p)), "")
     verb = action[len(prefix) :]
     variables = rcconf.load(_read(process), service=name)
+    if not verb:
+        return _script_usage(process, path, name)
+    if verb == "extracommands":
+        process.out(EXTRA.get(name, "") + "\n")
+        return 0
+    if name in ALWAYS:
+        return _always(process, name, verb, path)
     if verb in ("start", "stop", "restart", "status", "reload") and not prefix and not enabled(variables, name):
         process.out(
             f"Cannot '{verb}' {name}. Set {name}_enable to YES in /etc/rc.conf "
@@ -203,12 +222,34 @@ def _common(process: Any, name: str, verb: str, variables: dict[str, str]) -> in
 
 
 def _unknown(process: Any, path: str, verb: str, extra: str) -> int:
-    process.err(
-        f"{path}: unknown directive '{verb}'.\n"
+    process.err(f"{path}: unknown directive '{verb}'.\n{_words(path, extra)}")
+    return 1
+
+
+def _words(path: str, extra: str) -> str:
+    return (
         f"Usage: {path} [fast|force|one|quiet](start|stop|restart|rcvar|enable|disable|delete|enabled|describe"
         f"|extracommands{extra})\n"
     )
+
+
+def _script_usage(process: Any, path: str, name: str) -> int:
+    """A script without a word (rc_usage in rc.subr)."""
+    extra = "".join(f"|{word}" for word in EXTRA.get(name, "").split())
+    process.err(_words(path, extra + ("|status|poll" if name == "jail" or name in DAEMONS else "")))
     return 1
+
+
+def _always(process: Any, name: str, verb: str, path: str) -> int:
+    """Scripts that ask no variable of rc.conf(5); rc.d/hostname tells the name it sets."""
+    if verb not in ("start", "stop", "restart", "rcvar", "describe"):
+        return _unknown(process, path, verb, "".join(f"|{word}" for word in EXTRA.get(name, "").split()))
+    if name == "hostname" and verb in ("start", "restart"):
+        wanted = rcconf.load(_read(process)).get("hostname", "")
+        if wanted:
+            process.out(f"Setting hostname: {wanted}.\n")
+            return int(process.run(["hostname", wanted]))
+    return 0
 
 
 def _foreign(process: Any, name: str, verb: str, words: list[str], variables: dict[str, str], path: str) -> int:
