@@ -15,6 +15,7 @@ from typing import Any
 
 from jails.freebsd import devfs, files, ifconfig, jailconf, mount, names, rcconf, rctl, zfs
 from jails.freebsd.command import Argv
+from jails.freebsd.sockstat import Socket
 from jails.hosts.facts import JAIL_CONF, JAIL_CONF_D, RELEASES, TEMPLATES, HostFacts, Missing, plain_address
 from jails.hosts.survey import LOCKS, HostSurvey
 from jails.hosts.zfs_reader import HOME, Dataset, Snapshot
@@ -225,8 +226,8 @@ class Owners:
 
     def operation_words(self, operation: str) -> str:
         if operation in self.rows.ended:
-            return f"An operation of this panel that has ended ({operation[:8]})."
-        return f"An operation that this panel does not know ({operation[:8]}): another panel's, or of a lost database."
+            return f"Left by an operation of this panel that has ended ({operation[:8]})."
+        return f"Left by an operation this panel does not know ({operation[:8]}): another's, or of a lost database."
 
 
 def _plain(path: str) -> str:
@@ -300,7 +301,7 @@ def _has_owner(dataset: Dataset, owners: Owners) -> bool:
 
 def _dataset_origin(dataset: Dataset, tool: str, owners: Owners) -> str:
     if tool:
-        return f"A jail of {tool} whose configuration is gone."
+        return f"Left by {tool}: the configuration of its jail is gone."
     if "cellblock:jail" in dataset.marks:
         return "The tree of a jail that a panel made and no longer knows."
     if dataset.marks.get("cellblock:release"):
@@ -385,7 +386,7 @@ def _mounts(owners: Owners) -> Iterator[Orphan]:
         yield Orphan(
             "mount",
             row.path,
-            "A jail that was removed without its file (jail -R), or whose file changed while it ran.",
+            "Left by a jail that was removed without its file (jail -R), or whose file changed while it ran.",
             jail=owners.roots.get(root, root.rpartition("/")[2]),
             thing=row,
         )
@@ -424,7 +425,7 @@ def _epairs(owners: Owners) -> Iterator[Orphan]:
         yield Orphan(
             "epair",
             name,
-            "A jail with a network stack of its own has ended, and its end came back to the host.",
+            "Left by a jail with a network stack of its own: its end of the pair came back to the host.",
             thing=Pair(a.name, b.name, a.ether, bridges.get(a.name, "")),
         )
 
@@ -438,7 +439,7 @@ def _aliases(owners: Owners) -> Iterator[Orphan]:
     facts.require("interfaces")
     survey.require("files", "sockets")
     networks = [ipaddress.ip_network(cidr) for cidr in owners.rows.networks]
-    listening = {socket.ip.partition("%")[0]: socket for socket in survey.sockets if not socket.jail}
+    listening = {socket.ip.partition("%")[0]: socket for socket in bound(survey.sockets) if not socket.jail}
     for interface in facts.interfaces:
         if _POINT_TO_POINT & {*interface.groups, interface.name.rstrip("0123456789")}:
             continue
@@ -459,10 +460,17 @@ def _aliases(owners: Owners) -> Iterator[Orphan]:
             yield Orphan(
                 "alias",
                 address.ip,
-                f"A jail that was removed without its file left it on {interface.name}.",
+                f"Left on {interface.name} by a jail that was removed without its file.",
                 kept=f"{holder.command} of the host listens on it: it is in use." if holder is not None else "",
                 thing=Alias(interface.name, address.ip, address.prefix),
             )
+
+
+def bound(sockets: Iterable[Socket]) -> list[Socket]:
+    """Those that wait on an address because somebody said so: ntpd(8) opens one for every address there is."""
+    found = list(sockets)
+    everywhere = {(one.command, one.proto, one.port, one.jail) for one in found if one.ip == "*"}
+    return [one for one in found if (one.command, one.proto, one.port, one.jail) not in everywhere]
 
 
 def _is_configured(ip: str, owners: Owners) -> bool:
@@ -567,7 +575,7 @@ def _fstabs(owners: Owners) -> Iterator[Orphan]:
             path,
             "A copy of /etc/fstab that somebody kept."
             if copy
-            else "A jail of that name, as ezjail and old rc.conf have.",
+            else "Left by a jail of that name: ezjail and the old rc.conf variables keep such files.",
             size=len(text.encode()),
             kept="It may be somebody's way back: remove it by hand." if copy else "",
             jail="" if copy else name,

@@ -177,9 +177,14 @@ class _Port:
 
     def judged(self) -> Iterator[Entry]:
         for entry in self.entries:
-            conflicts, near = [*self._rivals(entry), *self._taken(entry)], [*self._covers(entry), *self._shares(entry)]
+            conflicts, near = [*self._rivals(entry)], [*self._covers(entry), *self._shares(entry)]
+            # A daemon that opens a socket for each address besides, as ntpd(8) does, means all of them.
+            (near if self._is_everywhere(entry) else conflicts).extend(self._taken(entry))
             level = Level.CONFLICT if conflicts else Level.NEAR if near else Level.FINE
             yield replace(entry, level=level, why=(*conflicts, *near))
+
+    def _is_everywhere(self, entry: Entry) -> bool:
+        return any(one.command == entry.command and one.jail == entry.jail for one in self.everywhere)
 
     def _rivals(self, entry: Entry) -> Iterator[str]:
         """Others that want an address of it on this port now."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from jails.freebsd import devfs, ifconfig, jls, mount, rctl, sockstat
 from jails.freebsd.command import Argv
 from jails.hosts.facts import plain_address
+from jails.hosts.orphans import bound
 from jails.operations.checks import Question, register
 
 
@@ -62,10 +63,10 @@ def no_jail_is_held_to(ruleset: str) -> Question:
 
 @register
 def nobody_listens_on(ip: str) -> Question:
-    """No socket waits on just that address."""
+    """No socket waits on just that address, of a daemon that was told to."""
     return Question(
         sockstat.LISTENING,
-        lambda answer: all(socket.ip.partition("%")[0] != ip for socket in sockstat.parse(_bytes(answer))),
+        lambda answer: all(one.ip.partition("%")[0] != ip for one in bound(sockstat.parse(_bytes(answer)))),
         f"nobody listens on {ip}",
     )
 

@@ -46,6 +46,12 @@ def test_the_host_holds_the_very_address_of_a_jail():
     )
 
 
+def test_a_daemon_that_opens_every_address_besides_is_one_that_covers_them():
+    """ntpd(8): UDP 123 is the host's, whatever jails there are."""
+    found = port_map([socket("*", 123, command="ntpd"), socket("192.0.2.10", 123, command="ntpd")], [WWW1])
+    assert level(found, "192.0.2.10")[0] == level(found, "*")[0] == Level.NEAR
+
+
 def test_families_and_protocols_are_apart():
     assert level(port_map([socket("*", proto="tcp6")], [DB1]), "*") == (Level.FINE, "")
     found = port_map([socket("*", 53, proto="udp4"), socket("192.0.2.10", 53, "www1", proto="tcp4")], [WWW1])
