@@ -5,6 +5,7 @@ from django.urls import path
 
 from panel.views import (
     account,
+    adopting,
     audit,
     drift,
     health,
@@ -36,6 +37,7 @@ urlpatterns = [
     path("hosts/<str:name>/ports", ports.page, name="host-ports"),
     path("hosts/<str:name>/orphans", orphans.page, name="host-orphans"),
     path("hosts/<str:name>/setup", hosts.setup, name="host-setup"),
+    path("hosts/<str:name>/adopt", adopting.of_host, name="host-adopt"),
     path("hosts/<str:name>/readiness", readiness.page, name="host-readiness"),
     path("hosts/<str:name>/readiness/<slug:key>", readiness.fix, name="host-fix"),
     path("hosts/<str:name>/access", host_access.page, name="host-access"),
@@ -54,6 +56,8 @@ urlpatterns = [
     path("jails/<uuid:uuid>/rename", jails.rename, name="jail-rename"),
     path("jails/<uuid:uuid>/destroy", jails.destroy, name="jail-destroy"),
     path("jails/<uuid:uuid>/give", jails.give, name="jail-give"),
+    path("jails/<uuid:uuid>/adopt", adopting.adopt, name="jail-adopt"),
+    path("jails/<uuid:uuid>/give-back", adopting.unadopt, name="jail-unadopt"),
     path("releases/", releases.index, name="releases"),
     path("releases/fetch", releases.fetch, name="release-fetch"),
     path("releases/trust/<int:pk>/", releases.trust, name="release-trust"),

@@ -55,7 +55,7 @@ def refresh(host: Host, *, connection: Callable[[Host], Connection] = connect.co
     except (HostUnavailable, CommandTimeout) as error:
         _store_unavailable(host, error, begun)
         return
-    data = facts.to_data()
+    data = _data_of(facts)
     with transaction.atomic():
         # Of two refreshes at once the one that began later stays.
         current = _locked(host)
@@ -75,11 +75,31 @@ def refresh(host: Host, *, connection: Callable[[Host], Connection] = connect.co
 
 def store_facts(host: Host, facts: HostFacts, at: datetime) -> None:
     """Keep what was learned at that moment for the next plan, unless something newer is known. Rows are left alone."""
-    values = {"data": facts.to_data(), "gathered_at": at}
+    values = {"data": _data_of(facts), "gathered_at": at}
     _locked(host)
     record, made = HostFactsRecord.objects.select_for_update().get_or_create(host=host, defaults=values)
     if not made and record.gathered_at < at:
         HostFactsRecord.objects.filter(host=host).update(**values)
+
+
+def _data_of(facts: HostFacts) -> dict[str, Any]:
+    """The facts, and what pages show of them without reading them all."""
+    return facts.to_data() | {"shared_addresses": shared_addresses(facts)}
+
+
+def shared_addresses(facts: HostFacts) -> list[dict[str, Any]]:
+    """Addresses that the files of several jails have, whoever made those: only one of them can run at a time."""
+    if "files" in facts.missing:
+        return []
+    found: dict[str, list[str]] = {}
+    given = [(jail.name, jail.addresses) for jail in facts.configured]
+    given += [(name, tool.addresses) for name, tool in facts.foreign_rows.items()]
+    for name, addresses in given:
+        for ip in dict.fromkeys(map(plain_address, addresses)):
+            if _is_public(ip) and name not in found.setdefault(ip, []):
+                found[ip].append(name)
+    shared = [{"ip": ip, "jails": jails} for ip, jails in found.items() if len(jails) > 1]
+    return [encode(row) for row in sorted(shared, key=lambda row: str(row["ip"]))]
 
 
 def _locked(host: Host) -> Host | None:

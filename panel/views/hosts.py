@@ -20,7 +20,7 @@ from panel.forms.hosts import ForgetForm, HostForm
 from panel.views import live
 from panel.views.access import find, require, source
 from panel.views.drift import HAS_DRIFT, drifted
-from panel.views.networks import conflicts
+from panel.views.networks import conflicts, shared_addresses
 from panel.views.operations import shown_operations
 from panel.views.overview import is_past_end
 from panel.views.planning import plan_from_button
@@ -106,6 +106,7 @@ def _content(request: HttpRequest, host: Host) -> dict[str, Any]:
         "jail_addresses": [row for row in addresses if row.jail_name],
         "conflicts": [row for row in conflicts(request) if any(place.host_id == host.pk for place in row["places"])],
         "readiness": sentence_of(host),
+        "shared": shared_addresses(Host.objects.filter(pk=host.pk)),
         "past_end": is_past_end(host.release),
         "end_of_life": eol_of(host.release) if host.release else None,
     }

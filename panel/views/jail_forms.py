@@ -18,7 +18,7 @@ from jails.freebsd import names, parameters
 from jails.hosts.facts import HostFacts, Missing
 from jails.models import Host, Jail, Operation
 from jails.models.release import Storage
-from jails.operations import common, jailfile, layout
+from jails.operations import common, jailfile, layout, power
 from jails.operations import kind as kinds
 from jails.operations.kind import Refused
 from jails.operations.step import Plan
@@ -308,11 +308,22 @@ def _changeable(request: HttpRequest, action: str, uuid: UUID) -> Jail | HttpRes
     rows = Jail.objects.select_related("host", "tenant", "release", "template").prefetch_related("addresses")
     jail: Jail = find(request, rows, action, uuid=uuid)
     request.tree_host = jail.host.name
-    if jail.managed and jail.state != Jail.State.PENDING:
+    may_be = {"jail.change": not power.is_with_tool(jail), "jail.give": True}.get(action, False)
+    if (jail.managed or (jail.adoption and may_be)) and jail.state != Jail.State.PENDING:
         return jail
+    if jail.adoption:
+        messages.error(request, _why_not_adopted(jail, action))
+        return redirect("jail", uuid=jail.uuid)
     why = "is still being made" if jail.managed else "was not made by the panel, which leaves its file and tree alone"
     messages.error(request, f"{jail.name} {why}.")
     return redirect("jail", uuid=jail.uuid)
+
+
+def _why_not_adopted(jail: Jail, action: str) -> str:
+    if action == "jail.change":
+        made_by = jail.get_manager_display()
+        return f"{jail.name} is adopted beside {made_by}, which keeps its configuration: change it with {made_by}."
+    return f"{jail.name} was adopted, and its tree is not the panel's: give it back first, then do it on the host."
 
 
 def form_url(operation: Operation) -> str:

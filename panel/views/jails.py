@@ -24,12 +24,13 @@ from jails.freebsd import jail as jail_tool
 from jails.freebsd import names, service, sh
 from jails.freebsd.uname import eol_of
 from jails.models import Host, Jail, Operation, Template, Tenant
-from jails.operations import lifecycle
+from jails.operations import jail_adopt, lifecycle, power
 from jails.operations.kind import Refused
 from panel.context import shell_of
 from panel.tables import jails as table
 from panel.views import live
 from panel.views.access import find, refuse, source
+from panel.views.adopting import addresses_of, kind_of
 from panel.views.drift import CARD, drifted, rows_of, tenant_words
 from panel.views.jail_forms import change, create, create_check, destroy, form_url, give, rename
 from panel.views.planning import plan_from_button
@@ -42,7 +43,7 @@ __all__ = [
 A_PAGE = 50
 BULK_MAX = 500
 """Jails of one bulk operation: its plan is read by a person."""
-BULK = {"start": "jail_start", "stop": "jail_stop", "restart": "jail_restart"}
+BULK = {"start": "jail_start", "stop": "jail_stop", "restart": "jail_restart", "adopt": "jail_adopt"}
 RELATED_MAX = 50
 
 
@@ -71,6 +72,7 @@ def index(request: HttpRequest) -> HttpResponseBase:
         "drifts": table.DRIFT,
         "may_choose": any(policy.allowed(request.user, "jail.power", jail) for jail in jails),
         "bulk_max": BULK_MAX,
+        "may_adopt": any(not jail.is_kept and policy.allowed(request.user, "jail.adopt", jail) for jail in jails),
     }
     context["mark"] = mark = _list_mark(request, context["rows"], jails.paginator.count)
     if live.has(request, mark):
@@ -136,7 +138,9 @@ def bulk(request: HttpRequest) -> HttpResponse:
 
 
 def _draft(request: HttpRequest, kind: str, host: Host, jails: list[Jail]) -> Operation:
-    wish = {"jails": [str(jail.uuid) for jail in jails]}
+    wish: dict[str, Any] = {"jails": [str(jail.uuid) for jail in jails]}
+    if kind == "jail_adopt":
+        wish |= {"how": Jail.Adoption.IN_PLACE, "tenant": None}
     return lifecycle.draft(kind, wish, host=host, user=request.user, source=source(request))
 
 
@@ -150,9 +154,10 @@ def _chosen(request: HttpRequest) -> list[Jail]:
         jails = list(rows.filter(uuid__in=list(wanted)[: BULK_MAX + 1]))
         if len(jails) != min(len(wanted), BULK_MAX + 1):
             raise Http404
+    action = "jail.adopt" if request.POST.get("do") == "adopt" else "jail.power"
     for jail in jails:
-        if not policy.allowed(request.user, "jail.power", jail):
-            refuse(request, "jail.power", jail)
+        if not policy.allowed(request.user, action, jail):
+            refuse(request, action, jail)
     return jails
 
 
@@ -165,7 +170,7 @@ def _uuids(texts: Iterable[str]) -> set[UUID]:
 
 def _bulk_problem(kind: str | None, jails: list[Jail]) -> str:
     if kind is None:
-        return "Choose what to do with them: start, stop or restart."
+        return "Choose what to do with them: start, stop, restart or adopt."
     if not jails:
         return "Choose at least one jail."
     if len(jails) > BULK_MAX:
@@ -219,6 +224,10 @@ def page(request: HttpRequest, uuid: UUID) -> HttpResponse:
         "under_way": next((row for row in recent if row.is_open), None),
         "operations": recent,
         "why_not": why_not(jail),
+        "made_as": kind_of(jail),
+        "configured_addresses": [] if jail.managed else addresses_of(jail),
+        "with_tool": power.is_with_tool(jail),
+        "may_be_adopted": bool(jail_adopt.ways(jail)),
         "quota_share": quota_share(jail),
         "mark": mark,
         **_base(jail),
@@ -277,9 +286,14 @@ def _drift(request: HttpRequest, jail: Jail) -> tuple[dict[str, Any], Any]:
 
 
 def why_not(jail: Jail) -> str:
-    """Why a jail that the panel did not make cannot be changed here; "" for one that it made."""
-    if jail.managed:
+    """Why a jail that the panel did not make cannot be changed here; "" for one that it made, or has adopted."""
+    if jail.managed or (jail.adoption and not power.is_with_tool(jail)):
         return ""
+    made_by = jail.get_manager_display()
+    if jail.adoption:
+        return f"{made_by} keeps this jail: start and stop it here, and change it with {made_by}."
+    if power.is_with_tool(jail):
+        return f"{made_by} made this jail, and has it in {jail.config_path}. Adopt it to start, stop or change it here."
     if not jail.config_path:
         return (
             "The panel did not make this jail: it knows it only because it runs, no configuration file names it. "
@@ -287,8 +301,7 @@ def why_not(jail: Jail) -> str:
         )
     return (
         f"The panel did not make this jail: it found it in {jail.config_path}. It can be started and stopped here. "
-        "To change, rename, give or destroy it, its file and its tree would have to be the panel's own; "
-        "they are left as they are."
+        "Adopt it to change it here, or to give it to a tenant; its file and its tree stay where they are."
     )
 
 
@@ -301,6 +314,8 @@ def by_hand(jail: Jail) -> list[tuple[str, str]]:
 
 
 def _hand_commands(jail: Jail) -> list[tuple[str, tuple[str, ...]]]:
+    if power.is_with_tool(jail):
+        return [(word.capitalize(), tuple(jail.found[word])) for word in ("start", "stop") if jail.found.get(word)]
     if not jail.config_path:
         return [("Stop", jail_tool.remove_unconfigured(jail.name))]
     if names.jail_name_error(jail.name):

@@ -13,7 +13,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from jails import audit, policy
-from jails.models import Address, Host, Network, ObservedAddress
+from jails.models import Address, Host, HostFactsRecord, Network, ObservedAddress
 from panel.forms.networks import NetworkForm
 from panel.views.access import find, require, source
 
@@ -41,8 +41,16 @@ def index(request: HttpRequest) -> HttpResponse:
         "page": page,
         "addresses": [found[pk] for pk in page.object_list if pk in found],
         "conflicts": conflicts(request),
+        "shared": shared_addresses(policy.visible(request.user, Host)),
     }
     return render(request, "panel/networks.html", context)
+
+
+def shared_addresses(hosts: QuerySet[Host]) -> list[dict[str, Any]]:
+    """Addresses that several jails of one host have by their files, whoever made them: at most one of them can run."""
+    records = HostFactsRecord.objects.filter(host__in=hosts).order_by("host__name")
+    rows = records.values_list("host__name", "data__shared_addresses")[:CONFLICTS]
+    return [{"host": name, **row} for name, found in rows for row in found or ()]
 
 
 def in_order(rows: QuerySet[Address]) -> list[int]:

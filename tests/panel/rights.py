@@ -240,14 +240,6 @@ ROWS: list[Row] = [
         post="away A, 403 QU, 404 POMVSN, login DX",
         tenant="{acme}",
     ),
-    # Releases and templates
-    *rows("releases", get=STAFF),
-    *rows("release-fetch", get="200 APQ, 403 U, 404 OMVSN, login DX", post="422 APQ, 403 U, 404 OMVSN, login DX"),
-    *send("release-fetch", answers="422 AQ, 403 U, 404 POMVSN, login DX", host="warden2"),
-    *rows(
-        "release-trust",
-        "offered manifest",
-        get="200 A, 403 U, 404 PQOMVSN, login DX",
     *rows(
         "jail-drift",
         "www1",
@@ -257,6 +249,31 @@ ROWS: list[Row] = [
     ),
     *rows("jail-drift", "loghost", get="200 APU, 404 QOMVSN, login DX", post="away AP, 403 U, 404 QOMVSN, login DX"),
     *send("jail-drift", "shop", answers="away AQ, 403 U, 404 POMVSN, login DX", do="accept", all="1"),
+    *rows(
+        "jail-adopt",
+        "loghost",
+        get="200 A, 403 PU, 404 QOMVSN, login DX",
+        post="422 A, 403 PU, 404 QOMVSN, login DX",
+        how="somehow",
+    ),
+    *rows("jail-adopt", "shop", get="200 A, 403 QU, 404 POMVSN, login DX", post="422 A, 403 QU, 404 POMVSN, login DX"),
+    *rows("jail-unadopt", "loghost", post="away A, 403 PU, 404 QOMVSN, login DX"),
+    *rows("jail-unadopt", "www1", post="away A, 403 PU, 404 QOMVSN, login DX"),
+    *rows(
+        "host-adopt",
+        "warden1",
+        get="200 A, 403 PU, 404 QOMVSN, login DX",
+        post="away A, 403 PU, 404 QOMVSN, login DX",
+    ),
+    *send("jails-bulk", answers="away A, 403 PU, 404 QOMVSN, login DX", do="adopt", jails=["{loghost}"]),
+    # Releases and templates
+    *rows("releases", get=STAFF),
+    *rows("release-fetch", get="200 APQ, 403 U, 404 OMVSN, login DX", post="422 APQ, 403 U, 404 OMVSN, login DX"),
+    *send("release-fetch", answers="422 AQ, 403 U, 404 POMVSN, login DX", host="warden2"),
+    *rows(
+        "release-trust",
+        "offered manifest",
+        get="200 A, 403 U, 404 PQOMVSN, login DX",
         post="422 A, 403 U, 404 PQOMVSN, login DX",
     ),
     *rows("release", "release on warden1", get="200 APU, 404 QOMVSN, login DX"),
