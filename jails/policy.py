@@ -123,7 +123,7 @@ ACTIONS: dict[str, Any] = {
     "host.access": is_administrator,
     "host.forget": is_administrator,
     "host.setup": _runs_hosts,
-    "host.orphans": is_administrator | is_auditor,
+    "orphan.view": is_administrator | is_auditor,
     "host.clean": is_administrator,
     "host.fix": _runs_hosts,
     "host.fix_system": is_administrator,

@@ -114,6 +114,8 @@ ALLOWED = {
     "host.change": {"warden1": "A", "warden2": "A"},
     "host.forget": {"warden1": "A", "warden2": "A"},
     "host.setup": {"warden1": "AP", "warden2": "AQ", "": "A"},
+    "host.clean": {"warden1": "A", "warden2": "A", "": "A"},
+    "orphan.view": {"warden1": "AU", "warden2": "AU", "": "AU"},
     "host.fix": {"warden1": "AP", "warden2": "AQ", "": "A"},
     "host.fix_system": {"warden1": "A", "warden2": "A", "": "A"},
     "release.view": {"release on warden1": "APU", "release on warden2": "AQU"},
@@ -352,6 +354,7 @@ RUNS = {
     # kind, names of its jails → who may run it on warden1
     ("host_setup",): "AP",
     ("host_fix",): "AP",
+    ("orphans_remove",): "A",
     ("release_fetch",): "AP",
     ("release_remove",): "AP",
     ("jail_create",): "AP",

@@ -24,7 +24,7 @@ from panel.views.planning import facts_of, plan_from_button, survey_of
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def page(request: HttpRequest, name: str) -> HttpResponse:
-    host = find(request, Host, "host.clean" if request.method == "POST" else "host.orphans", name=name)
+    host = find(request, Host, "host.clean" if request.method == "POST" else "orphan.view", name=name)
     request.tree_host = host.name
     if request.method == "POST":
         wish = {"orphans": request.POST.getlist("orphans")}
