@@ -1,7 +1,7 @@
 """What the panel is for, on the host of these tests: each kind of operation, through the engine, leaving nothing.
 
-All names begin with the site's prefix. On a real host the story needs CELLBLOCK_LIVE_RELEASE_SOURCE, and it is refused
-where the panel has things of its own already.
+All names begin with the site's prefix. On a real host the story needs CELLBLOCK_LIVE_RELEASE, and it is skipped where
+the panel has things of its own already.
 """
 
 from __future__ import annotations
@@ -16,7 +16,19 @@ import pytest
 
 from jails.hosts.facts import RELEASES, gather
 from jails.hosts.refresh import refresh
-from jails.models import Host, Jail, Network, Operation, Release, Template, Tenant, TrustedManifest, User
+from jails.models import (
+    AuditEntry,
+    Drift,
+    Host,
+    Jail,
+    Network,
+    Operation,
+    Release,
+    Template,
+    Tenant,
+    TrustedManifest,
+    User,
+)
 from jails.operations import engine, layout, lifecycle, release_fetch
 from jails.operations.kind import Refused
 from tests.live.site import Site
@@ -95,11 +107,17 @@ class Story:
     def inside(self, row: Jail, *argv: str) -> str:
         return self.site.run("jexec", row.name, *argv)
 
+    def release_name(self, kernel: str) -> str:
+        """What base.txz says that it is; where it does not tell, what the host runs."""
+        text = self.site.sh('tar -xOf "$1/base.txz" ./bin/freebsd-version 2>/dev/null || true', self.site.source)
+        found = re.search(r'^USERLAND_VERSION="?([^"\n]+)', text, re.MULTILINE)
+        return re.sub(r"-p[0-9]+$", "", found[1] if found else kernel)
+
     def fetched(self) -> Release:
         """Of the site's source; an administrator vouches for its MANIFEST where nobody has before."""
         facts = gather(self.site.connection, jail_root=self.row.jail_root)
         wish = {
-            "release": re.sub(r"-p[0-9]+$", "", facts.kernel),
+            "release": self.release_name(facts.kernel),
             "architecture": facts.architecture,
             "source": self.site.source,
         }
@@ -133,7 +151,7 @@ def story(site: Site, db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sto
     from jails.operations import queue
 
     if not site.source:
-        pytest.skip("CELLBLOCK_LIVE_RELEASE_SOURCE is not set")
+        pytest.skip("CELLBLOCK_LIVE_RELEASE is not set: it names a folder on that host with MANIFEST and base.txz")
     there = site.sh('for f in "$@"; do [ ! -e "$f" ] || echo "$f"; done', *SHARED[:2]).split()
     there += re.findall(r"^\S+/cellblock$", site.sh("zfs list -H -o name 2>/dev/null || true"), re.MULTILINE)
     if there:
@@ -145,6 +163,7 @@ def story(site: Site, db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sto
         kind=Host.Kind.SSH if site.is_real else Host.Kind.SIMULATED,
         directory="" if site.is_real else "/nowhere",
         jail_root=f"/jail-{site.prefix}",
+        pool=site.pool,
     )
     story = Story(
         site,
@@ -195,6 +214,14 @@ def test_the_story(story: Story) -> None:
     assert story.inside(www1, "freebsd-version", "-u").startswith(release.name)
     assert "198.51.100.71" in site.run("ifconfig", "lo0")
 
+    if on_zfs:
+        beside = story.created("beside", kind="thick", storage="ufs", release=release.pk, start=True)
+        assert story.runs(beside) and beside.path == f"{story.row.jail_root}/{beside.name}"
+        assert story.inside(beside, "freebsd-version", "-u").startswith(release.name)
+        assert beside.name not in site.run("zfs", "list", "-H", "-o", "name")
+        story.done("jail_destroy", jail=str(beside.uuid), name=beside.name)
+        assert beside.name not in site.run("ls", story.row.jail_root).split()
+
     www2 = story.created("www2", kind="thin" if on_zfs else "thick", storage=release.storage, release=release.pk)
     assert not story.runs(www2)
     story.done("jail_start", jails=[str(www2.uuid)])
@@ -238,3 +265,73 @@ def test_the_story(story: Story) -> None:
     story.done("release_remove", release=release.pk)
     assert not Jail.objects.filter(host=story.row, managed=True).exists()
     assert site.sh(f"ls -A {RELEASES}") == ""
+
+
+def drifts(story: Story) -> dict[str, tuple[Any, Any, Any]]:
+    """What the next refresh sees: parameter → wanted, configured, running."""
+    story.refresh()
+    rows = Drift.objects.filter(jail__host=story.row)
+    return {row.parameter: (row.wanted, row.configured, row.running) for row in rows}
+
+
+@pytest.mark.timeout(3600)
+def test_drift(story: Story) -> None:
+    """What is changed by hand is seen, told once, brought back, and accepted."""
+    site = story.site
+    story.done("host_setup", reserve=False)
+    release = story.fetched()
+    www1 = story.created(
+        "www1", kind="thick", storage=release.storage, release=release.pk, addresses=story.at(71), start=True
+    )
+    uuid, hostname, made = str(www1.uuid), www1.hostname, site.run("cat", www1.config_path)
+    assert drifts(story) == {}, "as it was made"
+
+    # By hand: in the file, while it runs, and where nobody of the panel's would look.
+    edit = 's/host.hostname = .*;/host.hostname = "x.example.org"; # mine/; s/^\tpersist;/\tallow.raw_sockets;\\\n&/'
+    site.sh('sed "$2" "$1" >"$1.new" && cat "$1.new" >"$1" && rm "$1.new"', www1.config_path, edit)
+    site.run("jail", "-m", f"name={www1.name}", "children.max=2")
+    seen = drifts(story)
+    assert seen == {
+        "host.hostname": ([hostname], ["x.example.org"], [hostname]),
+        "allow.raw_sockets": (None, ["true"], ["false"]),
+        "children.max": (None, None, ["2"]),
+    }
+    assert drifts(story) == seen
+    told = AuditEntry.objects.filter(action="jail.drift", object_id=str(www1.pk))
+    assert [sorted(entry.after) for entry in told] == [sorted(seen)], "once"
+
+    # Back to the panel: the rest of what was written by hand stays.
+    jid = site.run("jls", "-j", www1.name, "jid")
+    story.done("drift_repair", jail=uuid, parameters=["children.max", "host.hostname"])
+    assert list(drifts(story)) == ["allow.raw_sockets"] and site.run("jls", "-j", www1.name, "jid") == jid
+    text = site.run("cat", www1.config_path)
+    assert text == made.replace(f"{hostname};", f"{hostname}; # mine").replace(
+        "\tpersist;", "\tallow.raw_sockets;\n\tpersist;"
+    )
+    assert site.run("jls", "-j", www1.name, "children.max").strip() == "0"
+
+    # The panel to the host, and what is wanted then holds after a restart.
+    before = site.run("cat", www1.config_path)
+    story.done("drift_accept", jail=uuid, parameters=None)
+    assert site.run("cat", www1.config_path) == before
+    assert Jail.objects.get(pk=www1.pk).wanted == {"allow.raw_sockets": ["true"]}
+    assert drifts(story) == {"allow.raw_sockets": (["true"], ["true"], ["false"])}
+    story.done("jail_restart", jails=[uuid])
+    assert drifts(story) == {} and site.run("jls", "-j", www1.name, "allow.raw_sockets").strip() == "1"
+
+    # Another address, stopped with the old file and started with the new one: then as the panel wants it again.
+    site.run("service", "jail", "onestop", www1.name)
+    site.sh('sed s/198.51.100.71/198.51.100.79/ "$1" >"$1.new" && cat "$1.new" >"$1" && rm "$1.new"', www1.config_path)
+    site.run("service", "jail", "onestart", www1.name)
+    assert list(drifts(story)) == ["ip4.addr"] and "198.51.100.79" in site.run("ifconfig", "lo0")
+    story.done("drift_repair", jail=uuid, parameters=None)
+    assert "198.51.100.71" in site.run("ifconfig", "lo0") and "198.51.100.79" not in site.run("ifconfig", "lo0")
+
+    # Its file gone: it is written as the panel has it, with what was accepted.
+    site.run("rm", www1.config_path)
+    assert list(drifts(story)) == ["file"]
+    story.done("drift_repair", jail=uuid, parameters=None)
+    assert drifts(story) == {} and "allow.raw_sockets;" in site.run("cat", www1.config_path)
+
+    story.done("jail_destroy", jail=uuid, name=www1.name)
+    story.done("release_remove", release=release.pk)
