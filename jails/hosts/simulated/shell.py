@@ -564,11 +564,25 @@ class Shell:
         except Killed as end:
             return self._signalled(end)
         except NotFound as problem:
+            if problem.number == errno.ENOENT and words[0] == "kill":
+                return self._own_kill(words, fds)
             if problem.number == errno.ENOENT:
                 self.complain(f"{words[0]}: not found")
                 return 127
             self.complain(f"{words[0]}: {problem.words}")
             return 126
+
+    def _own_kill(self, words: list[str], fds: dict[int, int]) -> int:
+        """sh(1) has a kill of its own, for a tree that has no /bin/kill."""
+        from .tools.processes import kill_main
+
+        child = self.process.child(words, fds=fds, cwd=self.cwd)
+        try:
+            return child.call(kill_main)
+        except Killed as end:
+            return self._signalled(end)
+        finally:
+            child.flush()
 
     def _signalled(self, end: Killed) -> int:
         """A signal to this shell itself: its trap, or its end."""
@@ -1346,7 +1360,23 @@ def _local(shell: Shell, words: list[str]) -> int:
 
 
 def _type(shell: Shell, words: list[str]) -> int:
-    return _which(shell, ["-V", *words[1:]])
+    """typecmd in bin/sh/exec.c."""
+    status = 0
+    for name in words[1:]:
+        if name in shell.functions:
+            said = "is a shell function"
+        elif name in SPECIAL:
+            said = "is a special shell builtin"
+        elif name in BUILTINS:
+            said = "is a shell builtin"
+        elif found := find_path(shell, name):
+            said = f"is {found}"
+        else:
+            shell._write(2, os.fsencode(f"{name}: not found\n"))
+            status = 127
+            continue
+        shell._write(1, os.fsencode(f"{name} {said}\n"))
+    return status
 
 
 SPECIAL: dict[str, Callable[[Shell, list[str]], int]] = {

@@ -146,7 +146,7 @@ class World:
         if clean or user:
             entry = self.user(user or "root", None if system_user else jid)
             if entry is None:
-                warn(f"{user}: no such user" if user else "unknown uid 0")
+                warn(self._no_user(user, None if system_user else jid))
                 return 1
             kept = {"TERM": env["TERM"]} if "TERM" in env else {}
             # setusercontext(3): what login.conf(5) gives everybody.
@@ -341,6 +341,24 @@ class World:
 
     def _whisper(self, text: str) -> None:
         self.err(f"jail: {text}\n")
+
+    def has_accounts(self, jid: int | None) -> bool:
+        """Whether there is a password database to ask, in a jail or on the host: getpwnam(3) reads no text."""
+        root = self._root_of(jid) if jid is not None else self._process.root
+        with self.host.reading() as state:
+            for name in ("/etc/spwd.db", "/etc/pwd.db", "/etc/passwd"):
+                try:
+                    if self.host.locate(state, name, root=root).exists:
+                        return True
+                except OSError:
+                    continue
+        return False
+
+    def _no_user(self, user: str | None, jid: int | None) -> str:
+        """get_user_info() in usr.sbin/jail/command.c."""
+        if not self.has_accounts(jid):
+            return f"getpwnam{' ' + user if user else ''}: No such file or directory"
+        return f"{user}: no such user" if user else "unknown uid 0"
 
     def user(self, name: str, jid: int | None) -> list[str] | None:
         """A line of /etc/passwd, of the host or of a jail, as its seven fields."""

@@ -266,7 +266,13 @@ class _Copy:
             os.symlink(os.readlink(place.backing), link.backing)
             access.changed(self.process, link)
             return 0
-        made = self.process.locate(target)
+        try:
+            made = self.process.locate(target)
+            if not made.exists:
+                access.check_parent(self.process, made)
+        except OSError as error:
+            self.process.err(f"cp: {target}: {strerror(error)}\n")
+            return 1
         if made.exists and "n" in self.options:
             return 0
         if made.path == place.path:

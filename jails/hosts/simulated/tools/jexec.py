@@ -12,6 +12,8 @@ USAGE_12 = "usage: jexec [-l] [-u username | -U username] jail [command ...]\n"
 USAGE_14 = "usage: jexec [-l] [-d working-directory] [-e name=value] [-u username | -U username] jail [command ...]\n"
 KEPT = ("TERM",)
 
+_ABSENT = "No such file or directory"
+
 
 def main(caller: Any) -> int:
     process = World(caller)
@@ -59,7 +61,8 @@ def _enter(
     if name:
         entry = process.user(name, None if "u" in options else jail["jid"])
         if entry is None and options:
-            process.err(f"jexec: {name}: no such user\n")
+            known = "u" in options or process.has_accounts(jail["jid"])
+            process.err(f"jexec: {name}: no such user\n" if known else f"jexec: getpwnam: {name}: {_ABSENT}\n")
             return 1
         entry = entry or ["root", "*", "0", "0", "", "/root", "/bin/sh"]
     if clean and entry:

@@ -225,6 +225,8 @@ def mount_one(process: World, kind: str, source: str, path: str, options: list[s
         name = word.partition("=")[0]
         if name not in GENERAL and name not in OWN.get(kind, set()):
             raise _Refused(f"mount: {source}: mount option <{name}> is unknown: Invalid argument")
+    if kind == "tmpfs":
+        _check_tmpfs(source, options)
     if kind == "zfs":
         return _zfs(process, source, place, options)
     if kind == "ufs":
@@ -235,10 +237,38 @@ def mount_one(process: World, kind: str, source: str, path: str, options: list[s
     with process.host.changing() as state:
         kld.load(state, kind)
         made = process.host.mount(state, label, place, kind, ["ro" if "ro" in options else "rw", *_kept(options)])
+        if kind == "tmpfs":
+            _furnish_tmpfs(process, made, place, options)
         if kind == "devfs":
             ruleset = next((word.partition("=")[2] for word in options if word.startswith("ruleset=")), "0")
             devfs.furnish(process.host, state, made, ruleset or "0")
     return 0
+
+
+def _values(options: list[str]) -> dict[str, str]:
+    return dict(word.split("=", 1) for word in options if "=" in word)
+
+
+def _check_tmpfs(source: str, options: list[str]) -> None:
+    """tmpfs_mount() in sys/fs/tmpfs: numbers that are none are EINVAL, with nothing more to say."""
+    given = _values(options)
+    for name, form in (("size", r"\d+[kKmMgGtT]?"), ("inodes", r"\d+[kKmMgGtT]?"), ("mode", r"[0-7]+")):
+        if name in given and not re.fullmatch(form, given[name]):
+            raise _Refused(f"mount: {source}: Invalid argument")
+
+
+def _furnish_tmpfs(process: World, mount: dict[str, Any], place: Any, options: list[str]) -> None:
+    """The root of a tmpfs has the mode and owner of the directory below it, where no option says otherwise."""
+    given, below = _values(options), process.host.metadata(place.backing)
+    mode = int(given["mode"], 8) if "mode" in given else below.get("mode", place.backing.stat().st_mode & 0o7777)
+    root = process.host.directory / mount["backing"]
+    root.chmod(mode | 0o700)
+    changes: dict[str, Any] = {} if mode & 0o700 == 0o700 else {"mode": mode}
+    for name in ("uid", "gid"):
+        value = int(given[name]) if given.get(name, "").isdigit() else below.get(name)
+        changes |= {name: value} if value else {}
+    if changes:
+        process.host.set_metadata(root, **changes)
 
 
 def _zfs(process: World, source: str, place: Any, options: list[str]) -> int:

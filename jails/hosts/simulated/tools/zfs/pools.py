@@ -41,6 +41,11 @@ EDITABLE = {"altroot", "autoexpand", "autoreplace", "bootfs", "cachefile", "comm
     "autotrim",
     "compatibility",
 }
+CHOICES = {
+    **dict.fromkeys(("delegation", "autoreplace", "listsnapshots", "autoexpand", "multihost", "autotrim"), "off | on"),
+    "failmode": "wait | continue | panic",
+}
+"""Values of those that have a list of them (zpool_prop.c)."""
 ORDER = (
     "size capacity altroot health guid version bootfs delegation autoreplace cachefile failmode listsnapshots "
     "autoexpand dedupditto dedupratio free allocated readonly ashift comment expandsize freeing fragmentation leaked "
@@ -308,16 +313,20 @@ def set_(env: Env, argv: Sequence[str]) -> int:
     with env.changing() as zfs:
         for name in operands[1:]:
             pool = open_pool(zfs, name)
-            _check_property(zfs, wanted, f"cannot set property for '{name}'")
+            _check_property(zfs, wanted, value, f"cannot set property for '{name}'")
             pool["props"][wanted] = value
     return 0
 
 
-def _check_property(zfs: Zfs, wanted: str, complaint: str) -> None:
+def _check_property(zfs: Zfs, wanted: str, value: str, complaint: str) -> None:
+    """zpool_valid_proplist() in libzfs_pool.c."""
+    allowed = CHOICES.get(wanted)
+    if allowed and value not in allowed.split(" | "):
+        raise ZfsError(f"{complaint}: '{wanted}' must be one of '{allowed}'")
     if wanted in EDITABLE:
         return
     if wanted in _known(zfs):
-        raise ZfsError(f"{complaint}: property '{wanted}' is readonly")
+        raise ZfsError(f"{complaint}: '{wanted}' is readonly")
     raise ZfsError(f"{complaint}: invalid property '{wanted}'")
 
 
@@ -332,14 +341,17 @@ def create(env: Env, argv: Sequence[str]) -> int:
     pool_values = parse_assignments([value for letter, value in found if letter == "o"])
     assignments = parse_assignments([value for letter, value in found if letter == "O"])
     with env.changing() as zfs:
+        if "/" in name:
+            hint = "use 'zfs create' to create a dataset"
+            raise ZfsError(f"{complaint}: invalid character '/' in pool name\n{hint}")
         size, vdevs = _layout(zfs, env, name, operands[1:], "f" in flags)
         problem = names.pool_problem(name)
         if problem:
-            raise ZfsError(f"{complaint}: {problem}")
+            raise ZfsError(f"{complaint}: {problem}\npool name may have been omitted")
         if name in zfs.datasets:
             raise ZfsError(f"{complaint}: pool already exists")
-        for wanted in pool_values:
-            _check_property(zfs, wanted, complaint)
+        for wanted, value in pool_values.items():
+            _check_property(zfs, wanted, value, complaint)
         if "m" in flags:
             assignments["mountpoint"] = flags["m"]
         values = checked_values(zfs, assignments, "f", complaint)
@@ -375,7 +387,7 @@ def _layout(zfs: Zfs, env: Env, pool: str, words: Sequence[str], force: bool) ->
     return total, vdevs
 
 
-def _device_size(zfs: Zfs, env: Env, pool: str, device: str, force: bool) -> int:
+def _device_size(zfs: Zfs, env: Env, pool: str, device: str, force: bool, adding: bool = False) -> int:
     short = device.removeprefix("/dev/")
     owner = _owner(zfs, short)
     shown = device if device.startswith("/") else f"/dev/{device}"
@@ -385,6 +397,8 @@ def _device_size(zfs: Zfs, env: Env, pool: str, device: str, force: bool) -> int
         )
         raise ZfsError(f"invalid vdev specification\n{advice}\n{shown} is part of active pool '{owner}'")
     if any(one["source"] == f"/dev/{short}" for one in zfs.state["mounts"]):
+        if pool in zfs.datasets and not adding:
+            return 1 << 30
         # A disk in use cannot be opened for writing, of which only this is left to read.
         raise ZfsError(f"cannot create '{pool}': no such pool or dataset")
     disk = zfs.state.get("disks", {}).get(short)
@@ -561,6 +575,118 @@ def _device(env: Env, argv: Sequence[str], verb: str) -> int:
                 pool["scan"] = _finished(zfs, "resilvered 1.50K in", 0)
             pool["vdevs"][at] = [depth, device, "OFFLINE", new_guid()] if verb == "offline" else [depth, device]
         pool["health"] = "DEGRADED" if any(len(vdev) > 2 for vdev in pool["vdevs"]) else "ONLINE"
+    return 0
+
+
+def attach(env: Env, argv: Sequence[str]) -> int:
+    """zpool attach POOL DEVICE NEW: a device becomes one side of a mirror."""
+    return _join(env, argv, replacing=False)
+
+
+def replace(env: Env, argv: Sequence[str]) -> int:
+    return _join(env, argv, replacing=True)
+
+
+def _join(env: Env, argv: Sequence[str], replacing: bool) -> int:
+    found, operands = options(argv, "fo:")
+    if not operands:
+        raise UsageError("missing pool name argument")
+    if len(operands) < 2:
+        raise UsageError("missing <device> specification")
+    if len(operands) < 3 and not replacing:
+        raise UsageError("missing <new_device> specification")
+    if len(operands) > 3:
+        raise UsageError("too many arguments")
+    name, old, new = operands[0], operands[1], operands[-1]
+    verb = "replace" if replacing else "attach"
+    with env.changing() as zfs:
+        pool = open_pool(zfs, name)
+        room = _device_size(zfs, env, name, new, any(letter == "f" for letter, _ in found), adding=True)
+        at = next((at for at, vdev in enumerate(pool["vdevs"]) if vdev[1] == old), None)
+        complaint = f"cannot {verb} {old} with {new}" if replacing else f"cannot attach {new} to {old}"
+        if at is None:
+            raise ZfsError(f"{complaint}: no such device in pool")
+        depth = pool["vdevs"][at][0]
+        if room < pool["size"] and depth == 1 and len(pool["vdevs"]) == 1:
+            raise ZfsError(f"{complaint}: device is too small")
+        if replacing:
+            pool["vdevs"][at] = [depth, new]
+        elif depth > 1:
+            pool["vdevs"].insert(_end(pool["vdevs"], at), [depth, new])
+        else:
+            tops = sum(1 for vdev in pool["vdevs"][:at] if vdev[0] == 1)
+            pool["vdevs"][at : at + 1] = [[1, f"mirror-{tops}"], [2, old], [2, new]]
+        pool["health"] = "DEGRADED" if any(len(vdev) > 2 for vdev in pool["vdevs"]) else "ONLINE"
+        pool["scan"] = _finished(zfs, f"resilvered {_value(zfs, name, 'allocated', False)} in", 0)
+    return 0
+
+
+def detach(env: Env, argv: Sequence[str]) -> int:
+    _, operands = options(argv, "")
+    if not operands:
+        raise UsageError("missing pool name argument")
+    if len(operands) < 2:
+        raise UsageError("missing <device> specification")
+    name, device = operands[0], operands[1]
+    with env.changing() as zfs:
+        pool = open_pool(zfs, name)
+        vdevs = pool["vdevs"]
+        at = next((at for at, vdev in enumerate(vdevs) if vdev[1] == device), None)
+        if at is None:
+            raise ZfsError(f"cannot detach {device}: no such device in pool")
+        top = next((one for one in range(at, -1, -1) if vdevs[one][0] == 1), at)
+        mirrored = str(vdevs[top][1]).startswith("mirror-") and top != at
+        if not mirrored:
+            raise ZfsError(f"cannot detach {device}: only applicable to mirror and replacing vdevs")
+        sides = [one for one in range(top + 1, _end(vdevs, top)) if one != at]
+        if not any(len(vdevs[one]) == 2 for one in sides):
+            raise ZfsError(f"cannot detach {device}: no valid replicas")
+        if len(sides) == 1:
+            vdevs[top : top + 3] = [[1, *vdevs[sides[0]][1:]]]
+        else:
+            del vdevs[at]
+        pool["health"] = "DEGRADED" if any(len(vdev) > 2 for vdev in vdevs) else "ONLINE"
+    return 0
+
+
+def _end(vdevs: Sequence[Sequence[object]], top: int) -> int:
+    """Where the devices below a top-level one end."""
+    return next((at for at in range(top + 1, len(vdevs)) if vdevs[at][0] == 1), len(vdevs))
+
+
+def labelclear(env: Env, argv: Sequence[str]) -> int:
+    found, operands = options(argv, "f")
+    expect_operands(operands, "vdev name")
+    device = operands[0].removeprefix("/dev/")
+    with env.changing() as zfs:
+        owner = _owner(zfs, device)
+        shown = f"/dev/{device}"
+        if owner:
+            raise ZfsError(f'{shown} is a member (ACTIVE) of pool "{owner}"')
+        left = next(
+            (key for key, pool in zfs.pools.items() if _has(pool, device) and pool.get("how") == "exported"), ""
+        )
+        if left and not found:
+            name = left.partition(" ")[0]
+            raise ZfsError(
+                f"use '-f' to override the following error:\n{shown} is a member of exported pool \"{name}\""
+            )
+        if not any(_has(pool, device) for pool in zfs.pools.values()):
+            raise ZfsError(f"failed to read label from {shown}")
+        for key in [key for key, pool in zfs.pools.items() if _has(pool, device) and pool.get("how")]:
+            del zfs.pools[key]
+    return 0
+
+
+def _has(pool: Record, device: str) -> bool:
+    return any(vdev[1] == device for vdev in pool["vdevs"])
+
+
+def reopen(env: Env, argv: Sequence[str]) -> int:
+    _, operands = options(argv, "")
+    expect_operands(operands, "pool name")
+    with env.reading() as zfs:
+        open_pool(zfs, operands[0])
     return 0
 
 
