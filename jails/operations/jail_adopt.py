@@ -215,9 +215,11 @@ class _TakingOver:
 
     def plan(self) -> Plan:
         shall = Accepted(dict(self.configured.parameters), self.tool.boot) if self.configured else Accepted({}, False)
-        steps = [*self._files(), *self._boot()]
+        steps = list(self._files())
         if self.running:
             steps = [self._stop(), *steps, self._start()]
+        # Last, as sysrc(8) alone could not put the boot list back to the last byte.
+        steps += self._boot()
         return Plan(
             title=_title([self.row.name]),
             steps=tuple(steps),

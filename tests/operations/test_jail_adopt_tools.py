@@ -9,6 +9,7 @@ from jails.operations.kind import Refused
 from tests.hosts import foreign
 from tests.operations.adopting import fingerprint
 from tests.operations.test_jail_adopt import give_back, uuids, why
+from tests.operations.test_kill_jails import run
 from tests.operations.warden import Warden
 from tests.operations.world import transcript
 
@@ -33,6 +34,7 @@ def old(layouts, tmp_path, admin, messages):
     def make(tool):
         return Warden(layouts(tool), tmp_path / "host", admin)
 
+    make.folder = layouts
     return make
 
 
@@ -97,3 +99,109 @@ def test_taken_over_and_given_back_the_host_is_as_it_was(old, tool):
         assert {name for name in before.keys() | changed.keys() if before.get(name) != changed.get(name)} == set()
     assert able
     assert not Address.objects.exists()
+
+
+def one(warden, name):
+    return next(row for row in found(warden) if row.name == name)
+
+
+@pytest.mark.parametrize(("tool", "name"), [("bastille", "db1"), ("iocage", "ioc-db"), ("ezjail", "db")])
+def test_a_running_jail_is_stopped_by_its_tool_and_started_by_its_file(old, tool, name):
+    host = old(tool)
+    row = one(host, name)
+    before = fingerprint(host.simulation.directory)
+    done(host, "jail_adopt", jails=uuids(row), how="beside")
+    done(host, "jail_start", jails=uuids(row))
+    assert host.running() == {name: row.path}
+    assert not any(command.startswith("jail ") and "/etc/jail" in command for command in host.commands())
+    give_back(host, row)
+    operation = done(host, "jail_adopt", jails=uuids(row), how="taken over")
+    assert any("is away a moment" in line for line in operation.plan["warnings"])
+    assert host.running() == {name: row.path} and one(host, name).state == "running"
+    done(host, "jail_restart", jails=uuids(row))
+    assert f"jail -f /etc/jail.conf.d/{name}.conf -q -c {name}" in host.commands()
+    give_back(host, one(host, name))
+    assert host.running() == {name: row.path}
+    done(host, "jail_adopt", jails=uuids(row), how="beside")
+    done(host, "jail_stop", jails=uuids(row))
+    give_back(host, row)
+    assert host.running() == {}
+    changed = fingerprint(host.simulation.directory)
+    kept = ("root/etc", "root/usr/local/etc")
+    assert {name: text for name, text in before.items() if name.startswith(kept)} == {
+        name: text for name, text in changed.items() if name.startswith(kept)
+    }
+
+
+def test_what_was_changed_by_hand_since_is_not_taken_away(old):
+    host = old("bastille")
+    row = one(host, "db1")
+    done(host, "jail_adopt", jails=uuids(row), how="taken over")
+    text = host.read("/etc/jail.conf.d/db1.conf")
+    host.write("/etc/jail.conf.d/db1.conf", text.replace("db1 {", "db1 {\n\tallow.raw_sockets;"))
+    words = why(host, "jail_unadopt", jail=str(row.uuid))
+    assert "is not what was written there" in words and "+\tallow.raw_sockets;" in words
+    host.write("/etc/jail.conf.d/db1.conf", text)
+    give_back(host, row)
+    assert not host.sh("ls /etc/jail.conf.d 2>/dev/null || true")
+
+
+def test_two_that_were_taken_over_leave_rc_conf_as_it_was(old):
+    host = old("bastille")
+    before = fingerprint(host.simulation.directory)
+    rows = [row for row in found(host) if row.name in ("db1", "web1")]
+    for row in rows:
+        done(host, "jail_adopt", jails=uuids(row), how="taken over")
+    assert host.facts().boot_state().boots_today == tuple(row.name for row in rows if row.boot)
+    for row in rows:
+        give_back(host, row)
+    changed = fingerprint(host.simulation.directory)
+    assert {name for name in before.keys() | changed.keys() if before.get(name) != changed.get(name)} == set()
+
+
+def test_a_take_over_that_fails_leaves_all_as_it_was(old):
+    host = old("bastille")
+    row = one(host, "db1")
+    done(host, "jail_adopt", jails=uuids(row), how="beside")
+    done(host, "jail_start", jails=uuids(row))
+    give_back(host, row)
+    before = {name: text for name, text in fingerprint(host.simulation.directory).items() if "/etc" in name}
+    operation = host.confirm("jail_adopt", jails=uuids(row), how="taken over")
+    host.fail("jail -f /etc/jail.conf.d/db1.conf -q -c")
+    assert host.work(operation) == "failed", transcript(operation)
+    after = {name: text for name, text in fingerprint(host.simulation.directory).items() if "/etc" in name}
+    assert host.running() == {"db1": row.path} and after == before
+    assert one(host, "db1").adoption == ""
+
+
+def test_a_name_that_somebody_takes_meanwhile_is_left_to_them(old):
+    host = old("bastille")
+    row = one(host, "db1")
+    operation = host.confirm("jail_adopt", jails=uuids(row), how="taken over")
+    host.sh("mkdir -p /etc/jail.conf.d")
+    theirs = "db1 { path = /x; }\n"
+    before = fingerprint(host.simulation.directory)["root/usr/local/bastille/jails/db1/settings.conf"]
+    status = host.work_with(
+        operation, "jail.conf.d/db1.conf", before=lambda: host.write("/etc/jail.conf.d/db1.conf", theirs)
+    )
+    assert status == "failed" and "File exists" in operation.error
+    assert fingerprint(host.simulation.directory)["root/usr/local/bastille/jails/db1/settings.conf"] == before
+    assert host.read("/etc/jail.conf.d/db1.conf") == theirs
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_workers_that_are_killed_everywhere_take_it_over_and_give_it_back(committed, old, tmp_path):
+    host = old("bastille")
+    row = one(host, "db1")
+    operation = host.confirm("jail_adopt", jails=uuids(row), how="taken over")
+    assert run(host, operation, tmp_path) == "done", transcript(operation)
+    assert one(host, "db1").adoption == "taken over"
+    operation = host.confirm("jail_unadopt", jail=str(row.uuid))
+    assert run(host, operation, tmp_path) == "done", transcript(operation)
+    files = fingerprint(host.simulation.directory)
+    first = fingerprint(old.folder("bastille"))
+    kept = ("root/etc", "root/usr/local")
+    assert {n: t for n, t in files.items() if n.startswith(kept)} == {
+        n: t for n, t in first.items() if n.startswith(kept)
+    }
