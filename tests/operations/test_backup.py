@@ -457,6 +457,7 @@ def new_postgres() -> str:
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def test_it_is_restored_on_either_database(saved, tmp_path, target):
     """And from there back: the rows of both backups are the same, times and all."""

@@ -148,6 +148,7 @@ def told_of(jail: Jail) -> dict[str, object]:
 # The whole way
 
 
+@pytest.mark.slow
 def test_a_file_gives_the_same_jails_on_a_fresh_host(world, workers, folder, tmp_path, monkeypatch):
     workers.hosts["warden1"] = world
     acme = Tenant.objects.create(slug="acme", name="Acme & Söhne")
