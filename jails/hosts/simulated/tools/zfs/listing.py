@@ -248,7 +248,7 @@ def list_(env: Env, argv: Sequence[str]) -> int:
     flags = dict(found)
     with env.measured() as zfs:
         for letter, name in found:
-            if letter in "sS" and zfs.properties.find(name) is None and not is_user_property(name):
+            if letter in "sS" and name != "name" and not (zfs.properties.find(name) or is_user_property(name)):
                 raise UsageError(f"invalid property '{name}'")
         columns_text = flags.get("o", DEFAULT_COLUMNS)
         columns = parse_columns(zfs, columns_text)

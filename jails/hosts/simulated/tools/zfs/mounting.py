@@ -83,7 +83,7 @@ def mount_at_property(zfs: Zfs, env: Env, name: str, given: Sequence[str] = ()) 
     wanted = str(zfs.value(name, "mountpoint"))
     problem = env.prepare_mountpoint(zfs.state, wanted, overlay=zfs.openzfs)
     if problem:
-        raise ZfsError(f"cannot mount '{wanted}': {problem}")
+        raise ZfsError(f"cannot mount '{name if problem == 'Not a directory' else wanted}': {problem}")
     words = option_words(zfs, name)
     for word in given:
         opposite = {"ro": "rw", "rw": "ro"}.get(word, word.removeprefix("no") if word.startswith("no") else f"no{word}")
@@ -120,16 +120,21 @@ def follows_name(zfs: Zfs, env: Env, name: str) -> bool:
     return zfs.value(name, "mountpoint") not in ("none", "legacy")
 
 
-def change_mountpoint(zfs: Zfs, env: Env, name: str, change: Callable[[], None]) -> None:
-    """Unmount the dataset and those that inherit its mountpoint, change, and mount them where they belong now."""
+def change_mountpoint(zfs: Zfs, env: Env, name: str, change: Callable[[], None]) -> int:
+    """Unmount the dataset and those that inherit its mountpoint, change, and mount them where they belong now.
+
+    Returns an exit status: 1 when one could not be mounted, which was told.
+    """
     concerned = [name, *(one for one in zfs.descendants(name) if _inherits_from(zfs, one, name))]
     before = {one for one in concerned if mountpoint_of(zfs, env, one)}
     legacy = zfs.value(name, "mountpoint") == "legacy"
     unmount_all(zfs, env, [one for one in concerned if not (legacy and one == name)])
     change()
+    failed = 0
     for one in concerned:
         if one in before or zfs.value(one, "canmount") == "on":
-            mount_quietly(zfs, env, one)
+            failed |= mount_quietly(zfs, env, one)
+    return failed
 
 
 def _inherits_from(zfs: Zfs, name: str, ancestor: str) -> bool:

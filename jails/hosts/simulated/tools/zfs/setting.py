@@ -183,7 +183,9 @@ def _change(
     zfs: Zfs, env: Env, name: str, record: Record, values: Mapping[str, str | int], quiet: bool = False
 ) -> None:
     if "mountpoint" in values and not quiet:
-        mounting.change_mountpoint(zfs, env, name, lambda: apply_values(record, values))
+        if mounting.change_mountpoint(zfs, env, name, lambda: apply_values(record, values)):
+            # set_callback() in zfs_main.c
+            raise ZfsError("property may be set but unable to remount filesystem")
         return
     if values.get("canmount") == "off" and mounting.mountpoint_of(zfs, env, name) and not quiet:
         mounting.unmount_one(zfs, env, name)

@@ -149,6 +149,7 @@ def _plan(zfs: Zfs, env: Env, name: str, flags: dict[str, str]) -> list[tuple[st
     base = flags.get("i") or flags.get("I")
     source = _base_name(filesystem, base) if base else None
     if source:
+        _check_place(zfs, filesystem, source)
         _check_base(zfs, name, source)
     if "R" not in flags:
         return _line(zfs, filesystem, short, source, "I" in flags)
@@ -164,6 +165,14 @@ def _base_name(filesystem: str, base: str) -> str:
     if "@" not in base:
         return f"{filesystem}@{base}"
     return filesystem + base if base.startswith("@") else base
+
+
+def _check_place(zfs: Zfs, filesystem: str, source: str) -> None:
+    """zfs_do_send(): what an increment is against is a snapshot of the same filesystem, or its origin."""
+    if filesystem_of(source) != filesystem and source != zfs.origin_name(zfs.datasets[filesystem]):
+        raise UsageError("incremental source must be in same filesystem")
+    if "/" in source.partition("@")[2] or source.count("@") > 1:
+        raise UsageError("invalid incremental source")
 
 
 def _check_base(zfs: Zfs, name: str, source: str) -> None:
@@ -240,6 +249,13 @@ def receive(env: Env, argv: Sequence[str]) -> int:
         raise UsageError("invalid option 'o'")
     excluded = {value for letter, value in found if letter == "x"}
     expect_operands(operands, "snapshot")
+    if "A" in flags:
+        with env.reading() as zfs:
+            try:
+                open_dataset(zfs, env, operands[0], "fv")
+            except ZfsError as error:
+                raise UsageError(error.text) from None
+        raise ZfsError(f"'{operands[0]}' does not have any resumable receive state to abort")
     tops: list[str] = []
 
     def refuse_early(part: Part) -> None:
