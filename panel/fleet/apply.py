@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
@@ -21,6 +22,7 @@ from jails.models.release import Base
 from jails.operations import lifecycle, queue
 from jails.operations.kind import Refused
 from panel.fleet.plan import Change, Gone, Plan
+from panel.views.hosts import want_access, want_refresh
 
 SOURCE = "command line"
 POLL = 0.5
@@ -93,21 +95,23 @@ class Apply:
         except IntegrityError as error:
             raise Failed("somebody has just added one of that name.") from error
 
-    def _write(self, change: Change, form: ModelForm, before: dict[str, object] | None) -> None:
+    def _write(self, change: Change, form: ModelForm, before: dict[str, Any] | None) -> None:
         row, old_key = form.save(commit=False), getattr(form.instance, "host_key", "")
         for name, value in change.columns.items():
             setattr(row, name, value)
         if before is None:
             row.save()
         else:
-            if (row.address, row.port) != (before["address"], before["port"]) or row.host_key != old_key:
+            if _is_moved(row, before) or row.host_key != old_key:
                 row.offered_key = ""
             # A refresh writes the other columns, perhaps right now.
             row.save(update_fields=[*form.fields, *change.columns, "offered_key", "changed_at"])
+        if isinstance(row, Host):
+            _want_looks(row, before)
         if before != facts_of(row):
             after = facts_of(row)
             audit.record(change.action, actor=self.user, obj=row, before=before, after=after, source=SOURCE)
-        if "host_key" in change.columns:
+        if isinstance(row, Host) and row.host_key != old_key:
             keys = {"before": {"host_key": old_key}, "after": {"host_key": row.host_key}}
             audit.record("host.pin", actor=self.user, obj=row, source=SOURCE, **keys)
 
@@ -179,6 +183,22 @@ class Apply:
             return ""
         undoing = "rolling back: " if operation.status == Status.UNDOING else ""
         return f"{undoing}step {step[0] + 1} of {operation.steps.count()}: {step[1]}"
+
+
+def _is_moved(host: Host, before: dict[str, Any]) -> bool:
+    return (host.address, host.port) != (before["address"], before["port"])
+
+
+def _want_looks(host: Host, before: dict[str, Any] | None) -> None:
+    """As the pages do: its worker looks at it, and at what it may do there where that may be another answer now."""
+    want_refresh(host)
+    if before is None:
+        if host.kind != Host.Kind.SSH or host.host_key:
+            want_access(host)
+    elif _is_moved(host, before) or any(
+        before[name] != getattr(host, name) for name in ("username", "become", "worker")
+    ):
+        want_access(host, forget=True)
 
 
 def _require_release(host: Host, operation: Operation) -> None:

@@ -18,7 +18,7 @@ from jails.operations.kind import Refused
 from panel.fleet.document import NO_QUOTA, Fleet, HostWish, Wish
 from panel.fleet.export import addresses_of
 from panel.forms.fields import format_size
-from panel.forms.hosts import HostForm
+from panel.forms.hosts import OF_THE_SITE, ROOT, HostForm
 from panel.forms.jails import DEFAULT_LIMITS
 from panel.forms.networks import NetworkForm
 from panel.forms.tenants import TenantForm
@@ -26,8 +26,6 @@ from panel.forms.tenants import TenantForm
 PANEL = ""
 """Instead of a host's name: what is about rows of the panel alone."""
 LIMITS = tuple(DEFAULT_LIMITS)
-COLUMNS = tuple(name for name in ("host_key", "become") if name not in HostForm.base_fields)
-"""Of a host, what its form does not ask for."""
 ANY_ID = 1
 """Stands for the id of what is not there yet, where only the other parameters are looked at."""
 
@@ -52,7 +50,7 @@ class Change:
     resolve: Callable[[], dict[str, Any]] | None = field(default=None, repr=False)
     form: Callable[[], ModelForm] | None = field(default=None, repr=False)
     columns: Mapping[str, str] = field(default_factory=dict)
-    """Of a host, what its form does not ask for: `host_key`, `become`."""
+    """Of a host, what its form does not ask for: `host_key`."""
 
 
 @dataclass
@@ -167,13 +165,17 @@ class _Planner:
     def _host_row(self, wish: HostWish) -> None:
         row = self.hosts.get(wish.name)
         given = dict(wish.given)
-        columns = {key: given.pop(key) for key in COLUMNS if key in given}
+        columns = {"host_key": given.pop("host_key")} if "host_key" in given else {}
+        if given.get("become") and given.get("kind", row.kind if row is not None else "") == Host.Kind.SIMULATED:
+            self.problem(wish, "become", "must be empty: a simulated host lets its worker do everything")
+            return
         if row is None:
             if "kind" not in given:
                 self.problem(wish, "kind", f"is missing: {wish.name} is no host of this panel yet")
                 return
             defaults = {"port": 22, "username": "root", "jail_root": "/jail", "worker": "default"}
             data = {"name": wish.name, **defaults, **given}
+            data["become"] = _way_to_root(data["username"], data.get("become", ""))
             where = (f"{data['kind']} {data.get('address') or data.get('directory') or ''}".strip(),)
             self._add_row(wish, f"add the host {wish.name}", "host.add", HostForm, data, where, columns)
         else:
@@ -197,7 +199,10 @@ class _Planner:
         def form() -> ModelForm:
             current = Host.objects.get(pk=row.pk)
             known = model_to_dict(current, fields=[*HostForm(instance=current).fields])
-            return HostForm({**known, **changed}, instance=current)
+            username, become = (changed.get(key, getattr(current, key)) for key in ("username", "become"))
+            # Where nothing is said, the form takes it for what it is now.
+            way = _way_to_root(username, become, OF_THE_SITE if "become" in changed else "")
+            return HostForm({**known, "username": username, **changed, "become": way}, instance=current)
 
         if self._is_valid(wish, form()):
             words = f"change the host {wish.name}"
@@ -634,6 +639,11 @@ def _shown(name: str, value: Any) -> str:
     if name == "quota":
         return NO_QUOTA if value is None else format_size(value)
     return str(value)
+
+
+def _way_to_root(username: str, become: str, otherwise: str = "") -> str:
+    """As the form of hosts names it."""
+    return become or (ROOT if username == "root" else otherwise)
 
 
 # From names to rows, once a change's turn has come

@@ -496,6 +496,35 @@ def test_a_host_comes_with_its_key(ada, tmp_path):
     assert words_of(export.export()) == []
 
 
+@pytest.mark.parametrize(
+    ("before", "file", "after"),
+    [
+        (("root", ""), 'username = "cellblock"\nbecome = "doas"', ("cellblock", "doas")),
+        (("cellblock", "doas"), 'username = "cellblock"\nbecome = "sudo"', ("cellblock", "sudo")),
+        (("cellblock", "doas"), 'username = "root"\nbecome = ""', ("root", "")),
+        (("cellblock", ""), 'username = "other"', ("other", "")),
+        (("cellblock", "sudo"), "port = 2222", ("cellblock", "sudo")),
+    ],
+)
+def test_how_a_host_is_reached_is_changed(ada, tmp_path, before, file, after):
+    Host.objects.create(name="far", kind="ssh", address="far.example.org", username=before[0], become=before[1])
+    text = f"format = 1\n[hosts.far]\n{file}\n"
+    assert words_of(export.export()) == []
+    fleet("apply", str(written(tmp_path, text)), "--yes")
+    host = Host.objects.get()
+    assert (host.username, host.become) == after
+    assert words_of(text) == words_of(export.export()) == []
+
+
+def test_root_needs_no_detour(ada):
+    text = 'format = 1\n[hosts.far]\nkind = "ssh"\naddress = "far.example.org"\nbecome = "doas"\n'
+    assert plan_of(text).problems[0].startswith("hosts.far.username: root needs no detour")
+    text = text.replace("ssh", "simulated").replace("address", "#")
+    assert plan_of(text).problems == [
+        "hosts.far.become: must be empty: a simulated host lets its worker do everything."
+    ]
+
+
 # What is refused
 
 
