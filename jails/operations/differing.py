@@ -70,6 +70,15 @@ def _names(wish: Wish, given: Any) -> list[str]:
     return sorted(set(given))
 
 
+def keep_way_back(row: Jail, written: Mapping[str, str]) -> None:
+    """Of an adopted jail: its files are as they should be, also for whoever gives it back. path → text."""
+    after = row.way_back.get("after") or {}
+    known = {path: text for path, text in written.items() if path in after and after[path] != text}
+    if known:
+        row.way_back = {**row.way_back, "after": {**after, **known}}
+        Jail.objects.filter(pk=row.pk).update(way_back=row.way_back)
+
+
 def parameters_result(chosen: Iterable[Difference]) -> tuple[str, str]:
     """For Plan.result, where `finish` finds it."""
     return "parameters", json.dumps(sorted(one.parameter for one in chosen))

@@ -19,7 +19,7 @@ from jails.hosts.drift import BOOT, FILE, ON, OWN, TREE, Difference, Values
 from jails.hosts.facts import plain_address
 from jails.models import Address, Host, Jail, Network, ObservedAddress, Operation
 from jails.operations import checks, common, jailfile, layout
-from jails.operations.differing import DriftKind, Look, lines, parameters_result
+from jails.operations.differing import DriftKind, Look, keep_way_back, lines, parameters_result
 from jails.operations.kind import Refused, Request
 from jails.operations.step import Plan, Run, Step
 
@@ -63,6 +63,7 @@ class DriftAccept(DriftKind):
             warnings=tuple(left),
             resources=(layout.jail_lock(host, row.name), *(layout.address_lock(ip) for ip in sorted(update.gained))),
             result=(parameters_result(accepted), ("update", json.dumps(update.data(), sort_keys=True))),
+            remembers=tuple(_files(look)),
         )
 
     def reserve(self, operation: Operation) -> None:
@@ -90,6 +91,7 @@ class DriftAccept(DriftKind):
                 row.wanted[name] = values
         row.save(update_fields=["hostname", "boot", "path", "limits", "wanted"])
         _keep_addresses(row, update)
+        keep_way_back(row, dict(plan.remembers))
         super().finish(operation, plan)
 
     def release(self, operation: Operation) -> None:
@@ -132,19 +134,26 @@ def why_not(look: Look, one: Difference) -> str:
 
 def _steps(look: Look, accepted: Sequence[Difference]) -> Iterable[Step]:
     """Nothing is changed, but the file must still say what is accepted when it is noted down."""
+    if all(one.parameter in OWN for one in accepted):
+        return
+    for path, text in _files(look):
+        yield Step(
+            key=f"read-{look.row.name}",
+            purpose=f"See that {path} still says so",
+            action=Run((("sha256", "-q", path),)),
+            done_when=(checks.file_has(path, text),),
+            changes=False,
+            seconds=30,
+            subject=look.row.name,
+        )
+
+
+def _files(look: Look) -> Iterable[tuple[str, str]]:
+    """Where it is defined, and the text."""
     standing = look.comparison.configured(look.wanted)
     text = look.facts.file(standing.file) if standing is not None else None
-    if standing is None or text is None or all(one.parameter in OWN for one in accepted):
-        return
-    yield Step(
-        key=f"read-{look.row.name}",
-        purpose=f"See that {standing.file} still says so",
-        action=Run((("sha256", "-q", standing.file),)),
-        done_when=(checks.file_has(standing.file, text),),
-        changes=False,
-        seconds=30,
-        subject=look.row.name,
-    )
+    if standing is not None and text is not None:
+        yield standing.file, text
 
 
 def _line(one: Difference) -> str:

@@ -17,9 +17,9 @@ from jails.freebsd.parameters import Change, Setter
 from jails.hosts import drift
 from jails.hosts.drift import BOOT, FILE, ON, OWN, REFUSED, TREE, Comparison, Difference, Values
 from jails.hosts.facts import HostFacts, plain_address
-from jails.models import Host
+from jails.models import Host, Operation
 from jails.operations import checks, common, effects, jailfile, layout, power
-from jails.operations.differing import DriftKind, Look, baseline_of, lines, parameters_result
+from jails.operations.differing import DriftKind, Look, baseline_of, keep_way_back, lines, parameters_result
 from jails.operations.kind import Refused, Request
 from jails.operations.step import BootList, Plan, Run, Step, Undo, WriteFile
 
@@ -52,6 +52,14 @@ class DriftRepair(DriftKind):
     def plan(self, request: Request) -> Plan:
         look = self.look(request)
         return _Repair(look, request.parameters["parameters"]).plan()
+
+    def finish(self, operation: Operation, plan: Plan) -> None:
+        assert operation.host is not None
+        (row,) = self.jails(operation.host, operation.parameters)
+        keep_way_back(
+            row, {one.action.path: one.action.content for one in plan.steps if isinstance(one.action, WriteFile)}
+        )
+        super().finish(operation, plan)
 
 
 def parameters_setter(name: str, values: Values) -> Setter:

@@ -269,6 +269,7 @@ other { path = /jail/old; persist; }
     jailconf = dict(warden.facts().configured_jail("old").parameters)
     row.wanted = {name: list(values) for name, values in jailconf.items()}
     row.adoption, row.hostname = "in place", "old.example.org"
+    row.way_back = {"before": {"/etc/jail.conf": "# empty\n"}, "after": {"/etc/jail.conf": conf}}
     row.save()
     assert found(warden) == {}
     warden.write(
@@ -278,6 +279,7 @@ other { path = /jail/old; persist; }
     assert set(found(warden)) == {"host.hostname", "allow.chflags"}
     repair(warden, row)
     after = warden.read("/etc/jail.conf")
+    assert row.way_back["after"] == {"/etc/jail.conf": after}
     assert after == conf.replace("* {", "* { allow.chflags;").replace('= "";', '= "";\n    allow.nochflags;')
     assert found(warden) == {}
     assert warden.simulation.run("jls", "-j", "old", "allow.chflags", "host.hostname").split() == [
@@ -288,6 +290,7 @@ other { path = /jail/old; persist; }
     warden.write("/etc/jail.conf", after.replace("nochflags", "chflags").replace("old.example.org", "y.example.org"))
     warden.do("drift_accept", jail=str(row.uuid), parameters=None)
     row.refresh_from_db()
+    assert row.way_back["after"] == {"/etc/jail.conf": warden.read("/etc/jail.conf")}, "it can be given back"
     assert (row.hostname, row.wanted["allow.chflags"]) == ("y.example.org", ["true"])
     assert set(found(warden)) == {"host.hostname", "allow.chflags"}, "what runs is as before"
     # With its file gone, it is put back from what was accepted.
