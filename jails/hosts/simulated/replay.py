@@ -112,7 +112,10 @@ def _only_ours() -> Iterator[TextIO]:
     sys.stdout.flush()
     with open(os.dup(1), "w", encoding="utf-8", errors="replace") as out, open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
-        yield out
+        try:
+            yield out
+        finally:
+            os.dup2(out.fileno(), 1)
 
 
 def replay(transcript: dict[str, Any], directory: str | Path | None = None) -> list[dict[str, Any]]:

@@ -144,6 +144,7 @@ class Shell:
         self.loops = 0
         self.variables["PWD"] = self.cwd
         self.held: Path | None = None
+        self.sole: Any = None  # the command that a process of its own was made for
 
     def work_in(self, place: Location) -> None:
         """Have the working directory there: its file system is busy until this shell goes elsewhere or ends."""
@@ -341,6 +342,7 @@ class Shell:
             keep_only({*fds.values(), null})
             shell = self.subshell(fds)
             shell.forked_for = True
+            shell.sole = _sole(tree)
             if self.held is not None:
                 shell.work_in(locate(self.process, self.cwd, "/"))
             status = shell.guarded(lambda: shell.and_or(tree))
@@ -348,6 +350,11 @@ class Shell:
                 self._leave_jail()
         finally:
             os._exit(status)
+
+    def _hold_only(self, tree: Any) -> None:
+        """A background process holds what its only command was given, not what the shell that made it had."""
+        if self.sole is tree and tree is not None:
+            keep_only(set(self.fds.values()))
 
     def _leave_jail(self) -> None:
         from . import daemons
@@ -401,6 +408,7 @@ class Shell:
         try:
             for one in tree.redirections:
                 self._redirect(one, opened)
+            self._hold_only(tree)
             return self._compound(tree)
         finally:
             self.fds = before
@@ -496,6 +504,7 @@ class Shell:
         try:
             for one in tree.redirections:
                 self._redirect(one, opened)
+            self._hold_only(tree)
             assignments = [(left, self.expand_text(right)) for left, right in tree.assignments]
             if self.options.get("x"):
                 self._trace(assignments, words)
@@ -1000,6 +1009,19 @@ def open_in(process: Process, path: str, flags: int, *, cwd: str, fds: dict[int,
     from .tools.access import open_file
 
     return open_file(process, path, flags, cwd=cwd, fds=fds)
+
+
+def _sole(tree: AndOr) -> Any:
+    """The one command that a list consists of, inside of bare groups too; None when there are more."""
+    if tree.rest or tree.first.negated or len(tree.first.parts) != 1:
+        return None
+    part = tree.first.parts[0]
+    if isinstance(part, Function):
+        return None
+    if isinstance(part, Group) and not part.redirections:
+        items = part.body.items
+        return _sole(items[0][0]) if len(items) == 1 and not items[0][1] else None
+    return part
 
 
 def keep_only(wanted: set[int]) -> None:

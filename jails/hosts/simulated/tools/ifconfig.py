@@ -36,11 +36,13 @@ def main(process: Any) -> int:
         word = words.pop(0)
         if word in ("-g", "-f", "-G", "-j"):
             value = words.pop(0) if words else ""
+            if word == "-j" and not _enter(process, value):
+                return 1
             group = value if word == "-g" else group
             formats |= dict(one.split(":", 1) for one in value.split(",") if ":" in one) if word == "-f" else {}
             continue
-        if set(word[1:]) - set(_FLAG_OPTIONS):
-            process.err(USAGE % "")
+        if wrong := next((letter for letter in word[1:] if letter not in _FLAG_OPTIONS), None):
+            process.err(f"ifconfig: illegal option -- {wrong}\n" + USAGE % "")
             return 1
         options += word[1:]
     if group is not None:
@@ -52,6 +54,20 @@ def main(process: Any) -> int:
     if not words or "a" in options:
         return _show_all(process, options, words, formats)
     return _one(process, words, formats)
+
+
+def _enter(process: Any, which: str) -> bool:
+    """-j, which stable/14 has: the network stack of a jail."""
+    if not process.release_at_least(14):
+        process.err("ifconfig: illegal option -- j\n" + USAGE % "")
+        return False
+    with process.host.reading() as state:
+        try:
+            process.jid = prison.get(state, which, within=process.jid)["jid"]
+        except prison.JailError as problem:
+            process.err(f"ifconfig: {problem.message}\n")
+            return False
+    return True
 
 
 def _vnet(process: Any, state: dict[str, Any]) -> int:
