@@ -13,11 +13,12 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
 from jails import policy
+from jails.hosts.facts import Missing
 from jails.models import Host, Jail
 from jails.operations import jail_adopt, power
 from jails.operations.kind import Refused
 from panel.views.access import find
-from panel.views.planning import plan, plan_from_button, preview
+from panel.views.planning import facts_of, plan, plan_from_button, preview
 
 Adoption = Jail.Adoption
 AT_ONCE = 500
@@ -84,8 +85,14 @@ def of_host(request: HttpRequest, name: str) -> HttpResponse:
             return redirect("host-adopt", name=host.name)
         back = reverse("host-adopt", args=[host.name])
         return plan_from_button(request, "jail_adopt", _wish(chosen, Adoption.IN_PLACE), host, back=back)
+    configured = _configured(host)
     found = [
-        {"jail": jail, "ways": jail_adopt.ways(jail), "kind": kind_of(jail), "addresses": addresses_of(jail)}
+        {
+            "jail": jail,
+            "ways": jail_adopt.ways(jail),
+            "kind": kind_of(jail),
+            "addresses": addresses_of(jail, configured.get(jail.name, ())),
+        }
         for jail in rows
     ]
     context = {
@@ -112,7 +119,19 @@ def kind_of(jail: Jail) -> str:
     return str(jail.found.get("kind") or ("thin" if jail.origin else ""))
 
 
-def addresses_of(jail: Jail) -> list[str]:
+def _configured(host: Host) -> dict[str, tuple[str, ...]]:
+    """The addresses of standard jails by their files."""
+    try:
+        return {jail.name: jail.addresses for jail in facts_of(host).configured}
+    except (Refused, Missing):
+        return {}
+
+
+def addresses_of(jail: Jail, configured: tuple[str, ...] = ()) -> list[str]:
     """What it has, or would have when it runs, without interfaces and prefixes."""
-    given = [str(one) for one in jail.found.get("addresses", ())] or list((jail.wanted or {}).get("ip4.addr") or ())
+    given = (
+        list(configured)
+        or [str(one) for one in jail.found.get("addresses", ())]
+        or list((jail.wanted or {}).get("ip4.addr") or ())
+    )
     return list(jail.observed_addresses) or [one.rpartition("|")[2].partition("/")[0] for one in given]
