@@ -255,6 +255,8 @@ class _Change:
         if word == "-description":
             self.interface.pop("description", None)
             return True
+        if "members" in self.interface and self._bridge_command(word, words):
+            return True
         handlers: dict[str, Callable[[str], Any]] = {
             "name": self._name,
             "mtu": self._mtu,
@@ -275,6 +277,34 @@ class _Change:
             return False
         handlers[word](self._operand(words, word))
         return True
+
+    def _bridge_command(self, word: str, words: list[str]) -> bool:
+        """What ifbridge.c knows besides addm and deletem."""
+        if word.removeprefix("-") in _MEMBER_FLAGS:
+            flag = _MEMBER_FLAGS[word.removeprefix("-")]
+            self._member_flag(self._operand(words, word), flag, on=not word.startswith("-"))
+            return True
+        if word in ("flush", "flushall"):
+            return True
+        if word not in _BRIDGE_NUMBERS:
+            return False
+        text = self._operand(words, word)
+        least, most = _BRIDGE_NUMBERS[word]
+        if not text.isdigit():
+            raise _Failed(f"invalid value: {text}")
+        if not least <= int(text) <= most:
+            raise _Failed(f"{_BRIDGE_REQUESTS[word]} {text}: Invalid argument")
+        self.interface[word] = int(text)
+        return True
+
+    def _member_flag(self, name: str, flag: str, on: bool) -> None:
+        member = network.find(self.state, name, self.vnet)
+        if member is None or member["id"] not in self.interface["members"]:
+            raise _Failed("unable to get bridge flags: No such file or directory")
+        chosen = {**self.interface.get("flags", {})}
+        flags = set(chosen.get(str(member["id"]), _NEW_MEMBER))
+        chosen[str(member["id"])] = sorted(flags | {flag} if on else flags - {flag})
+        self.interface["flags"] = chosen
 
     def _try(self, action: Any, wording: str) -> None:
         try:
@@ -327,6 +357,7 @@ class _Change:
         if member is None or member["id"] not in self.interface.get("members", []):
             raise _Failed(f"BRDGDEL {name}: No such file or directory")
         self.interface["members"].remove(member["id"])
+        self.interface.get("flags", {}).pop(str(member["id"]), None)
 
     def _jail(self, which: str) -> dict[str, Any]:
         try:
@@ -402,6 +433,33 @@ class _Change:
 def _classful(address: str) -> int:
     first = int(address.split(".")[0])
     return 8 if first < 128 else 16 if first < 192 else 24
+
+
+_MEMBER_BITS = {
+    "LEARNING": 0x1,
+    "DISCOVER": 0x2,
+    "STP": 0x4,
+    "SPAN": 0x8,
+    "STICKY": 0x10,
+    "PRIVATE": 0x800,
+    "EDGE": 0x20,
+    "AUTOEDGE": 0x40,
+    "PTP": 0x80,
+    "AUTOPTP": 0x100,
+}
+"""IFBIFBITS of net/if_bridgevar.h, in the order they are shown."""
+_NEW_MEMBER = ("LEARNING", "DISCOVER", "AUTOEDGE", "AUTOPTP")
+_MEMBER_FLAGS = {name.lower(): name for name in _MEMBER_BITS} | {"learn": "LEARNING"}
+_BRIDGE_NUMBERS = {"maxaddr": (0, 2**32 - 1), "timeout": (0, 2**32 - 1), "priority": (0, 61440)}
+_BRIDGE_NUMBERS |= {"maxage": (6, 40), "hellotime": (1, 2), "fwddelay": (4, 30), "holdcnt": (1, 10)}
+"""What each may be (bstp_set_* in net/bridgestp.c)."""
+_BRIDGE_REQUESTS = {"maxaddr": "BRDGSCACHE", "timeout": "BRDGSTO", "priority": "BRDGSPRI", "maxage": "BRDGSMA"}
+_BRIDGE_REQUESTS |= {"hellotime": "BRDGSHT", "fwddelay": "BRDGSFD", "holdcnt": "BRDGSTXHC"}
+
+
+def _member_flags(names: list[str]) -> str:
+    value = sum(_MEMBER_BITS[name] for name in names)
+    return f"{value:x}<{','.join(name for name in _MEMBER_BITS if name in names)}>"
 
 
 _BITS = [
@@ -514,13 +572,16 @@ def _details(state: dict[str, Any], row: dict[str, Any]) -> list[str]:
     if driver == "bridge":
         priority = 32768 if row["up"] and row["members"] else 0
         lines += [
-            "\tid 00:00:00:00:00:00 priority 32768 hellotime 2 fwddelay 15",
-            "\tmaxage 20 holdcnt 6 proto rstp maxaddr 2000 timeout 1200",
+            f"\tid 00:00:00:00:00:00 priority {row.get('priority', 32768)} hellotime {row.get('hellotime', 2)} "
+            f"fwddelay {row.get('fwddelay', 15)}",
+            f"\tmaxage {row.get('maxage', 20)} holdcnt {row.get('holdcnt', 6)} proto rstp "
+            f"maxaddr {row.get('maxaddr', 2000)} timeout {row.get('timeout', 1200)}",
             f"\troot id 00:00:00:00:00:00 priority {priority} ifcost 0 port 0",
         ]
         for number in row["members"]:
             if member := network.by_id(state, number):
-                lines.append(f"\tmember: {member['name']} flags=143<LEARNING,DISCOVER,AUTOEDGE,AUTOPTP>")
+                flags = _member_flags(row.get("flags", {}).get(str(number), list(_NEW_MEMBER)))
+                lines.append(f"\tmember: {member['name']} flags={flags}")
                 lines.append(f"\t        ifmaxaddr 0 port {member['index']} priority 128 path cost 2000")
     if row["groups"]:
         lines.append(f"\tgroups: {' '.join(row['groups'])}")
