@@ -13,12 +13,26 @@ from urllib.parse import urlsplit
 import paramiko
 
 from jails.freebsd.command import Pipeline
+from jails.hosts import keys
 from jails.hosts.simulated import mirror
 from jails.hosts.ssh import SSHConnection, scan_host_key
 from tests.hosts.simulation import Simulation
 from tests.hosts.sshd import Sshd
 
 SECONDS = 120
+JAIL_CONF = """\
+# A jail from before there was a panel.
+exec.clean;
+mount.devfs;
+
+old {
+\tpath = "/old/$name";   # not there any more
+\thost.hostname = ${name}.example.org;
+\tpersist;
+}
+.include "/etc/jail.conf.d/*.conf";
+"""
+"""Of the simulated host with ZFS."""
 
 
 def new_prefix() -> str:
@@ -28,12 +42,20 @@ def new_prefix() -> str:
 
 @dataclass
 class Site:
-    """`source`: a folder with MANIFEST and base.txz, as release_fetch takes it; "" where none was named."""
+    """`source`: a folder on the host with MANIFEST and base.txz, "" where none was named. `pool`: the one to use, ""
+    for the first there is. `key_file`: the private key that is let in. `simulation`: None for a real host."""
 
     connection: SSHConnection
-    is_real: bool
+    host_key: str
+    key_file: Path
     source: str = ""
+    pool: str = ""
+    simulation: Simulation | None = None
     prefix: str = field(default_factory=new_prefix)
+
+    @property
+    def is_real(self) -> bool:
+        return self.simulation is None
 
     def run(self, *argv: str, stdin: bytes = b"") -> str:
         """What a command prints; it must succeed."""
@@ -51,15 +73,20 @@ class Site:
 
 @contextmanager
 def real_site() -> Iterator[Site]:
-    """CELLBLOCK_LIVE_HOST, ssh://root@address:port, with the key file CELLBLOCK_LIVE_KEY."""
+    """CELLBLOCK_LIVE_HOST, ssh://root@address:port, with the key file CELLBLOCK_LIVE_KEY.
+
+    CELLBLOCK_LIVE_POOL names the pool to use, CELLBLOCK_LIVE_RELEASE a folder on that host with MANIFEST and base.txz.
+    """
     place = urlsplit(os.environ["CELLBLOCK_LIVE_HOST"])
     assert place.scheme == "ssh" and place.hostname, "CELLBLOCK_LIVE_HOST: expected ssh://root@address:port"
     port = place.port or 22
-    key = paramiko.PKey.from_path(os.path.expanduser(os.environ.get("CELLBLOCK_LIVE_KEY", "~/.ssh/id_ed25519")))
+    key_file = Path(os.environ.get("CELLBLOCK_LIVE_KEY", "~/.ssh/id_ed25519")).expanduser()
+    key = paramiko.PKey.from_path(str(key_file))
     host_key = scan_host_key(place.hostname, port).line
     connection = SSHConnection(place.hostname, port, place.username or "root", host_key, key)
     try:
-        yield Site(connection, True, os.environ.get("CELLBLOCK_LIVE_RELEASE_SOURCE", ""))
+        source, pool = (os.environ.get(f"CELLBLOCK_LIVE_{name}", "") for name in ("RELEASE", "POOL"))
+        yield Site(connection, host_key, key_file, source, pool)
     finally:
         connection.close()
 
@@ -71,11 +98,15 @@ def simulated_site(folder: Path, name: str) -> Iterator[Site]:
     options = ["--interface", "em0=192.0.2.2/24", *(["--pool", "zroot=10G"] if zfs else [])]
     simulation = Simulation(folder / "host", *options)
     mirror.make_mirror(folder / "host/root/mirror")
+    if zfs:
+        (folder / "host/root/etc/jail.conf").write_text(JAIL_CONF)
     login = simulation.login if zfs else f"{simulation.login} --login-shell csh"
     server = Sshd(folder / "sshd", command=login).start()
     connection = server.connection()
     try:
-        yield Site(connection, False, f"/mirror/{mirror.ARCHITECTURE}/{mirror.RELEASE}")
+        source = f"/mirror/{mirror.ARCHITECTURE}/{mirror.RELEASE}"
+        key_file = server.key_directory / keys.NAME
+        yield Site(connection, server.host_key, key_file, source, "zroot" if zfs else "", simulation)
     finally:
         connection.close()
         server.stop()
