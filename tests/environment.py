@@ -14,7 +14,7 @@ RUN_DIR = "CELLBLOCK_TEST_RUN_DIR"
 MEMORY = Path("/dev/shm")
 """What is tested is not whether a database survives a power cut: where memory can hold the files, the disk need not."""
 MEMORY_NEEDED = 2 << 30
-LIVE = ("CELLBLOCK_LIVE_HOST", "CELLBLOCK_LIVE_KEY", "CELLBLOCK_LIVE_RELEASE_SOURCE")
+LIVE = ("CELLBLOCK_LIVE_HOST", "CELLBLOCK_LIVE_KEY", "CELLBLOCK_LIVE_POOL", "CELLBLOCK_LIVE_RELEASE")
 
 
 def settle() -> None:
