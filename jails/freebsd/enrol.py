@@ -117,7 +117,8 @@ _SSHD = Block(
     "FreeBSD's sshd does not let root in unless its configuration says so. This changes nothing where root may sign in "
     f"with a key already; the file as it was stays in {SSHD_CONFIG}.before-cellblock.",
     (
-        "sshd -T -C user=root,host=localhost,addr=127.0.0.1 | grep -Eqx 'permitrootlogin (no|forced-commands-only)' \\",
+        "sshd -T -C user=root,host=localhost,addr=127.0.0.1 \\",
+        "  | grep -Eqx 'permitrootlogin (no|forced-commands-only)' \\",
         f"  && cp -p {SSHD_CONFIG} {SSHD_CONFIG}.before-cellblock \\",
         # The first value counts, and before any Match block it is for everybody.
         f"  && printf 'PermitRootLogin prohibit-password\\n' | cat - {SSHD_CONFIG}.before-cellblock > {SSHD_CONFIG}",

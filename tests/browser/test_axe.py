@@ -4,9 +4,11 @@ from datetime import timedelta
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from django.utils import timezone
 from playwright.sync_api import expect
 
-from jails.models import Host, Jail, Pool
+from jails.hosts.access import Access, Line, Verdict
+from jails.models import Host, HostAccessRecord, Jail, Pool, Worker
 from tests.panel import work
 from tests.panel.crowd import make_crowd
 
@@ -21,6 +23,7 @@ PATHS = {
     "host": "/hosts/warden1/",
     "host without ZFS": "/hosts/warden2/",
     "add host": "/hosts/add",
+    "access to a host": "/hosts/warden1/access",
     "change host": "/hosts/warden1/change",
     "forget host": "/hosts/warden1/forget",
     "jails": "/jails/",
@@ -96,6 +99,24 @@ def test_a_key_to_pin(sign_in, rows, checked):
     )
     page = sign_in()
     page.goto("/hosts/warden1/")
+    assert checked(page) == []
+
+
+@pytest.mark.parametrize("is_pinned", [False, True])
+def test_the_steps_of_a_new_host(sign_in, rows, checked, is_pinned):
+    """All of them at once: lines to paste, a key to compare or a test of which every verdict is shown."""
+    public = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFdvcmtlcg== cellblock@here"
+    Worker.objects.update_or_create(name="default", defaults={"public_key": public, "seen_at": timezone.now()})
+    Host.objects.filter(name="warden1").update(
+        kind="ssh", username="cellblock", become="doas", offered_key="" if is_pinned else "ssh-ed25519 AAAA"
+    )
+    Host.objects.filter(name="warden1").update(host_key="ssh-ed25519 BBBB")
+    verdicts = [Line(verdict, f"It is {verdict}", verdict, "because", "Do this.") for verdict in Verdict]
+    values = {"wanted_at": timezone.now(), "tested_at": timezone.now(), "data": Access(tuple(verdicts)).to_data()}
+    HostAccessRecord.objects.create(host=rows.zfs, **values)
+    page = sign_in()
+    page.goto("/hosts/warden1/access")
+    expect(page.get_by_text("Do this.").first).to_be_visible()
     assert checked(page) == []
 
 
