@@ -525,6 +525,15 @@ def test_root_needs_no_detour(ada):
     ]
 
 
+def test_the_example_of_the_manual_can_be_read_and_planned(ada):
+    text = (Path(plan.__file__).parents[2] / "docs/backup.md").read_text()
+    example = text.partition("```toml\n")[2].partition("```")[0]
+    made = plan_of(example, prune=True)
+    assert made.problems == [] and [change.words for change in made.changes][-4:] == [
+        "create the jail gold", "make the template web of gold", "publish the template web", "create the jail www1",
+    ]  # fmt: skip
+
+
 # What is refused
 
 
