@@ -410,10 +410,6 @@ def rc_list_has_not(variable: str, name: str) -> Question:
 
 
 @register
-def user_exists(name: str) -> Question:
-    text = 'if pw usershow -n "$1" >/dev/null 2>&1; then echo yes; else pw usershow -u 0 >/dev/null; fi'
-    return Question(_sh(text, name), _yes, f"there is a user {name}")
-@register
 def rc_value(variable: str, value: str) -> Question:
     """A variable of rc.conf, as sysrc(8) reads it."""
     return Question(("sysrc", "-i", "-n", variable), _line(value), f"{variable} is “{value}” in rc.conf")
@@ -478,3 +474,7 @@ def _is_fresh(answer: str) -> bool:
     return ended is not None and ended >= int(moment[1]) - 3600
 
 
+@register
+def user_exists(name: str) -> Question:
+    text = 'if pw usershow -n "$1" >/dev/null 2>&1; then echo yes; else pw usershow -u 0 >/dev/null; fi'
+    return Question(_sh(text, name), _yes, f"there is a user {name}")
