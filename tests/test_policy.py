@@ -139,6 +139,7 @@ ALLOWED = {
     "jail.rename": {"loghost": "AP", "www1": "AP", "logdb": "AQ", "shop": "AQ"},
     "jail.destroy": {"loghost": "AP", "www1": "AP", "logdb": "AQ", "shop": "AQ"},
     "jail.give": {"loghost": "A", "www1": "A", "shop": "A", "": "A"},
+    "jail.adopt": {"loghost": "A", "www1": "A", "shop": "A", "": "A"},
     "jail.assign": {"": "A", "acme": "A", "globex": "A"},
     "operation.view": {
         "operation of acme": "APUOMV",
@@ -368,6 +369,8 @@ RUNS = {
     ("jail_change", "www1"): "AP",
     ("drift_repair", "www1"): "AP",
     ("drift_accept", "www1"): "AP",
+    ("jail_adopt", "www1"): "A",
+    ("jail_unadopt", "www1"): "A",
     ("jail_rename", "www1"): "AP",
     ("jail_destroy", "www1"): "AP",
     ("jail_give", "www1"): "A",

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from django.db.models import Value
 from django.db.models.functions import Concat
@@ -39,6 +40,9 @@ class FakeFacts:
 
     release: str = "14.2-RELEASE"
     rc_conf: str = ""
+    configured = ()
+    foreign_rows: ClassVar[dict[str, object]] = {}
+    missing: ClassVar[dict[str, str]] = {"files": "these tests have none"}
 
     def to_data(self) -> dict[str, str]:
         return {"release": self.release, "rc_conf": self.rc_conf}

@@ -23,7 +23,9 @@ def in_the_way(confirmed, run, root, shell):
     """Stuck while it was undone: somebody's file is in the box."""
 
     def intrude(pipeline):
-        if any("/box/one" in word for word in pipeline.argvs[0]) and 'ln "$1"' in pipeline.argvs[0][-6]:
+        if any("/box/one" in word for word in pipeline.argvs[0]) and any(
+            'ln "$1"' in word for word in pipeline.argvs[0]
+        ):
             (root / "box" / "one").write_text("theirs\n")
 
     shell.before = intrude
