@@ -30,10 +30,14 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Made:
-    """What a backup holds. `end` is where the log ends in it, as audit_verify takes it for a checkpoint."""
+    """What a backup holds. `end` is where the log ends in it, as audit_verify takes it for a checkpoint.
+
+    `left_out`: what is among the keys and could not be packed, each a sentence.
+    """
 
     rows: int
     keys: tuple[str, ...]
+    left_out: tuple[str, ...]
     end: str
     problem: str
 
@@ -41,6 +45,7 @@ class Made:
 def make(path: Path, *, with_keys: bool = True) -> Made:
     """Raises OSError, FileExistsError among them."""
     files = keyfiles.found() if with_keys else {}
+    left_out = keyfiles.left_out() if with_keys else {}
     contents = {name: file.read_bytes() for name, file in files.items()}
     with archive.writing(path) as writer:
         with tables.one_moment():
@@ -61,7 +66,8 @@ def make(path: Path, *, with_keys: bool = True) -> Made:
     with transaction.atomic():
         what = {"file": path.name, "keys": len(contents), "checkpoint": end}
         audit.record("panel.backup", actor=SOURCE, after=what, source=SOURCE)
-    return Made(sum(one["rows"] for one in stored), tuple(contents), end, verdict.problem)
+    left = tuple(f"{path}: {why}" for path, why in left_out.items())
+    return Made(sum(one["rows"] for one in stored), tuple(contents), left, end, verdict.problem)
 
 
 def _store(writer: archive.Writer, model: tables.Model) -> dict[str, Any]:
@@ -96,7 +102,8 @@ def restore(path: Path, *, replace: bool = False, with_keys: bool = True) -> Res
     with archive.reading(path) as reader:
         models = _models(reader.manifest)
         wanted = _keys(reader) if with_keys else {}
-        with transaction.atomic():
+        # The keys go back too where the database refuses at its commit.
+        with keyfiles.placing() as placing, transaction.atomic():
             _require_nobody(replace, wanted)
             before = _clear() if replace else None
             rows = sum(_load(reader, model, entry) for model, entry in models)
@@ -104,7 +111,7 @@ def restore(path: Path, *, replace: bool = False, with_keys: bool = True) -> Res
             problem = _verify(reader.manifest["audit"])
             attention = _put_down_what_was_open()
             _tell(path, reader.manifest, before, attention)
-            keyfiles.place(wanted)
+            placing.place(wanted)
     return Restored(str(reader.manifest["made_at"]), rows, tuple(map(str, wanted)), attention, problem)
 
 

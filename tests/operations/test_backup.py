@@ -10,6 +10,7 @@ import sys
 import threading
 import uuid
 import zipfile
+from contextlib import contextmanager
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from jails import audit, tasks
@@ -177,8 +178,6 @@ def test_new_rows_get_new_numbers(saved):
 
 
 def test_the_log_stays_append_only(saved):
-    from django.db import DatabaseError
-
     path, _ = saved
     restore(path, "--replace")
     for statement in ("UPDATE jails_auditentry SET actor = 'eve'", "DELETE FROM jails_auditentry"):
@@ -222,6 +221,130 @@ def test_other_keys_are_kept_beside(saved, worker_folder):
     assert (worker_folder / "seal.key").read_bytes() == mine
     assert (worker_folder / "seal.key.before-restore").read_bytes() == b"x" * 64
     assert [name for name in keyfiles.found() if "before" in name] == []
+
+
+def test_what_is_among_the_keys_and_no_part_of_backups_is_said(panel, tmp_path, worker_folder):
+    folder = worker_folder / "ssh"
+    odd = ["my key", ".hidden", "@x", "-rf", "sch\u00f6n", "a" * 102]
+    for name in odd:
+        (folder / name).write_bytes(b"k")
+    (folder / "link").symlink_to(folder / "id_ed25519")
+    (folder / "old").mkdir()
+    (folder / "disk.img").write_bytes(b"x" * (keyfiles.LONGEST + 1))
+    (folder / "other@warden1").write_bytes(b"k")
+    err = StringIO()
+    call_command("backup", str(tmp_path / "b"), stdout=StringIO(), stderr=err)
+    said = [line for line in err.getvalue().splitlines() if line.startswith("Not in the backup: ")]
+    assert len(said) == len(odd) + 3
+    for name in (*odd, "link", "old", "disk.img"):
+        assert any(f"/ssh/{name}: " in line for line in said), name
+
+    lose_everything()
+    shutil.rmtree(worker_folder)
+    assert "3 keys" in restore(tmp_path / "b")
+    assert sorted(path.name for path in folder.iterdir()) == ["id_ed25519", "other@warden1"]
+
+
+@pytest.mark.parametrize("name", ["id_ed25519", "a", "_", "a" * 101, "a" * 102, "x y", ".x", "k.before-restore.3", "@"])
+def test_what_is_packed_is_what_is_taken_back(worker_folder, name):
+    path = worker_folder / "ssh" / name
+    path.write_bytes(b"k")
+    packed = f"{keyfiles.SSH}{name}" in keyfiles.found()
+    try:
+        assert keyfiles.place_of(f"{keyfiles.SSH}{name}") == path and packed
+    except ValueError:
+        assert not packed
+
+
+def test_each_replaced_key_is_kept(saved, worker_folder):
+    path, _ = saved
+    for content in (b"first", b"second", b"third"):
+        (worker_folder / "seal.key").write_bytes(content)
+        restore(path, "--replace")
+    assert [(worker_folder / f"seal.key.before-restore{end}").read_bytes() for end in ("", ".2", ".3")] == [
+        b"first",
+        b"second",
+        b"third",
+    ]
+    (worker_folder / "ssh/id_ed25519").write_bytes(b"other")
+    restore(path, "--replace")
+    (worker_folder / "ssh/id_ed25519").write_bytes(b"another")
+    restore(path, "--replace")
+    assert sorted(keyfiles.found()) == [keyfiles.SEAL, f"{keyfiles.SSH}id_ed25519"] and not keyfiles.left_out()
+
+
+def files_of(folder: Path) -> dict[str, bytes | None]:
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+class RefusingAtCommit:
+    @staticmethod
+    @contextmanager
+    def atomic():
+        with transaction.atomic():
+            yield
+            raise DatabaseError("could not serialize access")
+
+
+@pytest.mark.parametrize(
+    ("fails_at", "there"),
+    [(at, True) for at in ("draft", "link", "second link", "replace", "second replace", "commit")]
+    + [(at, False) for at in ("draft", "replace", "second replace", "commit")],
+)
+def test_a_failure_half_way_leaves_keys_and_database_as_they_were(
+    saved, worker_folder, monkeypatch, fails_at, there, tmp_path
+):
+    path, _ = saved
+    if there:
+        (worker_folder / "seal.key").write_bytes(b"mine")
+        (worker_folder / "ssh/id_ed25519").write_bytes(b"my key")
+    else:
+        shutil.rmtree(worker_folder)
+    Tenant.objects.create(slug="newer", name="Newer")
+    before, files, end = picture(), files_of(tmp_path), AuditHead.objects.get().hash
+
+    left = [1 if fails_at.startswith("second") else 0]
+
+    def failing(real):
+        def call(*arguments, **options):
+            if ".before-restore" not in str(arguments[0]):
+                left[0] -= 1
+                if left[0] == -1:
+                    raise OSError(28, "No space left on device")
+            return real(*arguments, **options)
+
+        return call
+
+    if fails_at == "draft":
+        monkeypatch.setattr(os, "fsync", failing(os.fsync))
+    elif "link" in fails_at:
+        monkeypatch.setattr(os, "link", failing(os.link))
+    elif "replace" in fails_at:
+        monkeypatch.setattr(Path, "replace", failing(Path.replace))
+    else:
+        monkeypatch.setattr(whole, "transaction", RefusingAtCommit)
+    with pytest.raises(CommandError, match=r"No space left|nothing was changed"):
+        restore(path, "--replace")
+    monkeypatch.undo()
+    assert files_of(tmp_path) == files
+    assert picture() == before and AuditHead.objects.get().hash == end
+    assert "2 keys" in restore(path, "--replace")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to others")
+@pytest.mark.parametrize("lost", ["keys", "folder"])
+def test_root_gives_the_keys_to_whom_the_folder_belongs(saved, worker_folder, lost):
+    path, _ = saved
+    shutil.rmtree(worker_folder)
+    owned = worker_folder if lost == "keys" else worker_folder.parent
+    owned.mkdir(mode=0o700, exist_ok=True)
+    os.chown(owned, 12345, 23456)
+    lose_everything()
+    restore(path)
+    for made in (worker_folder, *worker_folder.rglob("*")):
+        status = made.stat()
+        assert (status.st_uid, status.st_gid) == (12345, 23456), made
+        assert status.st_mode & 0o777 == (0o700 if made.is_dir() else 0o600), made
 
 
 def test_live_workers_are_not_restored_under(saved):

@@ -16,6 +16,7 @@ class Command(BaseCommand):
 
     def handle(self, *, file: Path, without_keys: bool = False, **options: Any) -> None:
         from jails.backup import keyfiles, whole
+        from jails.management import textfiles
 
         try:
             made = whole.make(file, with_keys=not without_keys)
@@ -28,6 +29,8 @@ class Command(BaseCommand):
             self.stderr.write(
                 f"No key of workers is in it: there is no {keyfiles.seal()} here. Run this where the workers are."
             )
+        for line in made.left_out:
+            self.stderr.write(textfiles.visible(f"Not in the backup: {line}."))
         if made.problem:
             self.stderr.write(f"The audit log does not hold: {made.problem}. It is in the backup as it is.")
         keys = f"{len(made.keys)} key{'' if len(made.keys) == 1 else 's'}"
