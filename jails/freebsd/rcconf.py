@@ -1,7 +1,8 @@
 """rc.conf(5): what sh(1) gets from reading it, without running it; and sysrc(8), which edits it."""
 
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from jails.freebsd import names
@@ -63,6 +64,32 @@ def remove(name: str, *, file: str = "") -> Argv:
     return argv("sysrc", *_file(file), "-ix", names.require("name", name, variable_error))
 
 
+def without(text: str, wanted: Collection[str]) -> str:
+    """The text with every assignment to these variables made a comment, all its lines, and nothing else changed.
+
+    ValueError where that would break the text, or change what sh gets from it of another variable.
+    """
+    reader = _Reader(text)
+    reader.read()
+    mine = frozenset(wanted)
+    if unclear := sorted(mine & reader.elsewhere):
+        raise ValueError(f"{unclear[0]} is set in a way that only sh can tell")
+    starts: set[int] = set()
+    for set_here, start, end in reader.commands:
+        if mine & set_here:
+            first = text.rfind("\n", 0, start) + 1
+            starts |= {first, *(start + match.end() for match in re.finditer("\n", text[start:end]))}
+    if not starts:
+        return text
+    edges = [0, *sorted(starts), len(text)]
+    after = "#".join(text[one:other] for one, other in itertools.pairwise(edges))
+    left = parse(after)
+    expected = {name: value for name, value in reader.values.items() if name not in mine}
+    if reader.text != text or (left.values, left.unclear, left.reads) != (expected, reader.unclear, reader.reads):
+        raise ValueError(f"what sets {', '.join(sorted(mine & reader.values.keys()))} cannot be taken out by itself")
+    return after
+
+
 def assigned(text: str, name: str) -> list[str]:
     """The lines of a file that begin an assignment to this variable, as they stand."""
     begin = re.compile(rf"\s*(?:export\s+)?{re.escape(name)}=")
@@ -112,6 +139,9 @@ class _Reader:
         self.values: dict[str, str] = {}
         self.unclear: set[str] = set()
         self.reads = False
+        # What was understood, as names, begin and end in the text; and the names that stand in anything else.
+        self.commands: list[tuple[frozenset[str], int, int]] = []
+        self.elsewhere: set[str] = set()
 
     def read(self) -> None:
         while self.position < len(self.text):
@@ -140,7 +170,9 @@ class _Reader:
             return
         if self.depth:
             self.unclear |= found.keys()
+            self.elsewhere |= found.keys()
             return
+        self.commands.append((frozenset(found), start, self.position))
         self.values |= found
         self.unclear -= found.keys()
 
@@ -157,7 +189,9 @@ class _Reader:
         # Where a quotation or a here-document goes on behind the line, what follows cannot be told from text.
         goes_on = line.count('"') % 2 or line.count("'") % 2 or "<<" in line or line.endswith("\\")
         self.reads = self.reads or bool(goes_on) or any(word in _READS for word in words)
-        self.unclear |= set(_ANY_ASSIGNMENT.findall(line))
+        assigned_to = set(_ANY_ASSIGNMENT.findall(line))
+        self.unclear |= assigned_to
+        self.elsewhere |= assigned_to
 
     def _value(self, found: Mapping[str, str]) -> str:
         value = ""

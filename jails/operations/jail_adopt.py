@@ -325,12 +325,16 @@ class _TakingOver:
 
     def _boot(self) -> list[Step]:
         later, name = self._after_edits(), self.row.name
-        listed = next((one for one in adoption.boots_today(later) if one != name and _as_rc(one) == name), "")
+        try:
+            today = later.boot_state().boots_today
+        except ValueError as error:
+            raise Refused({"jails": f"What boots on {self.host.name} cannot be told: {error}."}) from error
+        listed = next((one for one in today if one != name and _as_rc(one) == name), "")
         if listed:
             action, words = BootList(rename=((listed, name),)), f"Call {name} so in the list of what starts at boot"
         elif self.tool.boot:
             action, words = BootList(add=(name,)), f"Let {name} start at boot, by its file"
-        elif name in adoption.boots_today(later):
+        elif name in today:
             action, words = BootList(remove=(name,)), f"Keep {name} from starting at boot, as it is now"
         else:
             return []

@@ -146,6 +146,14 @@ def test_what_was_changed_by_hand_since_is_not_taken_away(old):
     assert not host.sh("ls /etc/jail.conf.d 2>/dev/null || true")
 
 
+@pytest.mark.parametrize("line", ['jail_list="$(ls /jails)"', 'jail_conf="/etc/other.conf"'])
+def test_nothing_is_taken_over_where_nobody_can_tell_what_boots(old, line):
+    host = old("bastille")
+    host.write("/etc/rc.conf", f"{host.read('/etc/rc.conf')}{line}\n")
+    row = one(host, "db1")
+    assert "boots on h1 cannot be told: rc.conf: " in why(host, "jail_adopt", jails=uuids(row), how="taken over")
+
+
 def test_two_that_were_taken_over_leave_rc_conf_as_it_was(old):
     host = old("bastille")
     before = fingerprint(host.simulation.directory)

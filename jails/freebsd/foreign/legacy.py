@@ -7,7 +7,7 @@ both a rootdir and a hostname there, they win over any jail.conf(5).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from jails.freebsd import names, rcconf
 from jails.freebsd.foreign import words
@@ -16,46 +16,65 @@ from jails.freebsd.foreign.model import Evidence, FileEdit, ForeignJail
 RC_FILES = ("/etc/rc.conf", "/etc/rc.conf.local", "/etc/rc.conf.d/jail", "/usr/local/etc/rc.conf.d/jail")
 MANAGER = "rc.conf"
 _HOOKS = ("exec_prestart", "exec_poststart", "exec_prestop", "exec_poststop")
+_DEFINES = re.compile(r"jail_(\w+)_(?:rootdir|hostname|conf)")
+"""Variables that only make sense for a jail of that name."""
 
 
 def read(evidence: Evidence) -> tuple[ForeignJail, ...]:
     """The jails that rc.conf itself defines."""
     values = evidence.rc_values
-    unclear = rcconf.parse(evidence.rc_conf)
+    unclear = rcconf.parse(evidence.rc_conf).unclear
     listed = values.get("jail_list", "").split()
     called = {names.rc_variable_part(name.replace(".", "_").replace("/", "_")): name for name in listed}
+    parts = {match[1] for name in {*values, *unclear} if (match := _DEFINES.fullmatch(name))} | set(called)
     found = []
     for variable in values:
         match = re.fullmatch(r"jail_(\w+)_rootdir", variable)
         if match and values.get(f"jail_{match[1]}_hostname") and values[variable]:
-            found.append(_jail(evidence, values, match[1], called, unclear))
+            own = frozenset(name for name in {*values, *unclear} if _owner(name, parts) == match[1])
+            found.append(_jail(evidence, values, match[1], called, own, sorted(own & unclear)))
     return tuple(found)
 
 
+def _owner(variable: str, parts: Collection[str]) -> str:
+    """The jail that a variable is of, as variables name it: of `jail_web_db_ip` web_db, where there is one, not web."""
+    return max((part for part in parts if variable.startswith(f"jail_{part}_")), key=len, default="")
+
+
 def _jail(
-    evidence: Evidence, values: Mapping[str, str], part: str, called: Mapping[str, str], rc_conf: rcconf.RcConf
+    evidence: Evidence,
+    values: Mapping[str, str],
+    part: str,
+    called: Mapping[str, str],
+    own: frozenset[str],
+    unclear: Iterable[str],
 ) -> ForeignJail:
     name = called.get(part, part)
     running_name = name.replace(".", "_").replace("/", "_")
     parameters, notes = legacy_parameters(evidence, values, running_name)
     autostart = part in called
-    prefix = f"jail_{part}_"
-    places = [path for path in RC_FILES if re.search(rf"^\s*{prefix}", evidence.files.get(path, ""), re.MULTILINE)]
-    problems = [f"{each}: only running rc.conf would tell it" for each in rc_conf.unclear if each.startswith(prefix)]
+    problems = [f"{each}: only running rc.conf would tell it" for each in unclear]
+    places, edits = [], []
+    try:
+        edits = _without(evidence, own)
+        places = [edit.path for edit in edits]
+    except ValueError as error:
+        places = [path for path in RC_FILES if own & rcconf.parse(evidence.files.get(path, "")).values.keys()]
+        problems += [] if problems else [f"{error}."]
     return ForeignJail(
         manager=MANAGER,
         name=name,
         running_name=running_name,
         config=places[0] if places else RC_FILES[0],
-        root=values[f"{prefix}rootdir"].rstrip("/") or "/",
-        hostname=values[f"{prefix}hostname"],
+        root=values[f"jail_{part}_rootdir"].rstrip("/") or "/",
+        hostname=values[f"jail_{part}_hostname"],
         addresses=addresses_of(values, part),
         vnet="vnet" in parameters,
         boot=autostart and words.service_enabled(evidence, "jail"),
         autostart=autostart,
         start=("service", "jail", "onestart", name),
         stop=("service", "jail", "onestop", name),
-        autostart_off=tuple(_without(evidence, path, prefix) for path in places),
+        autostart_off=tuple(edits),
         files=tuple(places),
         parameters=parameters,
         notes=(
@@ -67,9 +86,27 @@ def _jail(
     )
 
 
-def _without(evidence: Evidence, path: str, prefix: str) -> FileEdit:
-    before = evidence.files[path]
-    return FileEdit(path, before, re.sub(rf"^(?=[ \t]*{prefix}\w+=)", "#", before, flags=re.MULTILINE))
+def _without(evidence: Evidence, own: frozenset[str]) -> list[FileEdit]:
+    """The edits that make a jail's variables comments. ValueError where no edit of whole lines does that alone: what
+    sh gets from all these files together may not change for any other variable."""
+    after = dict(evidence.files)
+    for path in RC_FILES:
+        if path in after:
+            try:
+                after[path] = rcconf.without(after[path], own)
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}; write each jail_… variable on a line of its own") from error
+    before, left = _together(evidence.files), _together(after)
+    others = {name: value for name, value in before.values.items() if name not in own}
+    if (left.values, left.unclear, left.reads) != (others, before.unclear, before.reads):
+        changed = sorted(name for name in others if left.values.get(name) != others[name])
+        raise ValueError(f"rc.conf: {', '.join(changed) or 'another variable'} is made of the jail's own variables")
+    edits = [FileEdit(path, evidence.files[path], after[path]) for path in RC_FILES if path in after]
+    return [edit for edit in edits if edit.before != edit.after]
+
+
+def _together(files: Mapping[str, str]) -> rcconf.RcConf:
+    return rcconf.parse("\n".join(files[path] for path in RC_FILES if path in files))
 
 
 def addresses_of(values: Mapping[str, str], part: str) -> tuple[str, ...]:

@@ -252,6 +252,62 @@ def test_rc_conf():
     assert "jail_www_rootdir" not in left and left["jail_list"] == "www mail.old"
 
 
+def of_rc_conf(text, **more):
+    files = {"/etc/rc.conf": text, **more}
+    return {jail.name: jail for jail in read(Evidence(files, rc_conf="\n".join(files.values())))}
+
+
+WEB = 'jail_web_rootdir="/usr/jail/web"\njail_web_hostname="web.example.com"\n'
+
+
+def test_a_value_of_several_lines_becomes_a_comment_as_a_whole():
+    text = f'{WEB}  export jail_web_ip="192.0.2.80,\n192.0.2.81,\n192.0.2.82" # all three\nsshd_enable="YES"\n'
+    (edit,) = of_rc_conf(text)["web"].autostart_off
+    lines = edit.after.splitlines()
+    assert [line.startswith("#") for line in lines] == [True] * 5 + [False]
+    assert [line.removeprefix("#") for line in lines] == text.splitlines()
+    assert variables(edit.after) == {"sshd_enable": "YES"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'jail_web_ip="192.0.2.80"; sshd_enable="YES"',
+        'jail_web_ip="192.0.2.80" sshd_enable="YES"',
+        'spare="a\nb"; jail_web_ip="192.0.2.80"',
+        'spare="${jail_web_hostname}"',
+        'if true; then\njail_web_ip="192.0.2.80"\nfi\njail_web_ip="192.0.2.81"',
+    ],
+)
+def test_a_jail_whose_lines_do_other_things_as_well_is_not_taken_over(line):
+    web = of_rc_conf(f"{WEB}{line}\n")["web"]
+    assert web.autostart_off == ()
+    assert web.problems
+
+
+def test_a_jail_whose_variables_another_file_reads_is_not_taken_over():
+    more = {"/etc/rc.conf.local": 'spare="${jail_web_rootdir}"\n'}
+    (problem,) = of_rc_conf(WEB, **more)["web"].problems
+    assert problem == "rc.conf: spare is made of the jail's own variables."
+
+
+def test_the_variables_of_a_jail_whose_name_goes_on_are_left_to_it():
+    other = WEB.replace("web", "web_db") + 'jail_web_db_ip="192.0.2.81"\n'
+    unclear = "jail_web_db_interface=$(ifconfig -l)\n"
+    found = of_rc_conf(WEB, **{"/etc/rc.conf.local": other + unclear})
+    web, web_db = found["web"], found["web_db"]
+    assert ([edit.path for edit in web.autostart_off], web.files, web.problems) == (
+        ["/etc/rc.conf"],
+        ("/etc/rc.conf",),
+        (),
+    )
+    assert (web_db.files, len(web_db.problems)) == (("/etc/rc.conf.local",), 1)
+    (edit,) = of_rc_conf(WEB + other)["web"].autostart_off
+    assert edit.after.endswith(other)
+    listed = of_rc_conf(f'{WEB}jail_list="web web_db"\njail_web_db_parameters="allow.mlock"\n')["web"].autostart_off
+    assert listed[0].after.endswith('\njail_web_db_parameters="allow.mlock"\n')
+
+
 def test_a_value_that_only_sh_could_tell_is_said():
     changed = LAYOUTS["rc.conf"].files["/etc/rc.conf"] + 'if true; then\njail_www_ip="192.0.2.99"\nfi\n'
     assert jails("rc.conf", {"/etc/rc.conf": changed})["www"].problems
