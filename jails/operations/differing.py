@@ -145,12 +145,18 @@ class Look:
         """Those that are wanted, each with what it cannot be without: a family is inherited, or has addresses."""
         if wanted is None:
             return self.differences
-        names = set(wanted)
-        for version in (4, 6):
-            family = {f"ip{version}", f"ip{version}.addr"}
-            if names & family:
-                names |= family
+        names = set(with_family(wanted))
         return tuple(one for one in self.differences if one.parameter in names)
+
+
+def with_family(names: Iterable[str]) -> list[str]:
+    """Each with what it cannot be without. What is planned and who may plan it is both asked of these names."""
+    found = list(names)
+    for version in (4, 6):
+        family = [f"ip{version}", f"ip{version}.addr"]
+        if set(family) & set(found):
+            found += family
+    return list(dict.fromkeys(found))
 
 
 def usual_of(row: Jail) -> dict[str, Values]:

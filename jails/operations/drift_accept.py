@@ -19,7 +19,7 @@ from jails.hosts.drift import BOOT, FILE, ON, OWN, TREE, Difference, Values
 from jails.hosts.facts import plain_address
 from jails.models import Address, Host, Jail, Network, ObservedAddress, Operation
 from jails.operations import checks, common, jailfile, layout
-from jails.operations.differing import DriftKind, Look, keep_way_back, lines, parameters_result
+from jails.operations.differing import DriftKind, Look, keep_way_back, lines, parameters_result, with_family
 from jails.operations.kind import Refused, Request
 from jails.operations.step import Plan, Run, Step
 
@@ -43,7 +43,7 @@ class DriftAccept(DriftKind):
         """By name alone: whoever may write the host's files must not have the panel want what only few may set."""
         if parameters["parameters"] is None:
             return ["whatever differs"]
-        return [name for name in parameters["parameters"] if name not in OWN and _is_wide(name)]
+        return [name for name in with_family(parameters["parameters"]) if name not in OWN and _is_wide(name)]
 
     def plan(self, request: Request) -> Plan:
         look = self.look(request)

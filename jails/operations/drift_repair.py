@@ -19,7 +19,15 @@ from jails.hosts.drift import BOOT, FILE, ON, OWN, REFUSED, TREE, Comparison, Di
 from jails.hosts.facts import HostFacts, plain_address
 from jails.models import Host, Operation
 from jails.operations import checks, common, effects, jailfile, layout, power
-from jails.operations.differing import DriftKind, Look, baseline_of, keep_way_back, lines, parameters_result
+from jails.operations.differing import (
+    DriftKind,
+    Look,
+    baseline_of,
+    keep_way_back,
+    lines,
+    parameters_result,
+    with_family,
+)
 from jails.operations.kind import Refused, Request
 from jails.operations.step import BootList, Plan, Run, Step, Undo, WriteFile
 
@@ -43,7 +51,7 @@ class DriftRepair(DriftKind):
             names = list(want)
         return [
             name
-            for name in names
+            for name in with_family(names)
             if name in want
             and parameters_setter(name, want[name]) >= Setter.ADMINISTRATOR
             and not drift.same(name, want[name], baseline.get(name))

@@ -1,6 +1,7 @@
 """Drift by hand on the simulated host, brought back to the panel or accepted by it."""
 
 import pytest
+from django.core.exceptions import PermissionDenied
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -449,8 +450,8 @@ def test_only_administrators_let_a_jail_have_more(warden, www1):
     def widens(kind, *names):
         return kind.kind.widens(host, {"jail": uuid, "parameters": list(names) or None})
 
-    assert widens(drift_accept, "host.hostname", "ip4.addr", "boot", "file", "persist") == []
-    wide = ["allow.raw_sockets", "children.max", "exec.prestart", "mount", "nobody.knows", "sysvmsg", "ip4"]
+    assert widens(drift_accept, "host.hostname", "boot", "file", "persist") == []
+    wide = ["allow.raw_sockets", "children.max", "exec.prestart", "mount", "nobody.knows", "sysvmsg", "ip4", "vnet"]
     assert widens(drift_accept, *wide) == wide and widens(drift_accept) == ["whatever differs"]
     # What every jail has an operator may bring back, what an administrator has once allowed not.
     assert widens(drift_repair) == widens(drift_repair, "file", "exec.start", "allow.raw_sockets", "children.max") == []
@@ -468,6 +469,24 @@ def test_only_administrators_let_a_jail_have_more(warden, www1):
         warden.draft("drift_accept", jail=uuid, parameters=None)
     assert warden.draft("drift_accept", jail=uuid, parameters=["host.hostname"]).status == "draft"
     assert AuditEntry.objects.filter(outcome="refused", actor="olga").count() == 2
+
+
+@pytest.mark.parametrize("name", ["ip4", "ip4.addr", "ip6", "ip6.addr", "vnet"])
+def test_no_part_of_a_family_lets_an_operator_accept_the_others(warden, www1, name):
+    edit(warden, www1, "ip4.addr = em0|192.0.2.11/32;", "ip4 = inherit;\n\tip6 = inherit;\n\tvnet;")
+    warden.refresh()
+    olga = User.objects.create_user("olga", role=User.Role.OPERATOR)
+    olga.operated_hosts.add(warden.row)
+    warden.user = olga
+    with pytest.raises(PermissionDenied, match="Only an administrator"):
+        warden.draft("drift_accept", jail=str(www1.uuid), parameters=[name])
+
+
+def test_no_part_of_a_family_lets_an_operator_bring_back_the_others(warden, www1):
+    Jail.objects.filter(pk=www1.pk).update(wanted={"ip4": ["inherit"], "ip6": ["inherit"]})
+    for name in ("ip4", "ip4.addr", "ip6", "ip6.addr"):
+        wish = {"jail": str(www1.uuid), "parameters": [name]}
+        assert drift_repair.kind.widens(warden.row, wish) == [name.removesuffix(".addr")]
 
 
 # Hostile values
