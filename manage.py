@@ -7,6 +7,13 @@ WITHOUT_SETTINGS = ("jailconf",)
 
 
 def main() -> None:
+    from jails.management import pipes
+
+    with pipes.ending_quietly():
+        run()
+
+
+def run() -> None:
     if sys.argv[1:2] and sys.argv[1] in WITHOUT_SETTINGS:
         from jails.management.commands.jailconf import Command
 

@@ -193,7 +193,10 @@ def put(out: Any, text: str) -> None:
         out.write(text, ending="") if hasattr(out, "ending") else out.write(text)
         return
     out.flush()
-    buffer.write(encode(text))
+    left = memoryview(encode(text))
+    while left:
+        # With PYTHONUNBUFFERED one write may be a part of it: where the reader goes away, the next one says so.
+        left = left[buffer.write(left) or 0 :]
     buffer.flush()
 
 
