@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db import connection, transaction
 from django.utils import timezone
 
@@ -166,7 +167,10 @@ def _clear() -> dict[str, Any]:
 
 
 def _load(reader: archive.Reader, model: tables.Model, entry: dict[str, Any]) -> int:
-    rows = tables.load(model, entry["columns"], reader.lines(entry["part"]))
+    try:
+        rows = tables.load(model, entry["columns"], reader.lines(entry["part"]))
+    except (LookupError, TypeError, ValueError, ValidationError) as error:
+        raise archive.Damaged(f"{entry['model']} holds what this release does not understand: {error}.") from error
     if rows != entry["rows"]:
         raise archive.Damaged(f"{entry['part']} has {rows} rows; {entry['rows']} were written.")
     return rows
