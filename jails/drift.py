@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 LOGGED = frozenset({Kind.BOOLEAN, Kind.INTEGER, Kind.CHOICE, Kind.HOSTNAME, Kind.IP4, Kind.IP6})
 """Kinds of parameters whose values stand in the log, which nobody can take back and a jail's tenant reads. Commands
-and free text may hold a password."""
+and free text may hold a password. Of a tenant's jail it holds no paths and interfaces of the host either."""
 NOT_KEPT = ["(not kept in the log)"]
 ACTOR = "the panel"
 
@@ -135,6 +135,8 @@ class _News:
         after: dict[str, Any] = {}
         said: list[str] = []
         there = {one.parameter: one for one in found}
+        logged = _logged if jail.tenant_id is None else _logged_for_tenant
+        sentence = _sentence if jail.tenant_id is None else tenant_words
         for name, one in there.items():
             row, columns = known.get(name), one.columns()
             if row is None:
@@ -149,14 +151,14 @@ class _News:
                 self.changed.append(row)
                 if not is_news:
                     continue
-                before[name] = _logged(name, old)
+                before[name] = logged(name, old)
             before.setdefault(name, None)
-            after[name] = _logged(name, columns)
-            said.append(_sentence(one))
+            after[name] = logged(name, columns)
+            said.append(sentence(one))
         for name, row in known.items():
             if name not in there:
                 self.gone.append(row.pk)
-                before[name], after[name] = _logged(name, _columns(row)), None
+                before[name], after[name] = logged(name, _columns(row)), None
                 said.append(f"{name} is as the panel wants it again.")
         if said:
             words = " ".join(said)
@@ -227,6 +229,15 @@ def tenant_words(one: Difference) -> str:
         columns = (_plain(one.wanted), _plain(one.configured), one.running)
         return drift.words(Difference(name, *columns, one.in_file, one.in_kernel))
     return drift.words(one)
+
+
+def _logged_for_tenant(name: str, columns: dict[str, Any]) -> dict[str, Any]:
+    if name in _PLAIN:
+        return {column: None if value is None else NOT_KEPT for column, value in columns.items()}
+    found = _logged(name, columns)
+    if name not in ("ip4.addr", "ip6.addr"):
+        return found
+    return {column: None if value is None else list(_plain(value) or ()) for column, value in found.items()}
 
 
 def _plain(values: Values) -> Values:

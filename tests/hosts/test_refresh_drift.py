@@ -189,6 +189,21 @@ def test_what_may_hold_a_secret_stays_out_of_the_log(place):
     assert set(entry.after) == {"exec.start", "env.token", "nobody.knows"} and entry.tenant == "acme"
 
 
+def test_a_tenants_log_holds_nothing_of_the_host(place):
+    www1 = place.make("www1", tenant=Tenant.objects.create(slug="acme", name="Acme"))
+    place.edit(www1, "\tpersist;", '\tip4.addr = "em7|192.0.2.66/32";\n\tpersist;')
+    place.look()
+    del place.files[www1.config_path]
+    place.look()
+    place.files[www1.config_path] = drift.file_of(www1, []).text()
+    place.look()
+    entries = place.told()
+    told = "".join(f"{one.before}{one.after}{one.detail}" for one in entries)
+    assert len(entries) == 3 and {one.tenant for one in entries} == {"acme"}
+    assert "192.0.2.66" in told and "Its definition on the host is gone" in told
+    assert "em7" not in told and "/etc" not in told and "/jail" not in told
+
+
 def test_a_jail_that_an_operation_changes_is_left_alone(place, host):
     www1 = place.make("www1")
     place.edit(www1, "www1.example.org", "x.example.org")
