@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
 
+from jails import audit
 from jails.freebsd import files
 from jails.freebsd.foreign import FileEdit, ForeignJail
 from jails.hosts.facts import RC_CONF, ConfiguredJail, HostFacts, Missing, plain_address
-from jails.models import Address, Host, Jail, Network
-from jails.operations import checks, effects, layout, power
+from jails.models import Address, Host, Jail, Network, Operation
+from jails.operations import checks, effects, kind, layout, power
 from jails.operations.jailfile import LIMITS
 from jails.operations.kind import Refused
 from jails.operations.step import RemoveFile, Run, Step, Undo, WriteFile, digest
@@ -98,6 +99,17 @@ def take(row: Jail, shall: Accepted) -> None:
     row.hostname = shall.last("host.hostname")[:255]
     row.path = (shall.last("path") or row.path)[:1023]
     row.boot, row.limits = shall.boot, shall.limits
+
+
+def tell_tenant(operation: Operation, row: Jail, detail: str) -> None:
+    """In the log of a jail's tenant, which does not see an operation that shows files of the host: words without them.
+
+    For `finish`.
+    """
+    if row.tenant is None:
+        return
+    action = kind.get(operation.kind).action
+    audit.record(action, actor=operation.confirmed_by, obj=row, tenant=row.tenant, detail=detail, source="worker")
 
 
 # Tools

@@ -6,15 +6,15 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from jails import drift as rows
 from jails.freebsd.jailconf.write import normal
 from jails.hosts import drift
 from jails.hosts.drift import Comparison, Difference, Values, Wanted
 from jails.hosts.facts import HostFacts
-from jails.models import Drift, Host, Jail, Operation
-from jails.operations import common, jailfile, power
+from jails.models import Drift, Host, Jail, Operation, Tenant
+from jails.operations import adoption, common, jailfile, power
 from jails.operations.kind import Kind, Refused, Request
 from jails.operations.step import Plan
 from jails.operations.wish import Wish
@@ -26,6 +26,13 @@ NAMED_LINES = 3
 
 class DriftKind(Kind):
     """{"jail": uuid, "parameters": [names] or None for all that differ}."""
+
+    told: ClassVar[str]
+    """What the jail's tenant reads of it."""
+
+    def tenant(self, host: Host, parameters: Mapping[str, Any]) -> Tenant | None:
+        """Nobody but staff sees the plan: it shows files of the host."""
+        return None
 
     def jails(self, host: Host, parameters: Mapping[str, Any]) -> list[Jail]:
         return common.find_jails(host, parameters)
@@ -54,6 +61,7 @@ class DriftKind(Kind):
         (row,) = self.jails(operation.host, operation.parameters)
         names = json.loads(dict(plan.result)["parameters"])
         Drift.objects.filter(jail=row, parameter__in=names).delete()
+        adoption.tell_tenant(operation, row, self.told)
 
 
 def _names(wish: Wish, given: Any) -> list[str]:

@@ -35,6 +35,7 @@ FAMILIES = ("ip4.addr", "ip6.addr")
 class DriftAccept(DriftKind):
     name = "drift_accept"
     action = "jail.accept"
+    told = "How it is on its host was accepted as how it should be."
 
     def title(self, parameters: Mapping[str, Any], host: Host) -> str:
         return f"Accept how {self.jails(host, parameters)[0].name} is"

@@ -38,6 +38,7 @@ SHARING = ("disable", "new", "inherit")
 class DriftRepair(DriftKind):
     name = "drift_repair"
     action = "jail.repair"
+    told = "It was made again on its host what it should be."
 
     def title(self, parameters: Mapping[str, Any], host: Host) -> str:
         return f"Repair {self.jails(host, parameters)[0].name}"

@@ -39,9 +39,8 @@ class JailAdopt(Kind):
         return common.find_jails(host, parameters)
 
     def tenant(self, host: Host, parameters: Mapping[str, Any]) -> Tenant | None:
-        if parameters["tenant"] is not None:
-            return Tenant.objects.filter(pk=parameters["tenant"]).first()
-        return super().tenant(host, parameters)
+        """Nobody but staff sees the plan: it shows files of the host."""
+        return None
 
     def title(self, parameters: Mapping[str, Any], host: Host) -> str:
         return _title([row.name for row in self.jails(host, parameters)])
@@ -89,6 +88,7 @@ class JailAdopt(Kind):
             row.save()
             if row.adoption != Adoption.BESIDE:
                 adoption.keep_addresses(row, shall.parameters)
+            adoption.tell_tenant(operation, row, f"{row.name} was adopted and is kept by the panel now.")
 
 
 kind = JailAdopt()

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from jails.freebsd import jail, jailconf, names, parameters, zfs
 from jails.freebsd.parameters import Change
 from jails.hosts.facts import ConfiguredJail, HostFacts, plain_address
-from jails.models import Host, Jail, Operation
+from jails.models import Host, Jail, Operation, Tenant
 from jails.models.release import Storage
 from jails.operations import adoption, checks, common, effects, jailfile, layout, power
 from jails.operations.kind import Kind, Refused, Request
@@ -114,6 +114,11 @@ class JailChange(Kind):
     def jails(self, host: Host, parameters: Mapping[str, Any]) -> list[Jail]:
         return common.find_jails(host, parameters)
 
+    def tenant(self, host: Host, parameters: Mapping[str, Any]) -> Tenant | None:
+        """Nobody but staff sees the plan for an adopted jail: it shows files of the host, and of other jails."""
+        adopted = any(row.adoption for row in self.jails(host, parameters))
+        return None if adopted else super().tenant(host, parameters)
+
     def title(self, parameters: Mapping[str, Any], host: Host) -> str:
         return f"Change {self.jails(host, parameters)[0].name}"
 
@@ -190,11 +195,14 @@ class JailChange(Kind):
         assert operation.host is not None
         wish = operation.parameters
         (row,) = self.jails(operation.host, wish)
+        changed = [field for field, (old, new) in _values(row, wish).items() if old != new]
         _forget_accepted(row, wish)
         common.keep_addresses(row, wish["addresses"], common.addresses_of_result(plan.result))
         Jail.objects.filter(pk=row.pk).update(hostname=wish["hostname"], boot=wish["boot"], limits=wish["limits"])
         if row.adoption:
             _keep_adopted(row, plan)
+            words = power.listed([field.replace("_", ".") for field in changed])
+            adoption.tell_tenant(operation, row, f"Changed: {words}.")
 
     def release(self, operation: Operation) -> None:
         common.release_addresses(operation)

@@ -13,7 +13,7 @@ from typing import Any
 from jails.freebsd import files, rcconf
 from jails.freebsd.foreign import ForeignJail
 from jails.hosts.facts import RC_CONF, Missing
-from jails.models import Host, Jail, Operation
+from jails.models import Host, Jail, Operation, Tenant
 from jails.operations import adoption, checks, common, effects, layout, power
 from jails.operations.adoption import Adoption
 from jails.operations.kind import Kind, Refused, Request
@@ -30,6 +30,10 @@ class JailUnadopt(Kind):
 
     def jails(self, host: Host, parameters: Mapping[str, Any]) -> list[Jail]:
         return common.find_jails(host, parameters)
+
+    def tenant(self, host: Host, parameters: Mapping[str, Any]) -> Tenant | None:
+        """Nobody but staff sees the plan: it shows files of the host."""
+        return None
 
     def title(self, parameters: Mapping[str, Any], host: Host) -> str:
         return f"Give back {self.jails(host, parameters)[0].name}"

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import PermissionDenied
 
+from jails import policy
 from jails.hosts.refresh import refresh
 from jails.hosts.simulated_connection import SimulatedConnection
-from jails.models import Address, Drift, Host, Jail, Operation, Tenant, User
+from jails.models import Address, AuditEntry, Drift, Host, Jail, Membership, Operation, Tenant, User
 from jails.operations import adoption, kind, lifecycle, power
 from jails.operations.kind import Refused
 from tests.hosts.simulation import Simulation
@@ -286,6 +287,26 @@ def test_given_to_a_tenant_only_its_row_changes(home):
     assert "take it back to nobody first" in why(home, "jail_unadopt", jail=str(row.uuid))
     assert home.do("jail_give", jails=uuids(row), tenant=None).status == "done"
     give_back(home, row)
+
+
+def test_a_tenant_sees_no_plan_that_shows_files_of_the_host(home):
+    acme = Tenant.objects.create(slug="acme", name="Acme")
+    ann = User.objects.create_user("ann")
+    Membership.objects.create(tenant=acme, user=ann, role=Membership.Role.OWNER)
+    (row,) = adopt(home, "www2", tenant=acme.pk)
+    assert home.do("jail_change", **wish(row, limits={"securelevel": 3})).status == "done"
+    for kind_name in ("drift_accept", "drift_repair"):
+        home.write("/etc/jail.conf", home.read("/etc/jail.conf").replace("    securelevel", "    persist; securelevel"))
+        if kind_name == "drift_repair":
+            home.write("/etc/jail.conf", home.read("/etc/jail.conf").replace("persist;", "allow.chflags;"))
+        home.refresh()
+        operation = home.do(kind_name, jail=str(row.uuid), parameters=None)
+        assert operation.status == "done", operation.error
+    assert Operation.objects.count() == 4 and not policy.visible(ann, Operation).exists()
+    entries = [one for one in policy.visible(ann, AuditEntry) if one.outcome == "done"]
+    assert {one.action for one in entries} >= {"jail.adopt", "jail.change", "jail.accept", "jail.repair"}
+    told = "".join(f"{one.before}{one.after}{one.detail}{one.object_name}" for one in entries)
+    assert "Changed: securelevel." in told and "/etc" not in told and "/usr" not in told
 
 
 def test_adopted_for_a_tenant_at_once(home):
