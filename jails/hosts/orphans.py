@@ -220,6 +220,43 @@ class Owners:
         """Whether a name stands anywhere in a configuration file, as a word of its own."""
         return re.search(rf"(?<![A-Za-z0-9_.:-]){re.escape(word)}(?![A-Za-z0-9_.:-])", self.text) is not None
 
+    @cached_property
+    def _written(self) -> frozenset[str]:
+        return _addresses_in(self.text)
+
+    @cached_property
+    def _ranges(self) -> tuple[tuple[int, int, int], ...]:
+        return _ranges_in(self.text)
+
+    def configures(self, ip: str) -> bool:
+        """Whether an address stands in a configuration file, by itself or in a range."""
+        address = ipaddress.ip_address(ip)
+        if ip in self._written:
+            return True
+        return any(
+            version == address.version and first <= int(address) <= last for version, first, last in self._ranges
+        )
+
+    @cached_property
+    def _asking(self) -> frozenset[str]:
+        """Interfaces, as rc.conf(5) writes them in names of variables, that get addresses by DHCP or from routers.
+        "" stands for all: ifconfig_DEFAULT counts for each that has no variable of its own."""
+        texts = [self.facts.rc_conf]
+        texts += [text for path, text in self.survey.files.items() if path.startswith("/etc/rc.conf.d/")]
+        found = set()
+        for text in texts:
+            # Also what only sh(1) could tell: a line that merely mentions it is enough to leave addresses alone.
+            for name in re.findall(r"(?im)^[^#\n]*?ifconfig_(\w+?)=.*?(?:dhcp|accept_rtadv)", text):
+                found.add("" if name.startswith("DEFAULT") else name)
+            if re.search(r"(?im)^\s*ipv6_activate_all_interfaces=.?(?:yes|true|on|1)", text) and "rtsold" in text:
+                found.add("")
+        return frozenset(found)
+
+    def gets_addresses(self, interface: str) -> bool:
+        """Whether it may get addresses that no file has: any of them may then be the host's own."""
+        name = re.sub(r"[^A-Za-z0-9_]", "_", interface)
+        return "" in self._asking or any(one == name or one.startswith(f"{name}_") for one in self._asking)
+
     def is_under_way(self, text: str) -> bool:
         """Whether an operation that has not ended is named in it."""
         return any(operation in text for operation in re.findall(_UUID, text) if operation in self.rows.open)
@@ -443,18 +480,14 @@ def _aliases(owners: Owners) -> Iterator[Orphan]:
     for interface in facts.interfaces:
         if _POINT_TO_POINT & {*interface.groups, interface.name.rstrip("0123456789")}:
             continue
-        first: set[str] = set()
-        for address in interface.addresses:
-            is_first = address.family not in first
-            first.add(address.family)
+        if owners.gets_addresses(interface.name):
+            continue
+        for address in _added(interface):
             ip = ipaddress.ip_address(address.ip)
             is_single = address.prefix == ip.max_prefixlen
-            in_networks = any(ip.version == network.version and ip in network for network in networks)
-            if not is_single and (is_first or not in_networks):
+            if not is_single and not any(ip.version == network.version and ip in network for network in networks):
                 continue
-            if ip.is_loopback or ip.is_link_local or "vhid" in address.flags or address.ip in owners.addresses:
-                continue
-            if _is_configured(address.ip, owners):
+            if "vhid" in address.flags or address.ip in owners.addresses or owners.configures(address.ip):
                 continue
             holder = listening.get(address.ip)
             yield Orphan(
@@ -466,6 +499,19 @@ def _aliases(owners: Owners) -> Iterator[Orphan]:
             )
 
 
+def _added(interface: ifconfig.Interface) -> Iterator[ifconfig.Address]:
+    """The addresses that came after the first of their family, which is the host's own; on lo* all."""
+    first: set[str] = {"inet", "inet6"} if re.fullmatch(r"lo[0-9]+", interface.name) else set()
+    for address in interface.addresses:
+        ip = ipaddress.ip_address(address.ip)
+        # ifconfig(8): autoconf and temporary are what the host made itself from a router's advertisement.
+        if ip.is_loopback or ip.is_link_local or {"autoconf", "temporary"} & {*address.flags}:
+            continue
+        if address.family in first:
+            yield address
+        first.add(address.family)
+
+
 def bound(sockets: Iterable[Socket]) -> list[Socket]:
     """Those that wait on an address because somebody said so: ntpd(8) opens one for every address there is."""
     found = list(sockets)
@@ -473,27 +519,24 @@ def bound(sockets: Iterable[Socket]) -> list[Socket]:
     return [one for one in found if (one.command, one.proto, one.port, one.jail) not in everywhere]
 
 
-def _is_configured(ip: str, owners: Owners) -> bool:
-    """Whether it stands in any file, however it is written there."""
-    if owners.mentions(ip) or _is_in_range(ip, owners.text):
-        return True
-    if ":" not in ip:
-        return False
-    written = re.findall(r"(?<![0-9A-Fa-f:])[0-9A-Fa-f:]*:[0-9A-Fa-f:.]+", owners.text)
-    return any(plain_address(word) == ip for word in written)
+def _addresses_in(text: str) -> frozenset[str]:
+    """All addresses that stand in a text, however each is written there."""
+    words = re.findall(r"(?<![0-9.])[0-9]+(?:\.[0-9]+){3}(?![0-9]|\.[0-9])", text)
+    words += [word.rstrip(".") for word in re.findall(r"(?<![0-9A-Fa-f:])[0-9A-Fa-f:]*:[0-9A-Fa-f:.]+", text)]
+    return frozenset(map(plain_address, words))
 
 
-def _is_in_range(ip: str, text: str) -> bool:
-    """rc.conf(5): `inet 192.0.2.10-14/32` and `inet6 2001:db8::10-1f prefixlen 64` stand for each of them."""
-    wanted = ipaddress.ip_address(ip)
+def _ranges_in(text: str) -> tuple[tuple[int, int, int], ...]:
+    """Version, first and last. rc.conf(5): `inet 192.0.2.10-14/32` and `inet6 2001:db8::10-1f prefixlen 64` stand for
+    each of them."""
+    found = []
     for start, last, end in re.findall(r"([0-9A-Fa-f:.]*[:.])([0-9A-Fa-f]+)-([0-9A-Fa-f]+)", text):
         try:
             ends = [ipaddress.ip_address(f"{start}{part}") for part in (last, end)]
         except ValueError:
             continue
-        if ends[0].version == wanted.version and int(ends[0]) <= int(wanted) <= int(ends[1]):
-            return True
-    return False
+        found.append((ends[0].version, int(ends[0]), int(ends[1])))
+    return tuple(dict.fromkeys(found))
 
 
 # Kernel tables

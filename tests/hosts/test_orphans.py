@@ -232,9 +232,58 @@ def test_addresses_that_are_the_hosts_own_business(one):
     assert find(interfaces=(one,), rows=OFFICE) == {}
 
 
+@pytest.mark.parametrize("ip", ["192.0.2.2/32", "2001:db8::2/128"])
+def test_the_first_address_of_a_family_is_the_hosts_own(ip):
+    em0 = interface("em0", "fe80::1/64", "169.254.1.1/16", ip)
+    assert find(interfaces=(em0,), rows=OFFICE) == {}
+    assert len(find(interfaces=(interface("lo1", ip),), rows=OFFICE)) == 1
+
+
+@pytest.mark.parametrize("flag", ["autoconf", "temporary"])
+def test_what_the_host_made_of_an_advertisement_is_its_own(flag):
+    def em0(*flags):
+        second = Address("inet6", "2001:db8::77", 64, flags)
+        return Interface("em0", ("UP",), 1500, addresses=(Address("inet6", "2001:db8::2", 64), second))
+
+    assert list(find(interfaces=(em0(),), rows=OFFICE)) == ["alias:2001:db8::77"]
+    assert find(interfaces=(em0(flag),), rows=OFFICE) == {}
+    # Nor is the next one its first because this one was not looked at.
+    assert find(interfaces=(interface("em0", "2001:db8::77/64"),), rows=OFFICE) == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'ifconfig_em0="DHCP"',
+        'ifconfig_em0="up SYNCDHCP"',
+        "ifconfig_em0=dhcp",
+        'ifconfig_DEFAULT="DHCP"',
+        'ifconfig_em0_ipv6="inet6 accept_rtadv"',
+        'test -e /x && ifconfig_em0="DHCP"',
+    ],
+)
+def test_interfaces_that_get_their_addresses_are_left_alone(line):
+    em0 = interface("em0", "192.0.2.2/24", "192.0.2.77/32")
+    assert find(interfaces=(em0,), files={"/etc/rc.conf": f"{line}\n"}) == {}
+    survey = HostSurvey(files={"/etc/rc.conf.d/netif": f"{line}\n"})
+    assert find(interfaces=(em0,), survey=survey) == {}
+    for other in (line.replace("em0", "em1"), f"# {line}"):
+        if "DEFAULT" not in other or other[0] == "#":
+            assert len(find(interfaces=(em0,), files={"/etc/rc.conf": f"{other}\n"})) == 1
+
+
+@pytest.mark.parametrize("word", ["192.0.2.77:80", "em0:192.0.2.77", "[2001:db8::77]:80", "2001:db8::77."])
+def test_addresses_that_any_variable_names_are_somebodys(word):
+    ip = "192.0.2.77/32" if "192" in word else "2001:db8::77/128"
+    em0 = interface("em0", "192.0.2.2/24", "2001:db8::2/64", ip)
+    assert find(interfaces=(em0,), files={"/etc/rc.conf": f'nginx_flags="{word}"\n'}) == {}
+    assert len(find(interfaces=(em0,), files={"/etc/rc.conf": 'x="192.0.2.7 192.0.2.177 2001:db8::7"\n'})) == 1
+
+
 def test_an_address_that_a_daemon_of_the_host_was_bound_to_stays():
     def held(*sockets):
-        (one,) = find(interfaces=(interface("em0", "192.0.2.77/32"),), survey=HostSurvey(sockets=sockets)).values()
+        em0 = interface("em0", "192.0.2.2/24", "192.0.2.77/32")
+        (one,) = find(interfaces=(em0,), survey=HostSurvey(sockets=sockets)).values()
         return one.kept
 
     assert "unbound of the host" in held(Socket("unbound", "unbound", 5, "udp4", "192.0.2.77", 53))

@@ -35,7 +35,8 @@ def seen(host, survey=None, **facts):
 
 
 def em0(*ips):
-    return Interface("em0", ("UP",), 1500, addresses=tuple(Address("inet", ip, 32) for ip in ips))
+    own = Address("inet", "192.0.2.2", 24)
+    return Interface("em0", ("UP",), 1500, addresses=(own, *(Address("inet", ip, 32) for ip in ips)))
 
 
 @pytest.fixture
