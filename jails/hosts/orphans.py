@@ -292,6 +292,9 @@ def _datasets(owners: Owners) -> Iterator[Orphan]:
         tool = _tool_of(dataset)
         if not (tool or _is_ours(dataset, owners)) or _has_owner(dataset, owners):
             continue
+        # Where it is not mounted, nobody has looked whether it still holds a configuration.
+        if tool and not (dataset.mounted and dataset.mountpoint.startswith("/")):
+            continue
         yield Orphan(
             "dataset",
             dataset.name,
@@ -317,6 +320,13 @@ def _tool_of(dataset: Dataset) -> str:
     """The tool that keeps a dataset like this for one jail."""
     _, _, below = dataset.name.partition("/")
     return next((tool for tool, place in TOOLS.items() if below.rpartition("/")[0] == place), "")
+
+
+def _is_base(dataset: Dataset) -> bool:
+    """A release or a template, or where a panel keeps them."""
+    _, _, rest = dataset.name.partition(f"/{HOME}/")
+    marked = dataset.marks.get("cellblock:release") or dataset.marks.get("cellblock:template")
+    return bool(marked) or rest.partition("/")[0] in ("releases", "templates")
 
 
 def _has_owner(dataset: Dataset, owners: Owners) -> bool:
@@ -352,6 +362,10 @@ def _dataset_origin(dataset: Dataset, tool: str, owners: Owners) -> str:
 
 def _why_dataset_stays(dataset: Dataset, tool: str, owners: Owners) -> str:
     facts = owners.facts
+    if tool:
+        return f"It is {tool}'s: remove it with that tool, or by hand."
+    if _is_base(dataset):
+        return "It may be another panel's, or of a lost database: jails elsewhere may need it. Remove it by hand."
     if dataset.name in facts.doubtful:
         return "Its properties hold text that pretends to be another's: look at it on the host."
     if children := facts.children(dataset.name):
@@ -364,10 +378,6 @@ def _why_dataset_stays(dataset: Dataset, tool: str, owners: Owners) -> str:
         return f"{held[0]} is held by somebody (zfs holds)."
     if dataset.jailed:
         return "It was handed over to a jail (jailed=on): find out which on the host."
-    if tool and not dataset.mounted:
-        return "It is not mounted, so nobody can see whether it still holds a configuration."
-    if tool and dataset.usedbysnapshots:
-        return "It has snapshots: look at them on the host first."
     at = dataset.mountpoint
     below = [row.path for row in facts.mounts if at.startswith("/") and row.path.startswith(f"{_plain(at)}/")]
     if foreign := [path for path in below if not _is_dataset_below(path, dataset, facts)]:

@@ -111,15 +111,33 @@ def test_snapshots_go_by_name_before_their_dataset():
     assert all("-r" not in argv and "-R" not in argv for argv in commands)
 
 
-def test_a_dataset_of_another_tool_whose_configuration_is_gone():
-    here = Dataset("tank/iocage/jails/web", mountpoint="/iocage/jails/web", mounted=True)
-    away = Dataset("tank/iocage/jails/db")
+@pytest.mark.parametrize("tool", orphans.TOOLS)
+def test_a_dataset_of_another_tool_is_that_tools_to_remove(tool):
+    place = orphans.TOOLS[tool]
+    here = Dataset(f"tank/{place}/web", mountpoint=f"/{place}/web", mounted=True)
+    away = Dataset(f"tank/{place}/db")
     found = find(datasets=(here, away, Dataset("tank/iocage"), Dataset("tank/iocage/releases/14.2/root")))
-    assert set(found) == {"dataset:tank/iocage/jails/web", "dataset:tank/iocage/jails/db"}
-    assert found["dataset:tank/iocage/jails/web"].kept == ""
-    assert "not mounted" in found["dataset:tank/iocage/jails/db"].kept
-    some_file = {"/iocage/jails/web/config.json": "not even JSON"}
-    assert "dataset:tank/iocage/jails/web" not in find(datasets=(here,), files=some_file)
+    # What is not mounted was not looked into.
+    assert set(found) == {f"dataset:{here.name}"}
+    assert tool in found[f"dataset:{here.name}"].kept and found[f"dataset:{here.name}"].commands == ()
+    some_file = {f"/{place}/web/config.json": "not even JSON"}
+    assert find(datasets=(here,), files=some_file) == {}
+    assert unknown(datasets=(here,), missing={"files": "no"}).keys() == {""}
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        Dataset("zroot/cellblock/releases/14.2-RELEASE-amd64"),
+        Dataset("zroot/cellblock/templates/web"),
+        Dataset("zroot/cellblock/acme/base", marks={"cellblock:release": "14.2-RELEASE"}),
+        Dataset("zroot/cellblock/acme/base", marks={"cellblock:template": "web"}),
+    ],
+)
+def test_releases_and_templates_that_this_panel_does_not_know_are_left_to_a_person(base):
+    one = find(datasets=(base,))[f"dataset:{base.name}"]
+    assert "another panel" in one.kept and one.commands == ()
+    assert find(datasets=(base,), rows=Rows(datasets=frozenset({base.name}))) == {}
 
 
 def test_a_snapshot_that_a_clone_holds_is_shown_and_not_to_be_removed():
