@@ -18,6 +18,8 @@ from jails.models import Host, HostFactsRecord, HostSurveyRecord
 log = logging.getLogger(__name__)
 
 EVERY = timedelta(minutes=10)
+STALE = timedelta(minutes=30)
+"""How old the last one may be for what rests on it alone to be removed."""
 
 
 def survey(host: Host, *, connection: Callable[[Host], Connection] = connect.connection) -> None:
@@ -49,6 +51,12 @@ def is_due(host: Host) -> bool:
     """Whether the last one is too old, or there is none."""
     recent = HostSurveyRecord.objects.filter(host=host, gathered_at__gt=timezone.now() - EVERY)
     return not recent.exists()
+
+
+def is_stale(host: Host) -> bool:
+    """Whether there is a last one, and it is too old to remove anything by."""
+    record = HostSurveyRecord.objects.filter(host=host).values_list("gathered_at", flat=True).first()
+    return record is not None and record < timezone.now() - STALE
 
 
 def is_done(host: Host) -> bool:

@@ -46,6 +46,10 @@ class OrphansRemove(Kind):
 
     def plan(self, request: Request) -> Plan:
         host = request.host
+        if surveying.is_stale(host):
+            minutes = int(surveying.STALE.total_seconds() // 60)
+            words = f"{host.name} was last looked at more than {minutes} minutes ago: check this host again first."
+            raise Refused({"orphans": words})
         found = find(host, request.facts)
         chosen = _chosen(request.parameters["orphans"], found)
         several = len(chosen) > 1

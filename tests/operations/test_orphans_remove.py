@@ -1,13 +1,15 @@
 """What nobody owns is found on a simulated host, and removed by its name while it still is nobody's."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.utils import timezone
 
 from jails.hosts import surveying
 from jails.hosts.orphans import KINDS
-from jails.models import AuditEntry, Jail, Operation, ResourceLock
+from jails.models import AuditEntry, HostSurveyRecord, Jail, Operation, ResourceLock
 from jails.operations import checks, effects, lifecycle, orphans_remove
 from jails.operations import kind as kinds
 from jails.operations.kind import Refused
@@ -242,6 +244,19 @@ def test_before_the_first_survey_it_is_said(host):
     leave(host, "alias")
     with pytest.raises(Refused, match="not been surveyed"):
         host.draft("orphans_remove", orphans=["alias:192.0.2.77"])
+
+
+def test_an_old_survey_is_not_enough(host):
+    leave(host, "alias")
+    look(host)
+    operation = host.confirm("orphans_remove", orphans=["alias:192.0.2.77"])
+    HostSurveyRecord.objects.update(gathered_at=timezone.now() - timedelta(minutes=31))
+    with pytest.raises(Refused, match="check this host again"):
+        host.draft("orphans_remove", orphans=["alias:192.0.2.77"])
+    host.work(operation)
+    assert operation.status != "done" and "192.0.2.77" in host.addresses()
+    HostSurveyRecord.objects.update(gathered_at=timezone.now() - timedelta(minutes=29))
+    host.draft("orphans_remove", orphans=["alias:192.0.2.77"])
 
 
 def test_afterwards_a_survey_is_asked_for(host, messages, django_capture_on_commit_callbacks):
