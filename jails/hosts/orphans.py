@@ -41,6 +41,8 @@ RESERVED_RULESETS = range(1, 6)
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _DRAFT = re.compile(rf"\.?(?P<name>.+?)\.(?P<operation>{_UUID})(?:\.[a-z0-9]+)?")
 _POINT_TO_POINT = frozenset({"tun", "tap", "wg", "gif", "gre", "ovpn", "ipsec", "ppp", "ng"})
+_EPAIR = re.compile(r"(?P<head>epair[0-9]+|e[0-9]+(?=a_.))a(?P<tail>|_.+)")
+"""The first end: as it was made, or as jib of /usr/share/examples/jails and Bastille rename it, e0a_JAIL."""
 _COPY = re.compile(r"(?i).*(bak|backup|old|orig|save|saved|dist|sample|tmp|new|~|[0-9]{6,})$")
 
 
@@ -461,18 +463,26 @@ def _epairs(owners: Owners) -> Iterator[Orphan]:
         raise Missing("interfaces", "a jail with a network stack of its own is still dying, and may hold one")
     by_name = {interface.name: interface for interface in facts.interfaces}
     bridges = {member: one.name for one in facts.interfaces for member in one.members}
+    parents = {one.vlan_parent for one in facts.interfaces}
     for name, a in by_name.items():
-        b = by_name.get(f"{name[:-1]}b") if re.fullmatch(r"epair[0-9]+a", name) else None
-        if b is None or b.name in bridges or any(_counts(one.ip) for one in (*a.addresses, *b.addresses)):
+        match = _EPAIR.fullmatch(name)
+        b = by_name.get(f"{match['head']}b{match['tail']}") if match is not None else None
+        if match is None or b is None or b.name in bridges:
             continue
-        if any(owners.mentions(word) for word in (name, b.name, name[:-1])) or a.vlan_parent or b.vlan_parent:
+        # An end that came back from a jail has lost its groups; the one that stayed keeps them.
+        if match["tail"] and "epair" not in (*a.groups, *b.groups):
             continue
-        if any(one.vlan_parent in (a.name, b.name) for one in facts.interfaces):
+        jail = match["tail"].removeprefix("_")
+        if jail in owners.names or any(_counts(one.ip) for one in (*a.addresses, *b.addresses)):
+            continue
+        words = [name, b.name] if jail else [name, b.name, name[:-1]]
+        if any(map(owners.mentions, words)) or a.vlan_parent or b.vlan_parent or parents & {a.name, b.name}:
             continue
         yield Orphan(
             "epair",
             name,
             "Left by a jail with a network stack of its own: its end of the pair came back to the host.",
+            jail=jail,
             thing=Pair(a.name, b.name, a.ether, bridges.get(a.name, "")),
         )
 

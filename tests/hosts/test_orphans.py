@@ -205,6 +205,19 @@ def test_a_pair_in_use(owner):
     assert find(**owner) == {}
 
 
+def test_a_renamed_pair_is_known_by_its_group():
+    a, b = interface("e0a_web", groups=("epair",), ether="02:00:00:00:00:0a"), interface("e0b_web")
+    one = find(interfaces=(a, b))["epair:e0a_web"]
+    assert one.commands == (("ifconfig", "e0a_web", "destroy"),) and one.jail == "web"
+    assert find(interfaces=(interface("e0a_web"), b)) == {}, "no pair, whatever its name"
+    assert find(interfaces=(a,)) == {} and find(interfaces=(a, interface("e0b_db"))) == {}
+    assert find(interfaces=(a, b), files=conf("web { }")) == {}
+    assert find(interfaces=(a, b), files=conf("x { vnet.interface = e0b_web; }")) == {}
+    # Both may be the host's ends of two pairs.
+    strangers = interface("web1a", groups=("epair",)), interface("web1b", groups=("epair",))
+    assert find(interfaces=strangers) == {}
+
+
 def test_pairs_are_not_looked_for_while_a_jail_with_a_stack_of_its_own_is_dying():
     dying = running("x", vnet=True, dying=True)
     assert "dying" in unknown(interfaces=PAIR, jails=(dying,))["epair"]
