@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import posixpath
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from django.db import IntegrityError, transaction
 from jails import audit
 from jails.freebsd import files
 from jails.freebsd.foreign import FileEdit, ForeignJail
+from jails.freebsd.foreign.model import HOOKS
 from jails.hosts.facts import RC_CONF, ConfiguredJail, HostFacts, Missing, plain_address
 from jails.models import Address, Host, Jail, Network, Operation
 from jails.operations import checks, effects, kind, layout, power
@@ -144,6 +146,52 @@ def why_not_in_place(host: Host, found: power.Found) -> str:
     if not found.configured.path:
         return f"{found.file} gives it no path, so that it would have the host's own root: mend the file by hand first."
     return ""
+
+
+# What the host runs for it
+
+_RUN_WHAT_FOLLOWS = re.compile(
+    r"(?:[a-z]*sh|\.|source|cd|env|exec|nice|nohup|su|daemon|timeout|perl|ruby|lua|python)[0-9.]*"
+)
+"""Commands whose other words may be what is run."""
+
+
+def hooks_of(parameters: Mapping[str, Sequence[str]]) -> list[str]:
+    """Parameters of which the host runs commands, as root."""
+    return [name for name in parameters if name in HOOKS]
+
+
+def hooks_warning(row: Jail, hooks: Sequence[str]) -> Iterator[str]:
+    if hooks:
+        yield f"{row.name} has commands that run on the host as root: {power.listed(hooks)}."
+
+
+def why_not_trusted(name: str, parameters: Mapping[str, Sequence[str]], tree: str) -> str:
+    """Why root of the jail could have the host do something as root: a sentence, or ""."""
+    own = [one for one in parameters.get("mount.fstab", ()) if _is_below(one, tree)]
+    if own:
+        return f"mount.fstab of {name} is {own[-1]}, which root of the jail may write: move it out of its tree first."
+    for hook in hooks_of(parameters):
+        run = [word for command in parameters[hook] for word in _run_by(command) if _is_below(word, tree)]
+        if run:
+            return (
+                f"{hook} of {name} runs {run[0]} on the host as root, and root of the jail may write that: "
+                "move it out of its tree first."
+            )
+    return ""
+
+
+def _run_by(command: str) -> Iterator[str]:
+    """Words of a line for sh(1) that it may run; what is only told to a command, as a mount point is, is not."""
+    for part in re.split(r"[;&|\n()`{}]+", command):
+        words = [word for word in re.split(r"[\s\"'<>]+", part) if word and not re.match(r"[A-Za-z_]\w*=", word)]
+        if words:
+            yield from words if _RUN_WHAT_FOLLOWS.fullmatch(words[0].rpartition("/")[2]) else words[:1]
+
+
+def _is_below(path: str, tree: str) -> bool:
+    path, tree = posixpath.normpath(path), posixpath.normpath(tree or "/nowhere")
+    return path == tree or path.startswith(tree.rstrip("/") + "/")
 
 
 # What was shown is still so

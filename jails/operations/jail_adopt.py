@@ -122,7 +122,7 @@ def _title(jails: Sequence[str]) -> str:
 
 def _in_place(host: Host, facts: HostFacts, rows: Sequence[Jail]) -> Plan:
     found = [power.look(row, facts) for row in rows]
-    power.refuse(found, lambda one: adoption.why_not_in_place(host, one))
+    power.refuse(found, lambda one: adoption.why_not_in_place(host, one) or _why_not_trusted(one))
     steps, result = [], []
     boots, held = adoption.boots_today(facts), adoption.holders(facts)
     shown: Counter[str] = Counter()
@@ -135,6 +135,7 @@ def _in_place(host: Host, facts: HostFacts, rows: Sequence[Jail]) -> Plan:
         steps.append(adoption.look_step(one.name, path, text))
         result.append(adoption.accepted(one.row, one.configured, facts, boots).to_result(one.row))
         shown[path] += 1
+        warnings += adoption.hooks_warning(one.row, adoption.hooks_of(dict(one.configured.parameters)))
         warnings += adoption.shared_addresses(host, held, one.row, one.configured.addresses)
     its, it = ("its", "it") if len(rows) == 1 else ("their", "they")
     files = [path if count == 1 else f"{path} ({count} jails)" for path, count in shown.items()]
@@ -151,6 +152,11 @@ def _in_place(host: Host, facts: HostFacts, rows: Sequence[Jail]) -> Plan:
         resources=adoption.resources(host, rows),
         result=tuple(result),
     )
+
+
+def _why_not_trusted(found: power.Found) -> str:
+    assert found.configured is not None
+    return adoption.why_not_trusted(found.name, dict(found.configured.parameters), found.configured.path)
 
 
 # Beside its tool
@@ -171,6 +177,7 @@ def _beside(host: Host, facts: HostFacts, rows: Sequence[Jail]) -> Plan:
         if text is not None and not tool.config.endswith(cbsd.DATABASE):
             steps.append(adoption.look_step(row.name, tool.config, text))
         result.append((str(row.uuid), " ".join((*tool.start, "/", *tool.stop))))
+        warnings += adoption.hooks_warning(row, tool.hooks)
         warnings += adoption.shared_addresses(host, held, row, tool.addresses)
     made_by = power.listed(sorted({adoption.tool_name(row) for row in rows}))
     return Plan(

@@ -16,7 +16,7 @@ from jails.hosts.facts import HostFacts
 from jails.hosts.zfs_reader import Dataset
 from jails.models import Host, Jail, Operation, Tenant
 from jails.models.release import Storage
-from jails.operations import checks, common, effects, jailfile, layout, power
+from jails.operations import adoption, checks, common, effects, jailfile, layout, power
 from jails.operations.kind import Kind, Refused, Request
 from jails.operations.step import Check, Plan, Run, Step, Undo, WriteFile
 from jails.operations.wish import Wish
@@ -219,7 +219,17 @@ def _why_not(found: power.Found, tenant: Tenant | None, facts: HostFacts) -> str
         return "it is being made."
     if row.tenant == tenant:
         return f"it belongs to {tenant or 'nobody'} already."
+    if tenant is not None and row.adoption and (why := _why_not_trusted(found)):
+        return why
     return found.problem or (_why_not_move(found, tenant, facts) if _moves(row, tenant) else "")
+
+
+def _why_not_trusted(found: power.Found) -> str:
+    """By the file that starts it, its tool's or jail.conf(5)."""
+    if found.tool is not None:
+        return adoption.why_not_trusted(found.name, found.tool.parameters, found.tool.root)
+    given = dict(found.configured.parameters) if found.configured is not None else {}
+    return adoption.why_not_trusted(found.name, given, (given.get("path") or (found.row.path,))[-1])
 
 
 def _why_not_move(found: power.Found, tenant: Tenant | None, facts: HostFacts) -> str:

@@ -309,6 +309,39 @@ def test_a_tenant_sees_no_plan_that_shows_files_of_the_host(home):
     assert "Changed: securelevel." in told and "/etc" not in told and "/usr" not in told
 
 
+HOOK = 'www1 { ip4.addr = "em0|192.0.2.31/32"; %s }'
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("mount.fstab = /usr/jails/$name/etc/fstab;", "mount.fstab of www1 is /usr/jails/www1/etc/fstab"),
+        ('exec.prestart = "/usr/jails/www1/hook -x";', "exec.prestart of www1 runs /usr/jails/www1/hook on the host"),
+        ("exec.poststop = \"true && X=1 sh -e '/usr/jails/x/../www1/hook'\";", "exec.poststop of www1 runs"),
+        ('exec.release = "cd /usr/jails/www1; ./hook";', "exec.release of www1 runs"),
+    ],
+)
+def test_what_the_jail_could_write_is_not_run_on_the_host(home, line, words):
+    plain = HOME.splitlines()[8]
+    acme = Tenant.objects.create(slug="acme", name="Acme")
+    home.write("/etc/jail.conf", HOME.replace(plain, HOOK % line))
+    (row,) = rows(home, "www1")
+    assert words in why(home, "jail_adopt", jails=uuids(row), how="in place", tenant=None)
+    home.write("/etc/jail.conf", HOME)
+    (row,) = adopt(home, "www1")
+    home.write("/etc/jail.conf", HOME.replace(plain, HOOK % line))
+    home.refresh()
+    assert words in why(home, "jail_give", jails=uuids(row), tenant=acme.pk)
+
+
+def test_commands_on_the_host_are_told(home):
+    line = 'exec.prestart = "mount -t nullfs /data /usr/jails/www1/mnt"; mount.fstab = "/etc/fstab.www1";'
+    home.write("/etc/jail.conf", HOME.replace(HOME.splitlines()[8], HOOK % line))
+    (row,) = rows(home, "www1")
+    plan = home.draft("jail_adopt", jails=uuids(row), how="in place", tenant=None).plan
+    assert "www1 has commands that run on the host as root: exec.prestart." in plan["warnings"]
+
+
 def test_adopted_for_a_tenant_at_once(home):
     acme = Tenant.objects.create(slug="acme", name="Acme")
     (row,) = adopt(home, "www1", tenant=acme.pk)
