@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -205,6 +205,34 @@ class Owners:
         return frozenset(found - {""})
 
     @cached_property
+    def above_datasets(self) -> frozenset[str]:
+        return _all_parents(self.datasets)
+
+    @cached_property
+    def taken(self) -> frozenset[str]:
+        """Paths that are a jail's, a release's or a template's."""
+        return frozenset((*self.roots, *self.rows.paths))
+
+    @cached_property
+    def above_taken(self) -> frozenset[str]:
+        return _all_parents(self.taken)
+
+    @cached_property
+    def above_devices(self) -> frozenset[str]:
+        """Of what is mounted elsewhere: nullfs(5) has a path for a device."""
+        return _all_parents(row.device for row in self.facts.mounts)
+
+    @cached_property
+    def above_files(self) -> frozenset[str]:
+        return _all_parents((*self.facts.files, *self.facts.unreadable))
+
+    @cached_property
+    def live(self) -> tuple[frozenset[str], frozenset[str]]:
+        """The trees of jails that run, but for those in /, and all parents of them."""
+        roots = self.live_roots - {"/"}
+        return roots, _all_parents(roots)
+
+    @cached_property
     def addresses(self) -> frozenset[str]:
         """All that any jail has or wants, and those by which the panel reaches the host."""
         given: list[tuple[str, ...]] = [jail.addresses for jail in self.facts.jails]
@@ -220,6 +248,8 @@ class Owners:
 
     def mentions(self, word: str) -> bool:
         """Whether a name stands anywhere in a configuration file, as a word of its own."""
+        if word not in self.text:
+            return False
         return re.search(rf"(?<![A-Za-z0-9_.:-]){re.escape(word)}(?![A-Za-z0-9_.:-])", self.text) is not None
 
     @cached_property
@@ -277,9 +307,23 @@ def _is_within(path: str, root: str) -> bool:
     return path == root or path.startswith(f"{root.rstrip('/')}/")
 
 
-def _are_related(one: str, other: str) -> bool:
-    """One is the other, or is above or below it: of paths and of datasets."""
-    return _is_within(one, other) or _is_within(other, one)
+def _parents(path: str) -> Iterator[str]:
+    """A path or a dataset's name, and all above it: /a/b, /a, /. Sets of them answer at once who is above whom."""
+    yield path
+    while (cut := path.rfind("/")) > 0:
+        path = path[:cut]
+        yield path
+    if path.startswith("/") and path != "/":
+        yield "/"
+
+
+def _all_parents(paths: Iterable[str]) -> frozenset[str]:
+    return frozenset(parent for path in paths for parent in _parents(path))
+
+
+def _is_related(one: str, others: Collection[str], above: Collection[str]) -> bool:
+    """Whether one of the others is it, above it or below it. above: all parents of the others."""
+    return one in above or any(parent in others for parent in _parents(one))
 
 
 # Datasets
@@ -332,20 +376,17 @@ def _is_base(dataset: Dataset) -> bool:
 
 
 def _has_owner(dataset: Dataset, owners: Owners) -> bool:
-    facts = owners.facts
-    if any(_are_related(dataset.name, name) for name in owners.datasets):
+    if _is_related(dataset.name, owners.datasets, owners.above_datasets):
         return True
     if owners.is_under_way(" ".join((dataset.name, *dataset.marks.values()))):
         return True
     at = _plain(dataset.mountpoint) if dataset.mountpoint.startswith("/") else ""
     if not at:
         return False
-    if any(_are_related(at, path) for path in (*owners.roots, *owners.rows.paths)):
-        return True
-    if any(_is_within(row.device, at) for row in facts.mounts) or owners.mentions(at):
+    if _is_related(at, owners.taken, owners.above_taken) or at in owners.above_devices or owners.mentions(at):
         return True
     # A tool's file that could not be made a jail of is still somebody's.
-    return any(_is_within(path, at) for path in (*facts.files, *facts.unreadable))
+    return at in owners.above_files
 
 
 def _dataset_origin(dataset: Dataset, tool: str, owners: Owners) -> str:
@@ -424,11 +465,9 @@ def _mounts(owners: Owners) -> Iterator[Orphan]:
     for row in owners.facts.mounts:
         if row.ambiguous or row.type == "zfs" or row.path in always:
             continue
-        root = next(
-            (root for root in sorted(owners.roots, key=len, reverse=True) if row.path.startswith(f"{root}/")), ""
-        )
-        root = root or _root_below(row.path, jail_root)
-        if root in ("", "/") or any(_are_related(root, live) for live in owners.live_roots if live != "/"):
+        root = next((parent for parent in _parents(row.path) if parent in owners.roots and parent != row.path), "")
+        root = root if root not in ("", "/") else _root_below(row.path, jail_root)
+        if root in ("", "/") or _is_related(root, *owners.live):
             continue
         if _belongs_to_tool(row.path, owners):
             continue

@@ -1,5 +1,7 @@
 """What belongs to nobody, by facts, survey and rows made by hand. Each thing has an owner in every test but one."""
 
+import sys
+
 import pytest
 
 from jails.freebsd.devfs import Ruleset
@@ -391,6 +393,42 @@ def test_what_operations_left():
     assert all(not one.kept for one in found.values())
     strange = find(names=names, survey=locks)
     assert len(strange) == 5 and all("another panel" in one.kept for one in strange.values())
+
+
+# Work
+
+
+def test_ten_times_the_jails_are_ten_times_the_work():
+    """Counted in lines run of the module: it does not depend on the machine."""
+
+    def lines(count):
+        numbers = range(count)
+        facts = HostFacts(
+            zfs=True,
+            jail_root="/jail",
+            jails=tuple(running(f"j{n}") for n in numbers),
+            datasets=tuple(
+                Dataset(f"zroot/cellblock/host/j{n}", mountpoint=f"/jail/j{n}", mounted=True) for n in numbers
+            ),
+            mounts=tuple(Mount("devfs", f"/jail/j{n}/dev", "devfs", ()) for n in numbers),
+        )
+        ran = 0
+
+        def trace(frame, event, argument):
+            nonlocal ran
+            if frame.f_code.co_filename != orphans.__file__:
+                return None
+            ran += 1
+            return trace
+
+        sys.settrace(trace)
+        try:
+            assert find(facts, rows=Rows(jails=tuple(Known(f"j{n}", f"/jail/j{n}") for n in numbers))) == {}
+        finally:
+            sys.settrace(None)
+        return ran
+
+    assert lines(200) < 15 * lines(20)
 
 
 # What is not known
