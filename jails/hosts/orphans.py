@@ -223,6 +223,19 @@ class Owners:
         return _all_parents(row.device for row in self.facts.mounts)
 
     @cached_property
+    def above_mounts(self) -> frozenset[str]:
+        return _all_parents(row.path for row in self.facts.mounts)
+
+    @cached_property
+    def fstabs(self) -> dict[str, frozenset[str]]:
+        """Text that goes on behind /etc/fstab. to the end of its line → the files it stands in."""
+        found: dict[str, set[str]] = {}
+        for at, text in (*self.facts.files.items(), *self.survey.files.items()):
+            for line in re.findall(r"/etc/fstab\.[^\n]*", text):
+                found.setdefault(line, set()).add(at)
+        return {line: frozenset(files) for line, files in found.items()}
+
+    @cached_property
     def above_files(self) -> frozenset[str]:
         return _all_parents((*self.facts.files, *self.facts.unreadable))
 
@@ -422,6 +435,8 @@ def _why_dataset_stays(dataset: Dataset, tool: str, owners: Owners) -> str:
     if dataset.jailed:
         return "It was handed over to a jail (jailed=on): find out which on the host."
     at = dataset.mountpoint
+    if _plain(at) not in owners.above_mounts:
+        return ""
     below = [row.path for row in facts.mounts if at.startswith("/") and row.path.startswith(f"{_plain(at)}/")]
     if foreign := [path for path in below if not _is_dataset_below(path, dataset, facts)]:
         return f"Something is mounted in it, on {foreign[0]}: unmount that first."
@@ -668,8 +683,7 @@ def _fstabs(owners: Owners) -> Iterator[Orphan]:
         name = path.removeprefix("/etc/fstab.")
         if name == path or name in owners.names or re.sub(r"[^A-Za-z0-9]", "_", name) in as_files:
             continue
-        others = "\n".join(other for at, other in (*owners.facts.files.items(), *survey.files.items()) if at != path)
-        if path in others:
+        if any(path in line and files != {path} for line, files in owners.fstabs.items()):
             continue
         copy = _COPY.match(name) is not None
         yield Orphan(
@@ -693,7 +707,7 @@ def _drafts(owners: Owners) -> Iterator[Orphan]:
             path = f"{_plain(folder)}/{name}"
             if match is None or match["operation"] in owners.rows.open or path in owners.roots:
                 continue
-            if any(_is_within(row.path, path) for row in facts.mounts):
+            if path in owners.above_mounts:
                 why = "Something is mounted there: that goes first."
             elif match["operation"] not in owners.rows.ended:
                 why = "It may be another panel's, which still works on it: remove it by hand."
