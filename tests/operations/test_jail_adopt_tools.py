@@ -213,3 +213,33 @@ def test_workers_that_are_killed_everywhere_take_it_over_and_give_it_back(commit
     assert {n: t for n, t in files.items() if n.startswith(kept)} == {
         n: t for n, t in first.items() if n.startswith(kept)
     }
+
+
+@pytest.mark.parametrize("kind", ["drift_repair", "drift_accept"])
+def test_given_back_after_its_drift_was_mended_or_accepted_the_host_is_as_it_was(old, kind):
+    host = old("bastille")
+    before = fingerprint(host.simulation.directory)
+    row = one(host, "db1")
+    done(host, "jail_adopt", jails=uuids(row), how="taken over")
+    path = "/etc/jail.conf.d/db1.conf"
+    text = host.read(path)
+    host.write(path, text.replace("db1 {", "db1 {\n\tallow.chflags;"))
+    host.refresh()
+    done(host, kind, jail=str(row.uuid), parameters=None)
+    assert ("allow.chflags" in host.read(path)) == (kind == "drift_accept")
+    give_back(host, one(host, "db1"))
+    changed = fingerprint(host.simulation.directory)
+    assert {name for name in before.keys() | changed.keys() if before.get(name) != changed.get(name)} == set()
+
+
+def test_what_is_edited_after_drift_was_accepted_is_not_taken_away(old):
+    host = old("bastille")
+    row = one(host, "db1")
+    done(host, "jail_adopt", jails=uuids(row), how="taken over")
+    path = "/etc/jail.conf.d/db1.conf"
+    host.write(path, host.read(path).replace("db1 {", "db1 {\n\tallow.chflags;"))
+    host.refresh()
+    done(host, "drift_accept", jail=str(row.uuid), parameters=None)
+    host.write(path, host.read(path).replace("db1 {", "db1 {\n\tallow.raw_sockets;"))
+    words = why(host, "jail_unadopt", jail=str(row.uuid))
+    assert "+\tallow.raw_sockets;" in words and "allow.chflags" in words and "+\tallow.chflags" not in words
