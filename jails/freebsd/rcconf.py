@@ -85,7 +85,7 @@ def without(text: str, wanted: Collection[str]) -> str:
     after = "#".join(text[one:other] for one, other in itertools.pairwise(edges))
     left = parse(after)
     expected = {name: value for name, value in reader.values.items() if name not in mine}
-    if reader.text != text or (left.values, left.unclear, left.reads) != (expected, reader.unclear, reader.reads):
+    if reader.text != text or left != RcConf(expected, frozenset(reader.unclear), reader.reads):
         raise ValueError(f"what sets {', '.join(sorted(mine & reader.values.keys()))} cannot be taken out by itself")
     return after
 

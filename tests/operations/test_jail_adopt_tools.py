@@ -151,7 +151,7 @@ def test_nothing_is_taken_over_where_nobody_can_tell_what_boots(old, line):
     host = old("bastille")
     host.write("/etc/rc.conf", f"{host.read('/etc/rc.conf')}{line}\n")
     row = one(host, "db1")
-    assert "boots on h1 cannot be told: rc.conf: " in why(host, "jail_adopt", jails=uuids(row), how="taken over")
+    assert "boots on warden1 cannot be told: rc.conf: " in why(host, "jail_adopt", jails=uuids(row), how="taken over")
 
 
 def test_two_that_were_taken_over_leave_rc_conf_as_it_was(old):
