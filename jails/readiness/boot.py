@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from jails.freebsd import names, rcconf
 from jails.freebsd.boot import BootState
 from jails.hosts.facts import JAIL_CONF, HostFacts
 from jails.readiness.finding import Finding, Look, Status, listed
@@ -55,7 +56,22 @@ def jail_list(look: Look) -> Iterable[Finding]:
 def unconfigured(facts: HostFacts, state: BootState) -> list[str]:
     """Names in jail_list that nothing on the host could start."""
     known = {jail.name for jail in facts.configured} | set(state.own_files)
-    return [name for name in state.boots_today if name not in known]
+    conf = rcconf.parse(facts.rc_conf)
+    return [name for name in state.boots_today if not {name, _as_rc(name)} & known and not _in_rc_conf(conf, name)]
+
+
+def _as_rc(name: str) -> str:
+    """A name of jail_list as rc.d/jail takes it."""
+    return name.replace(".", "_").replace("/", "_")
+
+
+def _in_rc_conf(conf: rcconf.RcConf, name: str) -> bool:
+    """Whether variables of rc.conf define a jail or name its file; also where only sh could tell."""
+    part = names.rc_variable_part(name)
+    conf_file, rootdir, hostname = (f"jail_{part}_{key}" for key in ("conf", "rootdir", "hostname"))
+    if not all(map(conf.is_certain, (conf_file, rootdir, hostname))):
+        return True
+    return bool(conf.get(conf_file) or (conf.get(rootdir) and conf.get(hostname)))
 
 
 def boot_order(look: Look) -> Iterable[Finding]:
@@ -82,13 +98,13 @@ def boot_order(look: Look) -> Iterable[Finding]:
         yield Finding(key, Status.WARN, title, f"{words}. jail_list is the order.", man, fix="boot_order")
 
 
-def dependencies(facts: HostFacts, names: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+def dependencies(facts: HostFacts, listed_names: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
     """Jail → those in the same list that its `depend` names."""
     found = {}
-    for name in names:
+    for name in listed_names:
         jail = facts.configured_jail(name)
         values = next((values for key, values in jail.parameters if key == "depend"), ()) if jail else ()
-        found[name] = tuple(value for value in values if value in names)
+        found[name] = tuple(value for value in values if value in listed_names)
     return found
 
 
@@ -96,9 +112,9 @@ def _before(state: BootState, first: str, second: str) -> bool:
     return state.boots_today.index(first) < state.boots_today.index(second)
 
 
-def in_order(names: Sequence[str], needs: Mapping[str, Sequence[str]]) -> tuple[str, ...] | None:
+def in_order(jails: Sequence[str], needs: Mapping[str, Sequence[str]]) -> tuple[str, ...] | None:
     """The same names, each after those it needs, otherwise as they were; None where they need each other."""
-    left, found = list(names), []
+    left, found = list(jails), []
     while left:
         ready = next((name for name in left if all(other not in left for other in needs.get(name, ()))), None)
         if ready is None:

@@ -433,6 +433,10 @@ def test_jail_enable(text, conf, status):
     [
         ('jail_enable="YES"\njail_list="www1"\n', {}, "pass", "names 1 jail"),
         ('jail_enable="YES"\njail_list="www1 gone"\n', {}, "fail", "gone"),
+        ('jail_enable="YES"\njail_list="www1 a-b"\njail_a_b_conf=/etc/x.conf\n', {}, "pass", "names 2 jails"),
+        ('jail_enable="YES"\njail_list="c"\njail_c_rootdir=/c\njail_c_hostname=c\n', {}, "pass", "names 1 jail"),
+        ('jail_enable="YES"\njail_list="c"\njail_c_rootdir=/c\n', {}, "fail", "names c"),
+        ('jail_enable="YES"\njail_list="c"\njail_c_conf=$(x)\n', {}, "pass", "names 1 jail"),
         ('jail_enable="YES"\n', {}, "pass", "no jail is left out"),
         ('jail_enable="YES"\n', {"db1": 'db1 { path = "/jail/db1"; }\n'}, "warn", "db1"),
     ],
