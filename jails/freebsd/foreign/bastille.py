@@ -44,7 +44,8 @@ def _jail(evidence: Evidence, path: str, name: str) -> ForeignJail:
     if re.search(r"^\s*boot=", settings, re.MULTILINE):
         switched_off = words.replaced(settings, r"^\s*boot=(.*)$", '"off"')
     else:
-        switched_off = f'{settings}boot="off"\n'
+        ended = settings if not settings or settings.endswith("\n") else f"{settings}\n"
+        switched_off = f'{ended}boot="off"\n'
     problems = tuple(str(error) for error in conf.errors)
     if not problems and jail is None:
         problems = (f"{path}: has no jail {name}",)

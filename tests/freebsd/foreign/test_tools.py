@@ -177,6 +177,15 @@ def test_a_jail_of_bastille_without_settings_boots():
     assert (jail.autostart_off[0].before, jail.autostart_off[0].after) == (None, 'boot="off"\n')
 
 
+def test_settings_of_bastille_that_do_not_end_their_last_line():
+    files = dict(evidence("bastille").files)
+    path = next(path for path in files if path.endswith("web1/settings.conf"))
+    files[path] = 'priority="99"'
+    jail = next(one for one in read(Evidence(files, rc_conf=files["/etc/rc.conf"])) if one.name == "web1")
+    (edit,) = jail.autostart_off
+    assert (edit.before, edit.after) == ('priority="99"', 'priority="99"\nboot="off"\n')
+
+
 def test_appjail():
     nginx, build = jails("appjail")["nginx"], jails("appjail")["build"]
     assert (nginx.kind, build.kind, nginx.boot, build.boot) == ("thin", "thick", True, False)
