@@ -183,7 +183,7 @@ class Ground:
 
     def template(self, row: Jail, name: str = "web") -> Template:
         def make(key: str):
-            request = Request(key, {"name": name}, self.host, self.facts())
+            request = Request(key, {"name": name, "tenant": None}, self.host, self.facts())
             return without_cleaning(template_create._on_zfs(request, row, "identity"))
 
         self.done(make)
@@ -375,7 +375,7 @@ def test_a_template_that_failed_leaves_nothing(ground):
     before = ground.names()
 
     def make(key):
-        request = Request(key, {"name": "web"}, ground.host, ground.facts())
+        request = Request(key, {"name": "web", "tenant": None}, ground.host, ground.facts())
         return without_cleaning(template_create._on_zfs(request, row, "identity"))
 
     assert ground.do(make, FAIL).status == Status.FAILED
@@ -389,7 +389,7 @@ def test_a_template_whose_name_exists_already(ground):
     before = ground.names()
 
     def make(key):
-        request = Request(key, {"name": "web"}, ground.host, ground.facts())
+        request = Request(key, {"name": "web", "tenant": None}, ground.host, ground.facts())
         steps = without_cleaning(template_create._on_zfs(request, row, "identity"))
         create = Step(
             key="byhand",

@@ -220,7 +220,9 @@ def test_cbsd():
     assert (shop.root, shop.kind, shop.boot) == ("/usr/jails/jails-data/shop-data", "thick", True)
     assert shop.addresses == ("em0|192.0.2.60",)
     assert shop.autostart_off_argv == ("cbsd", "jset", "jname=shop", "astart=0")
-    assert (thin.kind, thin.problems != (), thin.autostart_off_argv) == ("base", True, ())
+    # Also where it does not start at boot: the way back is one command.
+    assert (thin.kind, thin.problems != (), thin.boot) == ("base", True, False)
+    assert thin.autostart_off_argv == ("cbsd", "jset", "jname=thin1", "astart=0")
     assert (away.start, away.config) == ((), "/usr/jails/jails-rcconf/rc.conf_away")
 
 
