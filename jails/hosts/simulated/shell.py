@@ -1028,7 +1028,8 @@ def keep_only(wanted: set[int]) -> None:
     """Close every descriptor of a fresh fork but these."""
     lowest = 0
     for real in sorted(wanted):
-        os.closerange(lowest, real)
+        if lowest < real:  # os.closerange(0, 0) closes all
+            os.closerange(lowest, real)
         lowest = real + 1
     os.closerange(lowest, 4096)
 
