@@ -56,7 +56,7 @@ class JailAdopt(Kind):
 
     def plan(self, request: Request) -> Plan:
         host, facts, how = request.host, request.facts, request.parameters["how"]
-        common.find_tenant(request.parameters["tenant"])
+        tenant = common.find_tenant(request.parameters["tenant"])
         try:
             rows = self.jails(host, request.parameters)
         except LookupError as error:
@@ -66,6 +66,8 @@ class JailAdopt(Kind):
             raise Refused({"jails": " ".join(problems)})
         if how == Adoption.IN_PLACE:
             return _in_place(host, facts, rows)
+        if tenant is not None:
+            _require_trusted(facts, rows)
         if how == Adoption.BESIDE:
             return _beside(host, facts, rows)
         return _TakingOver(request, rows[0]).plan()
@@ -157,6 +159,14 @@ def _in_place(host: Host, facts: HostFacts, rows: Sequence[Jail]) -> Plan:
 def _why_not_trusted(found: power.Found) -> str:
     assert found.configured is not None
     return adoption.why_not_trusted(found.name, dict(found.configured.parameters), found.configured.path)
+
+
+def _require_trusted(facts: HostFacts, rows: Sequence[Jail]) -> None:
+    """For what a tenant gets from a tool at once: the same is asked as when it is given to a tenant later."""
+    tools = {row.name: adoption.require_tool(row, facts) for row in rows}
+    problems = [adoption.why_not_trusted(name, tool.parameters, tool.root) for name, tool in tools.items()]
+    if any(problems):
+        raise Refused({"jails": " ".join(filter(None, problems))})
 
 
 # Beside its tool

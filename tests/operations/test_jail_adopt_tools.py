@@ -4,7 +4,7 @@ from functools import cache
 
 import pytest
 
-from jails.models import Address, Jail
+from jails.models import Address, Jail, Tenant
 from jails.operations.kind import Refused
 from tests.hosts import foreign
 from tests.operations.adopting import fingerprint
@@ -243,3 +243,17 @@ def test_what_is_edited_after_drift_was_accepted_is_not_taken_away(old):
     host.write(path, host.read(path).replace("db1 {", "db1 {\n\tallow.raw_sockets;"))
     words = why(host, "jail_unadopt", jail=str(row.uuid))
     assert "+\tallow.raw_sockets;" in words and "allow.chflags" in words and "+\tallow.chflags" not in words
+
+
+@pytest.mark.parametrize("how", ["beside", "taken over"])
+def test_no_tenant_gets_a_jail_whose_own_tree_holds_what_the_host_runs(old, how):
+    host = old("bastille")
+    row = next(row for row in found(host) if row.found["start"])
+    file = host.simulation.directory / "root" / row.config_path.lstrip("/")
+    text = file.read_text()
+    file.write_text(text.replace("mount.devfs", f'exec.prestart = "{row.path}/root/hook"; mount.devfs', 1))
+    host.refresh()
+    acme = Tenant.objects.create(name="acme", slug="acme")
+    sentence = f"exec.prestart of {row.name} runs {row.path}/root/hook on the host as root"
+    assert sentence in why(host, "jail_adopt", jails=uuids(row), how=how, tenant=acme.pk)
+    assert host.draft("jail_adopt", jails=uuids(row), how=how)
