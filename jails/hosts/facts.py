@@ -12,7 +12,7 @@ import ipaddress
 import re
 import secrets
 import tarfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -468,13 +468,27 @@ def _has_zfs_mount(facts: Mapping[str, Any]) -> bool:
 
 def _leave_trees_alone(facts: dict[str, Any]) -> None:
     """What looks like a file of a tool inside a jail's tree is its tenant's, and says nothing of the host."""
-    roots = {facts["jail_root"].rstrip("/"), *(jail.path.rstrip("/") for jail in facts.get("jails", ()))} - {""}
+    if not any(map(_FOREIGN.fullmatch, (*facts.get("files", ()), *facts["unreadable"]))):
+        return
+    trees = {facts["jail_root"], *(jail.path for jail in facts.get("jails", ())), *_trees_by_files(facts)}
+    roots = tuple(f"{tree.rstrip('/')}/" for tree in trees if tree.strip("/"))
 
     def is_inside(path: str) -> bool:
-        return _FOREIGN.fullmatch(path) is not None and any(path.startswith(f"{root}/") for root in roots)
+        return _FOREIGN.fullmatch(path) is not None and path.startswith(roots)
 
     facts["files"] = {path: text for path, text in facts.get("files", {}).items() if not is_inside(path)}
     facts["unreadable"] = tuple(path for path in facts["unreadable"] if not is_inside(path))
+
+
+def _trees_by_files(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Also of jails that do not run: by jail.conf(5), and by the old variables of rc.conf(5)."""
+    if "files" not in facts:
+        return
+    known = HostFacts(missing={}, **{key: value for key, value in facts.items() if key in ("files", "jail_root")})
+    yield from (jail.path for jail in known.configured)
+    for name, value in rcconf.parse(known.rc_conf).values.items():
+        if re.fullmatch(r"jail_\w+_rootdir", name):
+            yield value
 
 
 def _add_zfs(facts: dict[str, Any], missing: dict[str, str], reader: ZFSReader) -> None:

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from jails.hosts import facts
 from jails.hosts.connection import HostUnavailable, Unavailable
 from jails.hosts.facts import HostFacts, Missing, gather, plain_address
 
@@ -284,3 +285,21 @@ def test_a_pattern_goes_over_no_slash_and_finds_nothing_hidden():
     }
     facts = HostFacts(userland="14.2-RELEASE", files=conf)
     assert [jail.name for jail in facts.jails_of("/etc/jail.conf")] == ["a", "a"]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"/etc/jail.conf": 'stopped { path = "/usr/local/bastille/jails/"; }\n'},
+        {"/etc/rc.conf": 'jail_list="stopped"\njail_stopped_rootdir="/usr/local/bastille/jails"\n'},
+    ],
+    ids=["jail.conf", "rc.conf"],
+)
+def test_no_file_of_a_tool_is_one_in_the_tree_of_a_jail_also_of_one_that_does_not_run(told):
+    theirs = {"/usr/local/bastille/jails/evil/jail.conf": 'evil { exec.prestart = "rm -rf /"; }\n'}
+    found = {"jail_root": "/jail", "files": {**told, **theirs}, "unreadable": (), "jails": ()}
+    facts._leave_trees_alone(found)
+    assert found["files"] == told
+    found = {"jail_root": "/jail", "files": dict(theirs), "unreadable": (), "jails": ()}
+    facts._leave_trees_alone(found)
+    assert found["files"] == theirs
