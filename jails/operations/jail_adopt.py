@@ -229,6 +229,8 @@ class _TakingOver:
         live = self.facts.running_of(self.tool)
         self.running = live is not None and not live.dying
         self.dying = live is not None and live.dying
+        # What the list of jails says from then on, where one has to be made to leave this one out.
+        self.others: list[str] = []
 
     def plan(self) -> Plan:
         shall = Accepted(dict(self.configured.parameters), self.tool.boot) if self.configured else Accepted({}, False)
@@ -248,7 +250,7 @@ class _TakingOver:
                 *(layout.address_lock(ip) for ip in sorted(set(map(plain_address, self.tool.addresses)))),
             ),
             result=(shall.to_result(self.row), ("directory", "" if self._has_folder else JAIL_CONF_D)),
-            remembers=(("rc.conf", adoption.rc_conf_before(self.host, self.facts)),),
+            remembers=(("rc.conf", adoption.rc_conf_before(self.host, self.facts)), ("others", " ".join(self.others))),
         )
 
     @property
@@ -353,6 +355,7 @@ class _TakingOver:
             action, words = BootList(add=(name,)), f"Let {name} start at boot, by its file"
         elif name in today:
             action, words = BootList(remove=(name,)), f"Keep {name} from starting at boot, as it is now"
+            self.others = [one for one in today if one != name]
         else:
             return []
         return [common.boot_step(self.host, later, action, purpose=words, subject=name)]
@@ -418,6 +421,7 @@ def _way_back(plan: Plan) -> dict[str, Any]:
         "by_command": any(step.key == "autostart" for step in plan.steps),
         "boot": {
             "rc.conf": dict(plan.remembers).get("rc.conf", ""),
+            "others": dict(plan.remembers).get("others", "").split(),
             "added": [name for one in lists for name in one.add],
             "removed": [name for one in lists for name in one.remove],
             "renamed": [list(pair) for one in lists for pair in one.rename],

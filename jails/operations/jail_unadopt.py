@@ -235,11 +235,20 @@ class _Return:
             return False
         kept = self.row.way_back["boot"]
         renamed = dict(kept.get("renamed") or ())
-        old, new = (rcconf.parse(text).get("jail_list").split() for text in (before, now))
+        was, present = rcconf.parse(before), rcconf.parse(now)
+        old, new = (conf.get("jail_list").split() for conf in (was, present))
+        if present.is_yes("jail_enable") != was.is_yes("jail_enable") and not self._enabled_by_us(present, new):
+            return False
         if set(new) == ({renamed.get(name, name) for name in old} | set(kept["added"])) - set(kept["removed"]):
             return True
-        # It was taken out of what boots by a list of all the others.
-        return bool(kept["removed"]) and not old and not self._others_are_kept()
+        # It was taken out of what boots by a list of all the others. Who changed that meant it: with no list, all boot.
+        listed = bool(kept["removed"]) and not old and new == kept.get("others")
+        return listed and not self._others_are_kept()
+
+    def _enabled_by_us(self, present: rcconf.RcConf, listed: list[str]) -> bool:
+        """Whether taking the jail over is what turned jail_enable on, or off since nothing was left to start."""
+        kept = self.row.way_back["boot"]
+        return bool(kept["added"]) if present.is_yes("jail_enable") else bool(kept["removed"]) and not listed
 
     def _others_are_kept(self) -> bool:
         others = Jail.objects.filter(host=self.host, adoption=Adoption.TAKEN_OVER).exclude(pk=self.row.pk)

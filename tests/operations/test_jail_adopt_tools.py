@@ -257,3 +257,25 @@ def test_no_tenant_gets_a_jail_whose_own_tree_holds_what_the_host_runs(old, how)
     sentence = f"exec.prestart of {row.name} runs {row.path}/root/hook on the host as root"
     assert sentence in why(host, "jail_adopt", jails=uuids(row), how=how, tenant=acme.pk)
     assert host.draft("jail_adopt", jails=uuids(row), how=how)
+
+
+@pytest.mark.parametrize(
+    ("edited", "stays"),
+    [({}, False), ({"jail_list": "a"}, True), ({"jail_enable": "NO"}, True)],
+    ids=["untouched", "a list of fewer", "no jails at boot"],
+)
+def test_no_list_of_jails_is_taken_away_that_somebody_has_changed_since(old, edited, stays):
+    """Without a list every jail of jail.conf(5) boots: one had to be made to leave out the jail that was taken over."""
+    host = old("appjail")
+    host.write("/etc/rc.conf", f'{host.read("/etc/rc.conf")}jail_enable="YES"\n')
+    jails = "".join(f'{name} {{ path = "/jail/{name}"; persist; }}\n' for name in "ab")
+    host.write("/etc/jail.conf", f'{jails}.include "/etc/jail.conf.d/*.conf";\n')
+    before = host.read("/etc/rc.conf")
+    row = next(row for row in found(host) if row.manager == "appjail" and not row.boot)
+    done(host, "jail_adopt", jails=uuids(row), how="taken over")
+    assert 'jail_list="a b"' in host.read("/etc/rc.conf")
+    for name, value in edited.items():
+        host.sh('sysrc "$1=$2"', name, value)
+    edit = host.read("/etc/rc.conf")
+    give_back(host, one(host, row.name))
+    assert host.read("/etc/rc.conf") == (edit if stays else before)
