@@ -20,9 +20,12 @@ BASE = {
     "ftpd": "ftpd",
     "lpd": "lpd",
     "bsnmpd": "bsnmpd",
-    "telnetd": "telnetd",
 }
-"""Commands that may go, and their services in rc.conf(5). Others may be what the host is for."""
+"""Commands that may go, and their services in rc.conf(5). Others may be what the host is for.
+
+telnetd is not among them: it has no script in rc.d, only inetd(8) runs it.
+"""
+INETD_ONLY = frozenset({"telnetd"})
 
 
 def others(look: Look) -> Iterable[Finding]:
@@ -47,6 +50,9 @@ def _other(look: Look, command: str, sockets: list[Socket]) -> Finding:
     key, title = f"service:{command}", f"{command} runs on the host"
     if service:
         return Finding(key, status, title, reason, "rc.conf(5)", "service_off", {"service": service})
+    if command in INETD_ONLY:
+        advice = f"inetd(8) runs {command}: take its line out of /etc/inetd.conf by hand, or set inetd_enable=NO."
+        return Finding(key, status, title, reason, "inetd.conf(5)", advice=advice)
     advice = "Move it into a jail"
     advice += ", or bind it to the host's own address." if exposed else "; on a host it is one more way in."
     return Finding(key, status, title, reason, "rc.conf(5)", advice=advice)

@@ -257,6 +257,11 @@ def test_services(one, key, status, fix):
     assert (found.status, found.fix) == (status, fix) and f"{one.ip}:{one.port}" in found.reason
 
 
+def test_what_only_inetd_runs_has_no_script_to_turn_it_off_by():
+    found = find("service:telnetd", survey_=survey(sockets=(*QUIET, socket("telnetd", "*", 23))))
+    assert (found.status, found.fix) == ("fail", "") and "/etc/inetd.conf" in found.advice
+
+
 def test_what_jails_run_is_not_the_hosts():
     seen = survey(sockets=(*QUIET, socket("nginx", "192.0.2.10", 80, jail="www1")))
     assert find("services", survey_=seen).status == "pass"
