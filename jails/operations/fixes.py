@@ -173,7 +173,10 @@ def syslogd(request: Request) -> Fixing:
     return Fixing(
         steps=tuple(steps),
         summary=(f"syslogd {where}.", "What programs on the host write is logged as before."),
-        warnings=("While it starts again, for about a second, nothing is logged.",),
+        warnings=(
+            "While it starts again, for about a second, nothing is logged.",
+            *_not_static(facts, [address] if address else [], "syslogd"),
+        ),
         resources=(layout.rc_conf_lock(host),),
     )
 
@@ -213,7 +216,10 @@ def sshd(request: Request) -> Fixing:
             f"sshd of {host.name} listens on {', '.join(addresses)} and nowhere else.",
             "Sessions that are open stay open, that of the panel among them.",
         ),
-        warnings=(f"Who reaches {host.name} at another of its addresses, cannot any more.",),
+        warnings=(
+            f"Who reaches {host.name} at another of its addresses, cannot any more.",
+            *_not_static(facts, addresses, "sshd"),
+        ),
         resources=(layout.lock(host, "sshd"),),
     )
 
@@ -266,6 +272,22 @@ def _require_own(host: Host, facts: HostFacts, addresses: list[str], name: str) 
         if not holder.startswith("interface "):
             whose = f"belongs to {holder}" if holder else f"is no address of {host.name}"
             raise Refused({name: f"{address} {whose}: name one of the host's own."})
+
+
+def _not_static(facts: HostFacts, addresses: list[str], daemon: str) -> tuple[str, ...]:
+    """A warning of addresses that no ifconfig_* of rc.conf(5) names: DHCP or a hand gave them, a restart may not."""
+    values = rcconf.parse(facts.rc_conf).values
+    static = {
+        plain_address(word)
+        for name, value in values.items()
+        if name.startswith(("ifconfig_", "ipv4_addrs_"))
+        for word in value.split()
+    }
+    lost = [one for one in addresses if one not in static and not ipaddress.ip_address(one).is_loopback]
+    if not lost:
+        return ()
+    words = f"rc.conf does not name {', '.join(lost)} in an ifconfig_*: after a restart of the host {daemon} may not be"
+    return (f"{words} able to bind there, and nobody reach it. Make it static first.",)
 
 
 def _require_reachable(host: Host, facts: HostFacts, addresses: list[str]) -> None:

@@ -481,3 +481,14 @@ def test_it_is_audited_and_the_host_looked_at_again(world, messages, django_capt
 def test_the_plan_holds_the_lock_of_rc_conf(world):
     operation = world.draft("host_fix", fix="ntpd")
     assert operation.plan["resources"] == [layout.rc_conf_lock(world.row)]
+
+
+def test_who_binds_to_an_address_that_rc_conf_does_not_name_is_warned():
+    from jails.hosts.facts import HostFacts
+    from jails.operations import fixes
+
+    conf = 'ifconfig_em0="DHCP"\nifconfig_em0_alias0="inet 192.0.2.2/24"\n'
+    facts = HostFacts(missing={}, files={"/etc/rc.conf": conf}, jail_root="/jail")
+    (warning,) = fixes._not_static(facts, ["192.0.2.2", "192.0.2.3", "127.0.0.1"], "sshd")
+    assert "192.0.2.3 " in warning and "192.0.2.2" not in warning
+    assert fixes._not_static(facts, ["192.0.2.2"], "sshd") == ()
