@@ -293,6 +293,30 @@ class HostFacts:
         text = self.files.get(JAIL_CONF, "")
         return jailconf.read(text, filename=JAIL_CONF, include=include if self.includes else None)
 
+    @cached_property
+    def unread_includes(self) -> tuple[str, ...]:
+        """Patterns of `.include` that may take in files which no refresh reads: what those describe is not known.
+
+        Raises Missing.
+        """
+        self.require("files")
+        patterns: set[str] = set()
+
+        def include(pattern: str) -> list[tuple[str, str]]:
+            patterns.add(pattern)
+            return self._matching(pattern)
+
+        if self.includes:
+            for path in (JAIL_CONF, *filter(_own_name, self.files)):
+                jailconf.read(self.files.get(path, ""), filename=path, include=include)
+        return tuple(sorted(one for one in patterns if one not in self.files and not _is_read(one)))
+
+    def require_includes(self) -> None:
+        """Raises Missing where a jail may be described in a file that is not read."""
+        if self.unread_includes:
+            words = "jail.conf includes it, and it is not one of the files that are read here"
+            raise Missing(self.unread_includes[0], words)
+
     def _matching(self, pattern: str) -> list[tuple[str, str]]:
         return [(path, text) for path, text in self.files.items() if _globs(pattern, path)]
 
@@ -697,6 +721,11 @@ def _globs(pattern: str, path: str) -> bool:
 
 def _nothing(pattern: str) -> list[tuple[str, str]]:
     return []
+
+
+def _is_read(pattern: str) -> bool:
+    """Whether every file that a pattern of `.include` can mean is one that a refresh reads."""
+    return bool(re.fullmatch(rf"{JAIL_CONF_D}/[^/]*\.conf|/etc/jail\.[^/]*\.conf", pattern))
 
 
 def _own_name(path: str) -> str:

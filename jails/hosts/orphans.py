@@ -60,7 +60,7 @@ class Known:
 class Rows:
     """What the panel knows of a host. datasets and paths: of its releases and templates. containers: names of datasets
     right below POOL/cellblock that are its own. networks: CIDRs. own: addresses by which it reaches the host.
-    open, ended: ids of operations."""
+    reached: the name by which it does, which may be any address; "" for none. open, ended: ids of operations."""
 
     jails: tuple[Known, ...] = ()
     datasets: frozenset[str] = frozenset()
@@ -68,6 +68,7 @@ class Rows:
     containers: frozenset[str] = frozenset({"host", "releases", "templates", "reserve"})
     networks: tuple[str, ...] = ()
     own: frozenset[str] = frozenset()
+    reached: str = ""
     open: frozenset[str] = frozenset()
     ended: frozenset[str] = frozenset()
 
@@ -166,6 +167,7 @@ class Owners:
 
     def _require_understood(self) -> None:
         """A file that jail(8) cannot read may still tell a person of jails."""
+        self.facts.require_includes()
         understood = {jail.file for jail in self.facts.configured}
         for path, text in self.facts.files.items():
             is_one = path == JAIL_CONF or re.fullmatch(rf"{JAIL_CONF_D}/.+\.conf|/etc/jail\.[^/]+\.conf", path)
@@ -261,9 +263,13 @@ class Owners:
 
     def mentions(self, word: str) -> bool:
         """Whether a name stands anywhere in a configuration file, as a word of its own."""
-        if word not in self.text:
-            return False
-        return re.search(rf"(?<![A-Za-z0-9_.:-]){re.escape(word)}(?![A-Za-z0-9_.:-])", self.text) is not None
+        return _has_word(self.text, word)
+
+    @cached_property
+    def text_of_host(self) -> str:
+        """The same without the files of mounts that jails have: those are mounted and unmounted with their jail."""
+        found = {**self.facts.files, **self.survey.files}
+        return "\n".join(text for path, text in found.items() if not path.startswith("/etc/fstab."))
 
     @cached_property
     def _written(self) -> frozenset[str]:
@@ -484,15 +490,25 @@ def _mounts(owners: Owners) -> Iterator[Orphan]:
         root = root if root not in ("", "/") else _root_below(row.path, jail_root)
         if root in ("", "/") or _is_related(root, *owners.live):
             continue
-        if _belongs_to_tool(row.path, owners):
+        if _belongs_to_tool(row.path, owners) or _has_word(owners.text_of_host, row.path):
             continue
+        in_memory = row.type == "tmpfs" or row.device.startswith("/dev/md")
         yield Orphan(
             "mount",
             row.path,
             "Left by a jail that was removed without its file (jail -R), or whose file changed while it ran.",
             jail=owners.roots.get(root, root.rpartition("/")[2]),
+            kept="What is in it is in memory only, and gone once it is unmounted: do that by hand."
+            if in_memory
+            else "",
             thing=row,
         )
+
+
+def _has_word(text: str, word: str) -> bool:
+    if word not in text:
+        return False
+    return re.search(rf"(?<![A-Za-z0-9_.:-]){re.escape(word)}(?![A-Za-z0-9_.:-])", text) is not None
 
 
 def _root_below(path: str, jail_root: str) -> str:
@@ -568,9 +584,17 @@ def _aliases(owners: Owners) -> Iterator[Orphan]:
                 "alias",
                 address.ip,
                 f"Left on {interface.name} by a jail that was removed without its file.",
-                kept=f"{holder.command} of the host listens on it: it is in use." if holder is not None else "",
+                kept=_use_of(holder, owners.rows.reached),
                 thing=Alias(interface.name, address.ip, address.prefix),
             )
+
+
+def _use_of(holder: Socket | None, reached: str) -> str:
+    if holder is not None:
+        return f"{holder.command} of the host listens on it: it is in use."
+    if reached:
+        return f"The panel reaches the host as {reached}, which may be this address: give the host's page an address."
+    return ""
 
 
 def _added(interface: ifconfig.Interface) -> Iterator[ifconfig.Address]:

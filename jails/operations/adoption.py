@@ -352,5 +352,5 @@ def rc_conf_before(host: Host, facts: HostFacts) -> str:
 
 
 def without_boot_lines(text: str) -> list[str]:
-    """Its lines but those that say which jails start at boot."""
-    return [line for line in text.splitlines() if not _BOOT_LINE.match(line)]
+    """Its lines but those that say which jails start at boot, and nothing else."""
+    return [line for line in text.splitlines() if not _BOOT_LINE.match(line) or ";" in line]

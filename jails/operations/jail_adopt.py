@@ -229,6 +229,9 @@ class _TakingOver:
         live = self.facts.running_of(self.tool)
         self.running = live is not None and not live.dying
         self.dying = live is not None and live.dying
+        inside = [one.name for one in self.facts.jails if one.name.startswith(f"{self.tool.running_name}.")]
+        if self.running and inside:
+            raise Refused({"jails": f"{row.name} is stopped a moment, and with it {inside[0]}: stop that first."})
         # What the list of jails says from then on, where one has to be made to leave this one out.
         self.others: list[str] = []
 

@@ -145,7 +145,7 @@ class _Return:
         for path in sorted(self.after, key=lambda path: path == self.path):
             before, after = self.before.get(path), self.after[path]
             now = self._now(path)
-            if now == before or path in RC_CONF:
+            if now == before or path == RC_CONF[0]:  # that one is `_boot`'s
                 continue
             if now != after:
                 raise Refused({"jail": _changed(path, after, now)})
@@ -239,8 +239,9 @@ class _Return:
         old, new = (conf.get("jail_list").split() for conf in (was, present))
         if present.is_yes("jail_enable") != was.is_yes("jail_enable") and not self._enabled_by_us(present, new):
             return False
-        if set(new) == ({renamed.get(name, name) for name in old} | set(kept["added"])) - set(kept["removed"]):
-            return True
+        stayed = [renamed.get(name, name) for name in old if name not in kept["removed"]]
+        if [name for name in new if name in stayed or name not in kept["added"]] == stayed:
+            return set(kept["added"]) <= set(new)
         # It was taken out of what boots by a list of all the others. Who changed that meant it: with no list, all boot.
         listed = bool(kept["removed"]) and not old and new == kept.get("others")
         return listed and not self._others_are_kept()

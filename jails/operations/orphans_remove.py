@@ -5,6 +5,7 @@ Never more than the thing itself: no `zfs destroy -r`, no unmounting by force, n
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -123,9 +124,18 @@ def rows_of(host: Host) -> orphans.Rows:
         containers=orphans.Rows().containers | set(Tenant.objects.values_list("slug", flat=True)),
         networks=tuple(Network.objects.order_by("cidr").values_list("cidr", flat=True)),
         own=frozenset({plain_address(host.address)} if host.address else ()),
+        reached="" if not host.address or _is_ip(host.address) else host.address,
         open=frozenset(key for key, status in operations if status in busy),
         ended=frozenset(key for key, status in operations if status not in busy),
     )
+
+
+def _is_ip(address: str) -> bool:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return True
 
 
 def _chosen(keys: Iterable[str], found: orphans.Found) -> list[Orphan]:
@@ -245,10 +255,14 @@ def _of_dataset(one: Orphan) -> Iterator[_Part]:
     )
 
 
+_OPTIONS_LOST = frozenset({"nosuid", "noexec", "nosymfollow", "noatime", "sync", "union"})
+"""Of a nullfs: with one of these it cannot be mounted again as it was."""
+
+
 def _of_mount(one: Orphan) -> Iterator[_Part]:
     row: mount.Mount = one.thing
     back = None
-    if row.type == "nullfs":
+    if row.type == "nullfs" and not _OPTIONS_LOST & {*row.options}:
         back = mount.nullfs(row.device, row.path, readonly=row.readonly)
     yield _Part(
         f"Unmount {row.path}, which no running jail has",

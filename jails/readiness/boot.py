@@ -54,10 +54,13 @@ def jail_list(look: Look) -> Iterable[Finding]:
 
 
 def unconfigured(facts: HostFacts, state: BootState) -> list[str]:
-    """Names in jail_list that nothing on the host could start."""
+    """Names in jail_list that nothing on the host could start. Raises Missing where a file that is not read might."""
     known = {jail.name for jail in facts.configured} | set(state.own_files)
     conf = rcconf.parse(facts.rc_conf)
-    return [name for name in state.boots_today if not {name, _as_rc(name)} & known and not _in_rc_conf(conf, name)]
+    found = [name for name in state.boots_today if not {name, _as_rc(name)} & known and not _in_rc_conf(conf, name)]
+    if found:
+        facts.require_includes()
+    return found
 
 
 def _as_rc(name: str) -> str:
@@ -99,7 +102,8 @@ def boot_order(look: Look) -> Iterable[Finding]:
 
 
 def dependencies(facts: HostFacts, listed_names: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
-    """Jail → those in the same list that its `depend` names."""
+    """Jail → those in the same list that its `depend` names. Raises Missing where a file that is not read may tell."""
+    facts.require_includes()
     found = {}
     for name in listed_names:
         jail = facts.configured_jail(name)

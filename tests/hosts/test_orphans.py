@@ -455,3 +455,39 @@ def test_what_a_survey_could_not_read_is_one_kind_less():
     }  # fmt: skip
     assert set(unknown(survey=None)) == {"dataset", "mount", "epair", "alias", "rctl", "devfs", "fstab", "lock"}
     assert set(unknown(missing={"zfs": "no"})) == {"dataset", "snapshot"}
+
+
+@pytest.mark.parametrize(
+    "pattern", ["/usr/local/etc/jails/*.conf", "/usr/local/etc/jails/old.conf", "/etc/jail.conf.d/*"]
+)
+def test_nor_where_a_file_that_is_not_read_may_describe_a_jail(pattern):
+    facts = {"userland": "14.2-RELEASE", "files": conf(f'a {{ path = "/jail/a"; }}\n.include "{pattern}";\n')}
+    assert pattern in unknown(**facts)[""]
+    read = {**facts, "files": conf('.include "/etc/jail.conf.d/*.conf";\n.include "/etc/jail.*.conf";\n')}
+    assert unknown(**read) == {}
+
+
+@pytest.mark.parametrize(
+    ("mount", "stays"),
+    [
+        (Mount("tmpfs", "/jail/old/tmp", "tmpfs", ("rw",)), True),
+        (Mount("/dev/md3", "/jail/old/tmp", "ufs", ("rw",)), True),
+        (Mount("/data", "/jail/old/tmp", "nullfs", ("rw",)), False),
+    ],
+)
+def test_what_is_in_memory_only_is_not_thrown_away(mount, stays):
+    one = find(mounts=(mount,))["mount:/jail/old/tmp"]
+    assert ("in memory only" in one.kept, bool(one.commands)) == (stays, not stays)
+
+
+def test_a_mount_that_a_script_of_the_host_makes_is_its_own():
+    mounts = (Mount("/data", "/jail/old/data", "nullfs", ("rw",)),)
+    survey = HostSurvey(files={"/etc/rc.local": "mount -t nullfs /data /jail/old/data\n"})
+    assert find(mounts=mounts, survey=survey) == {} and find(mounts=mounts) != {}
+
+
+def test_a_host_that_is_reached_by_a_name_may_be_reached_at_any_address():
+    em0 = interface("em0", "192.0.2.2/24", "192.0.2.9/32")
+    assert find(interfaces=(em0,))["alias:192.0.2.9"].kept == ""
+    kept = find(interfaces=(em0,), rows=Rows(reached="warden1.example.org"))["alias:192.0.2.9"].kept
+    assert "reaches the host as warden1.example.org" in kept

@@ -261,8 +261,8 @@ def test_no_tenant_gets_a_jail_whose_own_tree_holds_what_the_host_runs(old, how)
 
 @pytest.mark.parametrize(
     ("edited", "stays"),
-    [({}, False), ({"jail_list": "a"}, True), ({"jail_enable": "NO"}, True)],
-    ids=["untouched", "a list of fewer", "no jails at boot"],
+    [({}, False), ({"jail_list": "a"}, True), ({"jail_list": "b a"}, True), ({"jail_enable": "NO"}, True)],
+    ids=["untouched", "a list of fewer", "another order", "no jails at boot"],
 )
 def test_no_list_of_jails_is_taken_away_that_somebody_has_changed_since(old, edited, stays):
     """Without a list every jail of jail.conf(5) boots: one had to be made to leave out the jail that was taken over."""
@@ -279,3 +279,22 @@ def test_no_list_of_jails_is_taken_away_that_somebody_has_changed_since(old, edi
     edit = host.read("/etc/rc.conf")
     give_back(host, one(host, row.name))
     assert host.read("/etc/rc.conf") == (edit if stays else before)
+
+
+@pytest.mark.parametrize("path", ["/etc/rc.conf.local", "/etc/rc.conf.d/jail"])
+def test_variables_of_any_file_of_rc_conf_come_back(old, path):
+    host = old("rc.conf")
+    lines = host.read("/etc/rc.conf").splitlines(keepends=True)
+    name = next(row for row in found(host) if row.found["start"] or row.manager == "rc.conf").name
+    part = name.replace("-", "_").replace(".", "_")
+    theirs = "".join(line for line in lines if line.startswith(f"jail_{part}_"))
+    host.sh('mkdir -p "${1%/*}"', path)
+    host.write(path, theirs)
+    host.write("/etc/rc.conf", "".join(line for line in lines if line not in theirs))
+    before = fingerprint(host.simulation.directory)
+    done(host, "jail_adopt", jails=uuids(one(host, name)), how="taken over")
+    assert host.read(path) != theirs
+    give_back(host, one(host, name))
+    assert host.read(path) == theirs
+    after = fingerprint(host.simulation.directory)
+    assert {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)} == set()
