@@ -28,6 +28,12 @@ def listen_addresses(text: str) -> tuple[str, ...]:
     return tuple(value for _, keyword, value in _global(text) if keyword == "listenaddress")
 
 
+def ports(text: str) -> tuple[int, ...]:
+    """Where sshd listens at addresses that name no port of their own: each `Port`, or 22 (sshd_config(5))."""
+    found = [value for _, keyword, value in _global(text) if keyword == "port"]
+    return tuple(dict.fromkeys(int(value) for value in found if value.isdigit())) or (22,)
+
+
 def includes(text: str) -> bool:
     """Whether it reads other files, which may name addresses of their own."""
     return any(keyword == "include" for _, keyword, _ in _global(text))

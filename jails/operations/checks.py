@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from jails.freebsd import ifconfig, sh, sockstat, zpool
@@ -450,9 +450,18 @@ def listens_only(command: str, *addresses: str) -> Question:
     return Question(_SOCKETS, lambda answer: _places(command, answer) == wanted, words)
 
 
-def _places(command: str, answer: str) -> set[str]:
+@register
+def listens_at_only(command: str, ports: str, *addresses: str) -> Question:
+    """The same of some ports (`22 2222`): what a session of ssh(1) forwards listens as sshd too, on others."""
+    wanted, numbers = {_ip(address) for address in addresses}, {int(port) for port in ports.split()}
+    words = f"{command} listens on {', '.join(addresses)} only, at port {ports.replace(' ', ', ')}"
+    return Question(_SOCKETS, lambda answer: _places(command, answer, numbers) == wanted, words)
+
+
+def _places(command: str, answer: str, ports: Collection[int] = ()) -> set[str]:
     found = sockstat.parse(answer.encode("utf-8", "surrogateescape"))
-    return {socket.ip for socket in found if socket.command == command and socket.port is not None}
+    sockets = [socket for socket in found if socket.command == command and socket.port is not None]
+    return {socket.ip for socket in sockets if not ports or socket.port in ports}
 
 
 @register

@@ -176,6 +176,7 @@ def syslogd(request: Request) -> Fixing:
         warnings=(
             "While it starts again, for about a second, nothing is logged.",
             *_not_static(facts, [address] if address else [], "syslogd"),
+            *(() if address else ("Lines of syslog.conf that send to another host (@loghost) send nothing any more.",)),
         ),
         resources=(layout.rc_conf_lock(host),),
     )
@@ -207,7 +208,8 @@ def sshd(request: Request) -> Fixing:
         raise Refused(f"{host.name} has no {sshd_config.PATH}.")
     _refuse_ports(text)
     reload = service.daemon("reload", "sshd")
-    done = _service_step("reload", "sshd", "Let sshd listen there", (checks.listens_only("sshd", *addresses),))
+    there = checks.listens_at_only("sshd", " ".join(map(str, sshd_config.ports(text))), *addresses)
+    done = _service_step("reload", "sshd", "Let sshd listen there", (there,))
     new = sshd_config.with_listen_addresses(text, addresses)
     steps = (*_sshd_file(request.operation_id, text, new, Run((reload,))), done) if new != text else (done,)
     return Fixing(

@@ -128,7 +128,7 @@ def _in_place(host: Host, facts: HostFacts, rows: Sequence[Jail]) -> Plan:
     steps, result = [], []
     boots, held = adoption.boots_today(facts), adoption.holders(facts)
     shown: Counter[str] = Counter()
-    warnings: list[str] = []
+    warnings = _boot_warning(host, facts)
     for one in found:
         assert one.configured is not None
         path = adoption.file_of(one, facts)
@@ -154,6 +154,14 @@ def _in_place(host: Host, facts: HostFacts, rows: Sequence[Jail]) -> Plan:
         resources=adoption.resources(host, rows),
         result=tuple(result),
     )
+
+
+def _boot_warning(host: Host, facts: HostFacts) -> list[str]:
+    try:
+        facts.boot_state()
+    except ValueError as error:
+        return [f"What boots on {host.name} cannot be told ({error}): it is noted as not starting at boot."]
+    return []
 
 
 def _why_not_trusted(found: power.Found) -> str:

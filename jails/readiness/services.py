@@ -83,7 +83,8 @@ def _quiet(flags: str) -> bool:
 
 def sshd(look: Look) -> Iterable[Finding]:
     key, title, man = "sshd", "sshd on the host's own address", "sshd_config(5)"
-    sockets = [one for one in look.host_sockets if one.command == "sshd"]
+    text = look.known.file(sshd_config.PATH) or ""
+    sockets = [one for one in look.host_sockets if one.command == "sshd" and _is_sshds(one, text, look)]
     look.seen.require("sshd")
     if look.seen.sshd_test:
         reason = f"sshd -t says: {look.seen.sshd_test.splitlines()[0]}. The next start of sshd fails."
@@ -92,7 +93,6 @@ def sshd(look: Look) -> Iterable[Finding]:
         )
         return
     exposed = look.exposed(sockets)
-    text = look.known.file(sshd_config.PATH) or ""
     named = sshd_config.listen_addresses(text)
     if exposed:
         reason = f"sshd listens at {places(exposed)}: no jail can have an sshd of its own there."
@@ -106,6 +106,14 @@ def sshd(look: Look) -> Iterable[Finding]:
         yield Finding(key, Status.WARN, title, reason, man, fix="sshd")
     else:
         yield Finding(key, Status.PASS, title, f"sshd listens at {places(sockets)} only.", man)
+
+
+def _is_sshds(socket: Socket, text: str, look: Look) -> bool:
+    """Not one that a session forwards (ssh -R): that listens as sshd too, at a port of its own."""
+    if sshd_config.includes(text) or "-" in look.rc.get("sshd_flags", ""):
+        return True
+    named = {sshd_config.plain_address(value)[1] for value in sshd_config.listen_addresses(text)}
+    return socket.port in named | {*sshd_config.ports(text)}
 
 
 def time_service(look: Look) -> Iterable[Finding]:

@@ -24,6 +24,14 @@ def test_listen_addresses(text, addresses):
 
 
 @pytest.mark.parametrize(
+    ("text", "ports"),
+    [(SHIPPED, (22,)), ("port 2222\nPort 22 # old\nPort 2222\n", (2222, 22)), ("Match User x\nPort 1\n", (22,))],
+)
+def test_ports_of_sshd(text, ports):
+    assert sshd_config.ports(text) == ports
+
+
+@pytest.mark.parametrize(
     ("value", "expected"),
     [
         ("192.0.2.2", ("192.0.2.2", None)),

@@ -408,3 +408,9 @@ def through(host, facts, name, **wish):
     plan = kind.get(name).plan(kind.Request("7b0d3f2e", wish, host, facts))
     assert not any(step.changes for step in plan.steps)
     kind.get(name).finish(Operation(kind=name, host=host, parameters=wish), plan)
+
+
+def test_where_nobody_can_tell_what_boots_the_plan_says_so(home):
+    home.write("/etc/rc.conf", home.read("/etc/rc.conf") + 'jail_list="$(cat /etc/some)"\n')
+    operation = home.draft("jail_adopt", jails=uuids(*rows(home, "www1")), how="in place")
+    assert any("What boots on warden1 cannot be told (rc.conf: " in line for line in operation.plan["warnings"])
