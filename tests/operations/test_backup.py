@@ -604,14 +604,15 @@ def new_postgres() -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def test_it_is_restored_on_either_database(saved, tmp_path, target):
+def test_it_is_restored_on_either_database(saved, tmp_path, target, worker_folder):
     """And from there back: the rows of both backups are the same, times and all."""
     path, _ = saved
     folder = tmp_path / "other"
     url = new_postgres() if target == "postgresql" else f"sqlite:///{tmp_path / 'other.sqlite3'}"
     manage(url, folder, "migrate", "--verbosity", "0")
     words = manage(url, folder, "restore", str(path))
-    assert ("2 keys" in words and (folder / "worker/seal.key").read_bytes() == seal.key().hex().encode()) or True
+    assert "2 keys" in words
+    assert (folder / "worker/seal.key").read_bytes() == (worker_folder / "seal.key").read_bytes()
     assert "an unbroken chain" in manage(url, folder, "audit_verify")
     manage(url, folder, "backup", str(tmp_path / "second"))
     log = ("database/jails.AuditEntry.jsonl", "database/jails.AuditHead.jsonl")
