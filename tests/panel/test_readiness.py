@@ -74,10 +74,10 @@ def test_all_fine_is_one_line(known, as_person):
 
 
 def test_worst_first_with_reason_and_man_page(known, as_person):
-    known(sockets=(listening("sshd"), listening("inetd", "192.0.2.2", 7)), updates=("x-install",))
+    known(sockets=(listening("sshd", port=22), listening("inetd", "192.0.2.2", 7)), updates=("x-install",))
     text = as_person("administrator").get(URL).text
     assert (
-        text.index("sshd listens at *:1 (tcp4)")
+        text.index("sshd listens at *:22 (tcp4)")
         < text.index("inetd listens at 192.0.2.2:7")
         < text.index("freebsd-update(8)")
     )
@@ -96,7 +96,7 @@ def test_what_is_unknown_says_why(known, as_person):
 
 
 def test_buttons_are_for_those_who_may(known, as_person):
-    known(sockets=(listening("sshd"), listening("inetd")), files={"/boot/loader.conf": ""})
+    known(sockets=(listening("sshd", port=22), listening("inetd")), files={"/boot/loader.conf": ""})
     button, form = 'action="/hosts/warden1/readiness/service_off"', 'href="/hosts/warden1/readiness/sshd"'
     text = as_person("administrator").get(URL).text
     assert button in text and form in text and "Check this host" in text
@@ -141,7 +141,7 @@ def test_the_worker_is_told_what_an_operator_may_not(known, as_person, fleet):
 
 class TestForms:
     def test_addresses_of_sshd(self, known, as_person, planned):
-        known(sockets=(listening("sshd"),))
+        known(sockets=(listening("sshd", port=22),))
         client = as_person("administrator")
         assert 'value="192.0.2.2"' in client.get(f"{URL}/sshd").text
         client.post(f"{URL}/sshd", {"addresses": ["192.0.2.2"]})
