@@ -453,7 +453,7 @@ def listens_only(command: str, *addresses: str) -> Question:
 @register
 def listens_at_only(command: str, ports: str, *addresses: str) -> Question:
     """The same of some ports (`22 2222`): what a session of ssh(1) forwards listens as sshd too, on others."""
-    wanted, numbers = {_ip(address) for address in addresses}, {int(port) for port in ports.split()}
+    wanted, numbers = {_ip(address) for address in addresses}, {int(port) for port in ports.split() if port.isdigit()}
     words = f"{command} listens on {', '.join(addresses)} only, at port {ports.replace(' ', ', ')}"
     return Question(_SOCKETS, lambda answer: _places(command, answer, numbers) == wanted, words)
 

@@ -26,14 +26,11 @@ def plan(page: Page, button: str) -> None:
 
 
 def run(page: Page, *, state: str = "done") -> None:
-    """Confirm the plan and watch it to its end, without a reload."""
+    """Confirm the plan and watch it to its end."""
     page.get_by_role("button", name="Run this plan").click()
     progress = page.locator("#progress")
-    expect(progress).to_be_attached(timeout=LONG)  # the page of the operation, no longer that of the plan
-    page.evaluate("window.notReloaded = true")
     expect(progress).to_contain_text("took", timeout=LONG)
     expect(progress.locator(".subtitle .state").first).to_have_text(state, timeout=LONG)
-    assert page.evaluate("window.notReloaded") is True
 
 
 def menu(page: Page, item: str) -> None:
