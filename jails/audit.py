@@ -24,41 +24,9 @@ REMOVED = "(removed)"
 HASHED = tuple(f.attname for f in AuditEntry._meta.concrete_fields if f.attname != "hash")
 
 
-def record(
-    action: str,
-    *,
-    actor: Any = None,
-    outcome: str = "done",
-    obj: Any = None,
-    operation: Any = None,
-    tenant: Any = None,
-    before: Any = None,
-    after: Any = None,
-    plan_digest: str = "",
-    detail: str = "",
-    source: str = "",
-    host: str = "",
-    on_behalf_of: str = "",
-) -> AuditEntry:
-    """Append an entry. Must run inside transaction.atomic, after the change it is about.
-
-    actor: a User, or a name for what is no person. tenant and host are taken from `obj` or `operation` when not given.
-    """
-    made = entry(
-        action,
-        actor=actor,
-        outcome=outcome,
-        obj=obj,
-        operation=operation,
-        tenant=tenant,
-        before=before,
-        after=after,
-        plan_digest=plan_digest,
-        detail=detail,
-        source=source,
-        host=host,
-        on_behalf_of=on_behalf_of,
-    )
+def record(action: str, **fields: Any) -> AuditEntry:
+    """Append an entry; arguments as of `entry`. Must run inside transaction.atomic, after the change it is about."""
+    made = entry(action, **fields)
     record_all([made])
     return made
 
@@ -79,7 +47,10 @@ def entry(
     host: str = "",
     on_behalf_of: str = "",
 ) -> AuditEntry:
-    """An entry that is not in the log yet, for `record_all`. Arguments are those of `record`."""
+    """An entry that is not in the log yet, for `record_all`.
+
+    actor: a User, or a name for what is no person. tenant and host are taken from `obj` or `operation` when not given.
+    """
     subject = obj if obj is not None else operation
     tenant = tenant or _tenant_of(obj) or _tenant_of(operation)
     is_person = hasattr(actor, "username")

@@ -27,7 +27,7 @@ from jails.hosts.facts import JAIL_CONF_D, RELEASES, TEMPLATES, ConfiguredJail, 
 from jails.hosts.zfs_reader import HOME, Dataset, Snapshot
 from jails.models import Address, Host, Jail, Network, Operation, Release, Template, Tenant
 from jails.models.release import Base, Storage
-from jails.operations import jailfile, layout, lifecycle
+from jails.operations import adoption, jailfile, layout, lifecycle
 from jails.operations.kind import Refused
 
 SOURCE = "command line"
@@ -100,7 +100,7 @@ class _Look:
         self.rows = {row.name: row for row in Jail.objects.filter(host=host)}
         self.tenants = {row.slug: row for row in Tenant.objects.all()}
         self.networks = list(Network.objects.filter(host__in=[host]) | Network.objects.filter(host=None))
-        self.boots = _boots(facts)
+        self.boots = adoption.boots_today(facts)
 
     def look(self) -> Rebuilt:
         for dataset, rest in self._below(RELEASES, "releases"):
@@ -403,14 +403,6 @@ class _Look:
         kept = any(row.managed for row in self.rows.values())
         if len(roots) == 1 and roots != {self.host.jail_root.rstrip("/")} and not kept:
             self.result.host_columns["jail_root"] = roots.pop()
-
-
-def _boots(facts: HostFacts) -> frozenset[str]:
-    try:
-        return frozenset(facts.boot_state().boots_today)
-    except ValueError:
-        # Only running rc.conf would tell.
-        return frozenset()
 
 
 def _tenant_of(head: jailfile.Head, dataset: Dataset | None) -> str:

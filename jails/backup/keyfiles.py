@@ -11,6 +11,7 @@ from pathlib import Path
 
 from django.conf import settings
 
+from jails import folders
 from jails.hosts import keys
 
 SEAL = "keys/seal.key"
@@ -96,7 +97,7 @@ class Placing:
                 self.new.append(path)
             draft.replace(path)
         for folder in {path.parent for path in self.drafts}:
-            _sync(folder)
+            folders.sync(folder)
 
     def _draft(self, path: Path, content: bytes) -> None:
         self._make(path.parent)
@@ -164,11 +165,3 @@ def _give(descriptor: int, folder: Path) -> None:
     if os.geteuid() == 0:
         owner = folder.stat()
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

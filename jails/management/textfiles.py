@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jails import folders
+
 KEPT = 5
 VERSIONS = ".versions"
 """The folder beside a file that holds its earlier versions: no pattern of sh(1), rc(8) or `.include` finds it there,
@@ -113,7 +115,7 @@ def replace(file: File, after: bytes) -> Path:
         except BaseException:
             draft.unlink(missing_ok=True)
             raise
-        _sync(file.path.parent)
+        folders.sync(file.path.parent)
     return kept
 
 
@@ -149,7 +151,7 @@ def _keep(file: File, was: os.stat_result, versions: Path) -> Path:
             (versions / f"{name}.{number}").replace(versions / f"{name}.{number + 1}")
     newest = versions / f"{name}.1"
     draft.replace(newest)
-    _sync(versions)
+    folders.sync(versions)
     return newest
 
 
@@ -170,14 +172,6 @@ def _draft(folder: Path, name: str, content: bytes, like: os.stat_result) -> Pat
         draft.unlink(missing_ok=True)
         raise
     return draft
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def put(out: Any, text: str) -> None:
