@@ -26,11 +26,13 @@ def plan(page: Page, button: str) -> None:
 
 
 def run(page: Page, *, state: str = "done") -> None:
-    """Confirm the plan and watch it to its end."""
+    """Confirm the plan and watch it to its end, without a reload."""
     page.get_by_role("button", name="Run this plan").click()
     progress = page.locator("#progress")
     expect(progress).to_contain_text("took", timeout=LONG)
     expect(progress.locator(".subtitle .state").first).to_have_text(state, timeout=LONG)
+    # What the browser says of how it came to this page: no script has loaded it again.
+    assert page.evaluate("performance.getEntriesByType('navigation').map((one) => one.type)") == ["navigate"]
 
 
 def menu(page: Page, item: str) -> None:
