@@ -107,6 +107,8 @@
   };
 
   const refresh = async (part) => {
+    // What has come to its end, while news of it was on the way, has no address to ask any more.
+    if (!part.isConnected || !part.dataset.live) return;
     const state = stateOf(part);
     if (state.busy) {
       state.again = true;

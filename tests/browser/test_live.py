@@ -57,6 +57,18 @@ class TestOperation:
         page.wait_for_timeout(1600)
         assert asked == []
 
+    def test_news_on_the_way_when_it_ends_do_not_load_the_page_again(self, page, running):
+        page.evaluate("window.stayed = true")
+        asked = []
+        page.on("request", lambda request: asked.append(request.url))
+        Operation.objects.filter(pk=running.pk).update(status="done", finished_at=running.started_at + SHORT)
+        # The tray has news, and asks for the part a second time while the first answer is not there yet.
+        page.evaluate("for (let i = 0; i < 2; i++) live.refresh(document.getElementById('progress'))")
+        expect(page.get_by_role("link", name="Go to warden1")).to_be_visible()
+        page.wait_for_timeout(500)
+        assert page.evaluate("window.stayed") is True
+        assert [url for url in asked if url.endswith("undefined")] == []
+
     def test_what_the_reader_opened_stays_open_and_what_was_closed_closed(self, page, running):
         page.locator("#step-4 summary").first.click()
         page.locator("#step-2 summary").first.click()

@@ -42,6 +42,16 @@ Status = Operation.Status
 ZFS = """\
 zfs={zfs}
 mounted() { $zfs get -H -o value mounted "$1" 2>/dev/null; }
+# Again, for as long as it says that it is busy: prints what it said at last.
+patiently() {
+    for wait in 0.1 0.2 0.4 0.8 1.6 3.2 6.4; do
+        words=$($zfs "$@" 2>&1)
+        r=$?
+        case $words in *busy*) sleep $wait ;; *) break ;; esac
+    done
+    [ -z "$words" ] || echo "$words" >&2
+    return $r
+}
 case $1 in
 rename)
     shift
@@ -51,14 +61,10 @@ rename)
     esac
     was=$(mounted "$1") at=$1
     [ "$was" = no ] || $zfs unmount "$1" || exit
-    for wait in 0.1 0.2 0.4 0.8 1.6 3.2 6.4; do
-        words=$($zfs rename "$@" 2>&1)
-        r=$?
-        [ $r -ne 0 ] || at=$2
-        case $words in *busy*) sleep $wait ;; *) break ;; esac
-    done
-    [ "$was" = no ] || $zfs mount "$at" || exit
-    echo "$words" >&2
+    patiently rename "$@"
+    r=$?
+    [ $r -ne 0 ] || at=$2
+    [ "$was" = no ] || patiently mount "$at" || exit
     exit $r ;;
 receive)
     $zfs receive "$3" || exit
