@@ -62,10 +62,10 @@ rename)
     was=$(mounted "$1") at=$1
     [ "$was" = no ] || $zfs unmount "$1" || exit
     patiently rename "$@"
-    r=$?
-    [ $r -ne 0 ] || at=$2
+    renamed=$?
+    [ $renamed -ne 0 ] || at=$2
     [ "$was" = no ] || patiently mount "$at" || exit
-    exit $r ;;
+    exit $renamed ;;
 receive)
     $zfs receive "$3" || exit
     if [ "$(mounted "$3")" = yes ]; then
