@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
@@ -121,24 +121,26 @@ class Verdict:
     problem: str = ""
     last: int = 0
     last_hash: str = GENESIS
+    proven: int = 0
+    """The last entry that a checkpoint vouches for: up to there the log is as it was when that was noted."""
 
     @property
     def ok(self) -> bool:
         return not self.problem
 
 
-def verify(newest: int | None = None, checkpoint: tuple[int, str] | None = None) -> Verdict:
+def verify(newest: int | None = None, checkpoints: Iterable[tuple[int, str]] = ()) -> Verdict:
     """Walk the chain in constant memory; name the first entry that was edited, removed or put in.
 
-    newest: look only at so many of the last entries, and take the one before them as it is. checkpoint: a sequence and
-    the hash its entry had, noted elsewhere: it shows a chain that was made anew, or whose end was cut off.
+    newest: look only at so many of the last entries, and take the one before them as it is. checkpoints: sequences,
+    each with the hash its entry had, lowest first, noted elsewhere: they show a chain that was made anew, or cut off.
     """
     # In this order: what is appended meanwhile is behind the head that was read, and left out.
     highest = AuditEntry.objects.aggregate(highest=models.Max("sequence"))["highest"] or 0
     head = AuditHead.objects.filter(pk=1).first() or AuditHead()
     first = max(1, head.sequence - newest + 1) if newest else 1
     before = AuditEntry.objects.filter(sequence=first - 1).values_list("hash", flat=True).first()
-    walk = _Walk(first, GENESIS if first == 1 else before or "", checkpoint)
+    walk = _Walk(first, GENESIS if first == 1 else before or "", iter(checkpoints))
     entries = AuditEntry.objects.filter(sequence__gte=first, sequence__lte=head.sequence).order_by("sequence")
     for entry in entries.iterator(chunk_size=1000):
         if problem := walk.step(entry):
@@ -150,17 +152,21 @@ def verify(newest: int | None = None, checkpoint: tuple[int, str] | None = None)
         return walk.verdict(f"entry {head.sequence} is not the one the head names", head.sequence)
     if highest > head.sequence:
         return walk.verdict(f"entry {head.sequence + 1} was put in: the head counts {head.sequence}")
-    if checkpoint and checkpoint[0] > head.sequence:
-        return walk.verdict(f"entry {checkpoint[0]} of the checkpoint is missing: the chain ends at {head.sequence}")
+    if walk.noted is not None:
+        return walk.verdict(f"entry {walk.noted[0]} of the checkpoint is missing: the chain ends at {head.sequence}")
     return walk.verdict()
 
 
 class _Walk:
     """How far the chain holds."""
 
-    def __init__(self, first: int, previous: str, checkpoint: tuple[int, str] | None) -> None:
-        self.first, self.expected, self.previous = first, first, previous
-        self.noted = dict([checkpoint] if checkpoint else [])
+    def __init__(self, first: int, previous: str, checkpoints: Iterator[tuple[int, str]]) -> None:
+        self.first, self.expected, self.previous, self.proven = first, first, previous, 0
+        self._checkpoints = checkpoints
+        self.noted = next(checkpoints, None)
+        """The next checkpoint, None behind the last."""
+        while self.noted is not None and self.noted[0] < first:
+            self.noted = next(checkpoints, None)
 
     def step(self, entry: AuditEntry) -> str:
         """What is wrong with the next entry, or ""."""
@@ -171,14 +177,16 @@ class _Walk:
             return f"entry {number} does not continue entry {number - 1}"
         if entry.hash != entry_hash(entry):
             return f"entry {number} was changed after it was written"
-        if self.noted.get(number, entry.hash) != entry.hash:
-            return f"entry {number} is not the one of the checkpoint: the chain was made anew"
+        if self.noted is not None and self.noted[0] == number:
+            if self.noted[1] != entry.hash:
+                return f"entry {number} is not the one of the checkpoint: the chain was made anew"
+            self.proven, self.noted = number, next(self._checkpoints, None)
         self.previous, self.expected = entry.hash, number + 1
         return ""
 
     def verdict(self, problem: str = "", bad: int | None = None) -> Verdict:
         last, hold = self.expected - 1, self.expected - self.first
-        return Verdict(hold, (bad or self.expected) if problem else None, problem, last, self.previous)
+        return Verdict(hold, (bad or self.expected) if problem else None, problem, last, self.previous, self.proven)
 
 
 def _canonical(value: Any) -> Any:

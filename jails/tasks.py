@@ -215,3 +215,21 @@ def _publish_key() -> bool:
 # The pool forks a process for each one that dies. None may inherit a connection that the thread has open.
 _database = threading.Lock()
 os.register_at_fork(before=_database.acquire, after_in_parent=_database.release, after_in_child=_database.release)
+
+
+@shared_task(name="jails.tasks.audit_checkpoint", ignore_result=True)
+def audit_checkpoint() -> None:
+    """Sign where the log ends. A chain that does not hold is not signed: that is an entry of its own, once."""
+    from django.db import transaction
+
+    from jails import audit, checkpoints
+    from jails.models import AuditEntry
+
+    try:
+        checkpoints.make()
+    except checkpoints.Broken as broken:
+        checkpoints.log.critical("the audit log does not hold: %s", broken)
+        if AuditEntry.objects.filter(action="audit.broken", detail=str(broken)).exists():
+            return
+        with transaction.atomic():
+            audit.record("audit.broken", actor="worker", outcome="failed", detail=str(broken), source="worker")

@@ -107,6 +107,11 @@ if len(SECRET_KEY) < 50 or len(set(SECRET_KEY)) < 10 or SECRET_KEY.startswith("d
 SECRET_KEY_FALLBACKS = env.list("OLD_SECRET_KEYS", [])
 WORKER_DIR = Path(env.str("WORKER_DIR", str(STATE_DIR / "worker")))
 WORKER_KEY_FILE = Path(env.str("WORKER_KEY_FILE", str(WORKER_DIR / "seal.key")))
+# Where the log ends, signed on a schedule: the key and the file are the workers'.
+AUDIT_KEY_FILE = Path(env.str("AUDIT_KEY_FILE", str(WORKER_DIR / "audit-signing.key")))
+AUDIT_CHECKPOINTS = Path(env.str("AUDIT_CHECKPOINTS", str(WORKER_DIR / "audit-checkpoints.jsonl")))
+# A syslog that gets them too: the path of a socket, or HOST or HOST:PORT for UDP.
+AUDIT_SYSLOG = env.str("AUDIT_SYSLOG", "")
 # How a user other than root gets root's rights on a host, without a password.
 BECOME = tuple(env.str("BECOME", "sudo -n").split())
 
@@ -248,6 +253,7 @@ CELERY_TASK_ROUTES = {
 CELERY_BEAT_SCHEDULE_FILENAME = str(STATE_DIR / "beat")
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "jails.tasks.sweep", "schedule": 10.0, "options": {"expires": 10}},
+    "audit checkpoint": {"task": "jails.tasks.audit_checkpoint", "schedule": 3600.0, "options": {"expires": 3600}},
     "refresh hosts": {"task": "jails.tasks.refresh_hosts", "schedule": 60.0, "options": {"expires": 60}},
 }
 
@@ -416,6 +422,14 @@ LOGGING = {
         "paramiko": {"level": "WARNING"},
     },
 }
+if AUDIT_SYSLOG:
+    place, _, port = AUDIT_SYSLOG.partition(":")
+    LOGGING["handlers"]["audit syslog"] = {
+        "class": "logging.handlers.SysLogHandler",
+        "address": AUDIT_SYSLOG if AUDIT_SYSLOG.startswith("/") else (place, int(port or 514)),
+        "facility": "authpriv",
+    }
+    LOGGING["loggers"]["cellblock.audit"] = {"handlers": ["audit syslog"], "level": "INFO", "propagate": True}
 structlog.configure(
     processors=[
         structlog.stdlib.filter_by_level,

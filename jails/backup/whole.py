@@ -179,7 +179,7 @@ def _load(reader: archive.Reader, model: tables.Model, entry: dict[str, Any]) ->
 def _verify(noted: dict[str, Any]) -> str:
     """What is wrong with the log, and was when the backup was made. Raises Refused for what is only wrong now."""
     checkpoint = (noted["sequence"], noted["hash"]) if noted["sequence"] and not noted["problem"] else None
-    verdict = audit.verify(checkpoint=checkpoint)
+    verdict = audit.verify(checkpoints=[checkpoint] if checkpoint else [])
     if verdict.problem and not noted["problem"]:
         raise Refused(f"The log would not hold: {verdict.problem}.")
     return verdict.problem

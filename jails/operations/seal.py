@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import hmac
 import json
-import os
 import secrets
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
+from jails import secretfile
 from jails.operations.step import VERSION
 
 if TYPE_CHECKING:
@@ -47,29 +46,12 @@ def key() -> bytes:
 @cache
 def _key(path: Path) -> bytes:
     if not path.exists():
-        _make(path)
-    if path.stat().st_mode & 0o077:
-        raise PermissionError(f"{path} can be read by others: it must have mode 0600")
+        secretfile.make(path, secrets.token_hex(KEY_BYTES))
+    secretfile.require_private(path)
     value = path.read_bytes().strip()
     if len(value) < KEY_BYTES:
         raise ValueError(f"{path} holds {len(value)} bytes, expected at least {KEY_BYTES}: remove it to have one made")
     return value
-
-
-def _make(path: Path) -> None:
-    """Several workers may start at once: link(2) lets exactly one key stand."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(KEY_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink()
 
 
 def of_step(operation_id: object, index: int, data: Mapping[str, Any]) -> str:

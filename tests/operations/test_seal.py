@@ -2,6 +2,7 @@ import os
 
 import pytest
 
+from jails import secretfile
 from jails.operations import seal
 
 
@@ -19,21 +20,21 @@ def test_a_missing_key_is_made_for_its_owner_alone(key_file):
 
 
 def test_two_workers_that_start_at_once_have_one_key(key_file):
-    seal._make(key_file)
+    secretfile.make(key_file, "x" * 64)
     first = key_file.read_bytes()
-    seal._make(key_file)
+    secretfile.make(key_file, "x" * 64)
     assert key_file.read_bytes() == first and os.listdir(key_file.parent) == ["seal.key"]
 
 
 def test_a_key_that_others_can_read_is_refused(key_file):
-    seal._make(key_file)
+    secretfile.make(key_file, "x" * 64)
     key_file.chmod(0o640)
     with pytest.raises(PermissionError, match="0600"):
         seal.key()
 
 
 def test_an_empty_key_is_refused(key_file):
-    seal._make(key_file)
+    secretfile.make(key_file, "x" * 64)
     key_file.write_text("")
     with pytest.raises(ValueError, match="expected at least 32"):
         seal.key()
