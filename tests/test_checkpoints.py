@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from io import StringIO
 from pathlib import Path
 from threading import Thread
@@ -200,3 +202,16 @@ def test_two_at_once_make_one(place: Path) -> None:
         assert not done
     waiting.join(5)
     assert done == [True]
+
+
+def test_the_program_of_the_manual_checks_them(place: Path, settings: Any) -> None:
+    record(2)
+    made = checkpoints.make()
+    assert made is not None
+    manual = (Path(settings.BASE_DIR) / "docs/audit.md").read_text()
+    program = manual.partition("```python\n")[2].partition("```")[0]
+    argv = [sys.executable, "-c", program, checkpoints.public_key()]
+    done = subprocess.run(argv, input=place.read_text(), capture_output=True, text=True)
+    assert done.stdout == f"2 {made.hash} signed {made.at}\n", done.stderr
+    forged = place.read_text().replace('"sequence": 2', '"sequence": 3')
+    assert subprocess.run(argv, input=forged, capture_output=True, text=True).returncode != 0

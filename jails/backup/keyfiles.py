@@ -1,4 +1,5 @@
-"""What only workers have: their SSH keys, and the key they seal steps with. Files that nobody else may read."""
+"""What only workers have: their SSH keys, the keys they seal steps and sign checkpoints of the log with, and those
+checkpoints. Files that nobody else may read."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ LONGEST = 100_000
 
 def found() -> dict[str, Path]:
     """Part of a backup → the file that is there now."""
-    files = {SEAL: seal()} if seal().exists() else {}
+    files = {part: path for part, path in _single().items() if path.exists()}
     return files | {f"{SSH}{path.name}": path for path in _in_folder() if not _why_not(path)}
 
 
@@ -57,14 +58,19 @@ def _is_name(name: str) -> bool:
     return bool(NAME.fullmatch(name)) and not REPLACED.fullmatch(name)
 
 
-def seal() -> Path:
-    return Path(settings.WORKER_KEY_FILE)
+def _single() -> dict[str, Path]:
+    """Part → where that one file is."""
+    return {
+        SEAL: Path(settings.WORKER_KEY_FILE),
+        "keys/audit-signing.key": Path(settings.AUDIT_KEY_FILE),
+        "keys/audit-checkpoints.jsonl": Path(settings.AUDIT_CHECKPOINTS),
+    }
 
 
 def place_of(part: str) -> Path:
     """Where a part belongs. Raises ValueError for one that no backup has."""
-    if part == SEAL:
-        return seal()
+    if (path := _single().get(part)) is not None:
+        return path
     name = part.removeprefix(SSH)
     if not part.startswith(SSH) or not _is_name(name):
         raise ValueError(f"{part!r} is no key")

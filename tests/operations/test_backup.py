@@ -21,7 +21,7 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from jails import audit, tasks
+from jails import audit, checkpoints, tasks
 from jails.backup import archive, keyfiles, tables, whole
 from jails.hosts import keys
 from jails.models import (
@@ -51,6 +51,8 @@ HOSTILE = "☃ 'quoted' \"twice\"\n\t\\x %s ; DROP TABLE jails_host; --"
 def worker_folder(settings, tmp_path):
     folder = tmp_path / "worker"
     settings.WORKER_DIR, settings.WORKER_KEY_FILE = folder, folder / "seal.key"
+    settings.AUDIT_KEY_FILE = folder / "audit-signing.key"
+    settings.AUDIT_CHECKPOINTS = folder / "audit-checkpoints.jsonl"
     seal._key.cache_clear()
     folder.mkdir(mode=0o700)
     seal.key()
@@ -628,3 +630,20 @@ def test_it_is_restored_on_either_database(saved, tmp_path, target, worker_folde
         assert {part: first.read(part) for part in first.names("keys/")} == {
             part: second.read(part) for part in second.names("keys/")
         }
+
+
+def test_checkpoints_of_the_log_and_their_key_go_with_it(panel, settings, tmp_path):
+    first = checkpoints.make()
+    assert first is not None
+    call_command("backup", str(tmp_path / "panel.backup"), stdout=StringIO())
+    kept = settings.AUDIT_CHECKPOINTS.read_text()
+    with transaction.atomic():
+        audit.record("test.later")
+    checkpoints.make()
+    later = settings.AUDIT_CHECKPOINTS.read_text()
+    assert later != kept
+    call_command("restore", str(tmp_path / "panel.backup"), "--replace", stdout=StringIO())
+    assert settings.AUDIT_CHECKPOINTS.read_text() == kept
+    assert settings.AUDIT_CHECKPOINTS.with_name("audit-checkpoints.jsonl.before-restore").read_text() == later
+    assert audit.verify(checkpoints=[(first.sequence, first.hash)]).proven == first.sequence
+    assert checkpoints.make() is not None, "the restored log goes on from its own last checkpoint"
