@@ -27,7 +27,8 @@ class Command(BaseCommand):
             raise CommandError(f"{error.filename or file}: {error.strerror}{hint}") from error
         if not without_keys and keyfiles.SEAL not in made.keys:
             self.stderr.write(
-                f"No key of workers is in it: there is no {keyfiles.place_of(keyfiles.SEAL)} here. Run this where the workers are."
+                f"No key of workers is in it: there is no {keyfiles.place_of(keyfiles.SEAL)} here. "
+                "Run this where the workers are."
             )
         for line in made.left_out:
             self.stderr.write(textfiles.visible(f"Not in the backup: {line}."))
