@@ -94,8 +94,17 @@ def record_all(entries: Sequence[AuditEntry]) -> None:
 
 def entry_hash(entry: AuditEntry) -> str:
     """SHA-256 over every column but `hash`, as JSON with sorted keys; times in UTC with microseconds."""
-    values = {name: _canonical(getattr(entry, name)) for name in HASHED}
-    return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(_json({name: getattr(entry, name) for name in HASHED}).encode()).hexdigest()
+
+
+def line(entry: AuditEntry) -> str:
+    """The entry as one line of JSON: without `hash`, and written again as it is, it is what `hash` was made of."""
+    return _json({name: getattr(entry, name) for name in (*HASHED, "hash")})
+
+
+def _json(values: dict[str, Any]) -> str:
+    canonical = {name: _canonical(value) for name, value in values.items()}
+    return json.dumps(canonical, sort_keys=True, separators=(",", ":"))
 
 
 def scrub(value: Any) -> Any:
@@ -177,7 +186,7 @@ class _Walk:
             return f"entry {number} does not continue entry {number - 1}"
         if entry.hash != entry_hash(entry):
             return f"entry {number} was changed after it was written"
-        if self.noted is not None and self.noted[0] == number:
+        while self.noted is not None and self.noted[0] == number:
             if self.noted[1] != entry.hash:
                 return f"entry {number} is not the one of the checkpoint: the chain was made anew"
             self.proven, self.noted = number, next(self._checkpoints, None)

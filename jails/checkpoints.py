@@ -74,11 +74,15 @@ def parse(line: str) -> Checkpoint:
 
 def check(checkpoint: Checkpoint, trusted: Iterable[str]) -> None:
     """ValueError unless one of the trusted public keys (hex) has signed it."""
-    if checkpoint.key not in set(trusted):
-        raise ValueError(f"it is signed with the key {checkpoint.key[:16]}…, which is not a trusted one")
+    require_signed(checkpoint.signed, checkpoint.key, checkpoint.signature, trusted)
+
+
+def require_signed(text: bytes, key: str, signature: str, trusted: Iterable[str]) -> None:
+    """ValueError unless that key (hex) is a trusted one and the signature (hex) is its own of the text."""
+    if key not in set(trusted):
+        raise ValueError(f"it is signed with the key {str(key)[:16]}…, which is not a trusted one")
     try:
-        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(checkpoint.key))
-        key.verify(bytes.fromhex(checkpoint.signature), checkpoint.signed)
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)).verify(bytes.fromhex(signature), text)
     except InvalidSignature as error:
         raise ValueError("its signature is not right") from error
 
@@ -105,8 +109,8 @@ def read(path: Path, trusted: Iterable[str]) -> Iterator[tuple[int, str]]:
 def make() -> Checkpoint | None:
     """Sign where the log ends; None where nothing was appended since. Raises Broken, and OSError of the file."""
     path = Path(settings.AUDIT_CHECKPOINTS)
-    with _alone(path):
-        key = _key(Path(settings.AUDIT_KEY_FILE))
+    with alone(path):
+        key = signing_key()
         before = _last(path, public(key))
         head = AuditHead.objects.filter(pk=1).first()
         if head is None or head.sequence == 0 or (before is not None and before == (head.sequence, head.hash)):
@@ -120,7 +124,11 @@ def make() -> Checkpoint | None:
 
 def public_key() -> str:
     """Of this worker's machine, hex. It is no secret: note it where those who check the log can find it."""
-    return public(_key(Path(settings.AUDIT_KEY_FILE)))
+    return public(signing_key())
+
+
+def signing_key() -> Ed25519PrivateKey:
+    return _key(Path(settings.AUDIT_KEY_FILE))
 
 
 def public(key: Ed25519PrivateKey) -> str:
@@ -176,8 +184,8 @@ def _append(path: Path, line: str) -> None:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Workers of one machine share the file."""
+def alone(path: Path) -> Iterator[None]:
+    """Workers of one machine share the file: one at a time writes it."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:

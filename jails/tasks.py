@@ -220,16 +220,35 @@ os.register_at_fork(before=_database.acquire, after_in_parent=_database.release,
 @shared_task(name="jails.tasks.audit_checkpoint", ignore_result=True)
 def audit_checkpoint() -> None:
     """Sign where the log ends. A chain that does not hold is not signed: that is an entry of its own, once."""
+    from jails import checkpoints
+
+    try:
+        checkpoints.make()
+    except checkpoints.Broken as broken:
+        _tell_of_broken_log(str(broken))
+
+
+@shared_task(name="jails.tasks.audit_seal", ignore_result=True)
+def audit_seal() -> None:
+    """Seal the entries of past months (UTC) that are not sealed yet."""
+    from jails import checkpoints, segments
+
+    this_month = timezone.now().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    try:
+        segments.seal(this_month)
+    except (checkpoints.Broken, ValueError) as problem:
+        _tell_of_broken_log(str(problem))
+
+
+def _tell_of_broken_log(problem: str) -> None:
+    """An entry of its own, once."""
     from django.db import transaction
 
     from jails import audit, checkpoints
     from jails.models import AuditEntry
 
-    try:
-        checkpoints.make()
-    except checkpoints.Broken as broken:
-        checkpoints.log.critical("the audit log does not hold: %s", broken)
-        if AuditEntry.objects.filter(action="audit.broken", detail=str(broken)).exists():
-            return
-        with transaction.atomic():
-            audit.record("audit.broken", actor="worker", outcome="failed", detail=str(broken), source="worker")
+    checkpoints.log.critical("the audit log does not hold: %s", problem)
+    if AuditEntry.objects.filter(action="audit.broken", detail=problem).exists():
+        return
+    with transaction.atomic():
+        audit.record("audit.broken", actor="worker", outcome="failed", detail=problem, source="worker")

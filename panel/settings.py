@@ -110,7 +110,9 @@ WORKER_KEY_FILE = Path(env.str("WORKER_KEY_FILE", str(WORKER_DIR / "seal.key")))
 # Where the log ends, signed on a schedule: the key and the file are the workers'.
 AUDIT_KEY_FILE = Path(env.str("AUDIT_KEY_FILE", str(WORKER_DIR / "audit-signing.key")))
 AUDIT_CHECKPOINTS = Path(env.str("AUDIT_CHECKPOINTS", str(WORKER_DIR / "audit-checkpoints.jsonl")))
-# A syslog that gets them too: the path of a socket, or HOST or HOST:PORT for UDP.
+# Old entries as sealed files: copies to keep elsewhere, nothing is taken out of the database.
+AUDIT_ARCHIVE = Path(env.str("AUDIT_ARCHIVE", str(WORKER_DIR / "audit-archive")))
+# A syslog that gets the checkpoints too: the path of a socket, or HOST or HOST:PORT for UDP.
 AUDIT_SYSLOG = env.str("AUDIT_SYSLOG", "")
 # How a user other than root gets root's rights on a host, without a password.
 BECOME = tuple(env.str("BECOME", "sudo -n").split())
@@ -254,6 +256,7 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(STATE_DIR / "beat")
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "jails.tasks.sweep", "schedule": 10.0, "options": {"expires": 10}},
     "audit checkpoint": {"task": "jails.tasks.audit_checkpoint", "schedule": 3600.0, "options": {"expires": 3600}},
+    "audit seal": {"task": "jails.tasks.audit_seal", "schedule": 86400.0, "options": {"expires": 86400}},
     "refresh hosts": {"task": "jails.tasks.refresh_hosts", "schedule": 60.0, "options": {"expires": 60}},
 }
 

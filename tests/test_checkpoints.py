@@ -194,9 +194,9 @@ def test_a_line_that_a_crash_cut_off_is_left_out(place: Path) -> None:
 def test_two_at_once_make_one(place: Path) -> None:
     """The second waits for the first, and finds that there is nothing new."""
     record(4)
-    with checkpoints._alone(place):
+    with checkpoints.alone(place):
         done: list[bool] = []
-        waiting = Thread(target=lambda: checkpoints._alone(place).__enter__() or done.append(True))
+        waiting = Thread(target=lambda: checkpoints.alone(place).__enter__() or done.append(True))
         waiting.start()
         waiting.join(0.2)
         assert not done
@@ -209,7 +209,7 @@ def test_the_program_of_the_manual_checks_them(place: Path, settings: Any) -> No
     made = checkpoints.make()
     assert made is not None
     manual = (Path(settings.BASE_DIR) / "docs/audit.md").read_text()
-    program = manual.partition("```python\n")[2].partition("```")[0]
+    program = manual.split("```python\n")[1].partition("```")[0]
     argv = [sys.executable, "-c", program, checkpoints.public_key()]
     done = subprocess.run(argv, input=place.read_text(), capture_output=True, text=True)
     assert done.stdout == f"2 {made.hash} signed {made.at}\n", done.stderr

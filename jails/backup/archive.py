@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+
+from jails import secretfile
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -65,21 +66,8 @@ class _Hashing:
 @contextmanager
 def writing(path: Path) -> Iterator[Writer]:
     """A new file with mode 0600, there only when it is whole. Raises FileExistsError, other OSErrors."""
-    if path.exists():
-        raise FileExistsError(path)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w+b") as file:
-            with zipfile.ZipFile(file, "w") as archive:
-                yield Writer(archive)
-            file.flush()
-            os.fsync(file.fileno())
-        # A link, not a rename: another file of that name, made meanwhile, stays.
-        os.link(draft, path)
-    finally:
-        with suppress(FileNotFoundError):
-            draft.unlink()
+    with secretfile.new(path) as file, zipfile.ZipFile(file, "w") as archive:
+        yield Writer(archive)
 
 
 class Reader:

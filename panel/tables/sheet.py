@@ -30,7 +30,9 @@ def plain(cell: Any) -> str:
     return "'" + text if text.startswith(FORMULA) else text
 
 
-def download(name: str, content: Iterator[str]) -> StreamingHttpResponse:
-    response = StreamingHttpResponse(content, content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="{name}-{timezone.now():%Y-%m-%d}.csv"'
+def download(
+    name: str, content: Iterator[str], content_type: str = "text/csv; charset=utf-8", suffix: str = "csv"
+) -> StreamingHttpResponse:
+    response = StreamingHttpResponse(content, content_type=content_type)
+    response["Content-Disposition"] = f'attachment; filename="{name}-{timezone.now():%Y-%m-%d}.{suffix}"'
     return response

@@ -7,6 +7,8 @@ from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.core.cache import cache
+from django.db import transaction
+from django.db.models import Max, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -17,11 +19,13 @@ from jails import audit, policy
 from jails.models import AuditEntry, AuditHead, Membership, Operation, Tenant
 from panel.tables import audit as table
 from panel.tables import sheet
-from panel.views.access import require
+from panel.views.access import require, source
 
 A_PAGE = 50
 RECENT = 2000
 """Entries whose actors, actions and hosts are offered to filter by."""
+EXPORTS = (("csv", "CSV"), ("jsonl", "JSON lines"))
+"""The lines are for those who may check the chain: they have all that a hash was made of, as docs/audit.md tells."""
 CHECKED = 500
 """Entries at the end of the chain that are checked when somebody looks."""
 CHECKED_FOR = 60
@@ -42,9 +46,11 @@ def index(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     is_valid = wanted.is_valid()
     found = wanted.qs if is_valid else rows.none()
     source_of = sources(request, tenants)
-    if is_valid and request.GET.get("export") == "csv":
-        entries = found.order_by("-sequence").iterator(chunk_size=500)
-        return sheet.download("audit", sheet.lines(table.CSV_HEAD, table.rows_of(entries, source_of)))
+    exports = EXPORTS if sees_all else EXPORTS[:1]
+    kind = request.GET.get("export", "")
+    if is_valid and kind in dict(exports):
+        tenant = tenants[0] if not sees_all and len(tenants) == 1 else None
+        return exported(request, kind, found, source_of, tenant)
     page = table.Page(found.defer("before", "after", "detail"), request.GET, A_PAGE)
     context = {
         "form": wanted.form,
@@ -52,10 +58,26 @@ def index(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
         "entries": [{"entry": entry, "source": source_of(entry)} for entry in page.entries],
         "choices": choices(request, tenants),
         "chips": table.chips(wanted.form, request.GET) if is_valid else [],
-        "export": table.without(request.GET, *table.PAGING) + "&export=csv",
+        "exports": [(name, f"{table.without(request.GET, *table.PAGING)}&export={key}") for key, name in exports],
         "chain": state_of_chain() if sees_all else None,
     }
     return render(request, "panel/audit.html", context, status=200 if is_valid else 400)
+
+
+def exported(
+    request: HttpRequest, kind: str, found: QuerySet[AuditEntry], source_of: Callable[[AuditEntry], str], tenant: Any
+) -> StreamingHttpResponse:
+    """All that is found, sent as it is read. That it was taken out is an entry, written before a line leaves."""
+    with transaction.atomic():
+        newest = found.aggregate(newest=Max("sequence"))["newest"] or 0
+        wanted = {name: value for name, value in request.GET.items() if name not in table.PAGING}
+        audit.record("audit.export", actor=request.user, tenant=tenant, source=source(request), after=wanted)
+    found = found.filter(sequence__lte=newest)
+    if kind == "csv":
+        entries = found.order_by("-sequence").iterator(chunk_size=500)
+        return sheet.download("audit", sheet.lines(table.CSV_HEAD, table.rows_of(entries, source_of)))
+    lines = (f"{audit.line(entry)}\n" for entry in found.order_by("sequence").iterator(chunk_size=500))
+    return sheet.download("audit", lines, "application/x-ndjson", "jsonl")
 
 
 def choices(request: HttpRequest, tenants: list[Tenant]) -> dict[str, list[Any]]:

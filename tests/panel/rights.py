@@ -426,6 +426,7 @@ ROWS: list[Row] = [
     # The log
     *rows("audit", get="200 AUOMVS, 403 PQ, 404 N, login DX"),
     *send("audit", answers="200 AUOMVS, 403 PQ, 404 N, login DX", method=GET, export="csv"),
+    *send("audit", answers="200 AUOMVS, 403 PQ, 404 N, login DX", method=GET, export="jsonl"),
     *rows("audit-entry", "entry of acme", get="200 AUOMV, 404 PQSN, login DX"),
     *rows("audit-entry", "entry of globex", get="200 AUS, 404 PQOMVN, login DX"),
     *rows("audit-entry", "entry of nobody", get="200 AU, 404 PQOMVSN, login DX"),

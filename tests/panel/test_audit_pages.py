@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -291,6 +293,36 @@ def test_csv_has_what_the_filters_leave(fleet: Fleet, log: None) -> None:
     assert [(row["action"], row["object"], row["before"], row["after"]) for row in rows] == [
         ("host.change", "warden2", '{"port": 22}', '{"port": 2222}')
     ]
+
+
+def test_json_lines_have_all_that_their_hashes_were_made_of(fleet: Fleet, log: None) -> None:
+    response = read(fleet, "auditor", export="jsonl", host="warden1", q="jail.")
+    assert response.headers["Content-Type"] == "application/x-ndjson"
+    assert ".jsonl" in response.headers["Content-Disposition"]
+    lines = [json.loads(line) for line in body(response).splitlines()]
+    assert [line["action"] for line in lines] == ["jail.start", "jail.start", "jail.stop"]
+    for line in lines:
+        digest = line.pop("hash")
+        text = json.dumps(line, sort_keys=True, separators=(",", ":"))
+        assert hashlib.sha256(text.encode()).hexdigest() == digest
+        assert AuditEntry.objects.get(sequence=line["sequence"]).hash == digest
+
+
+@pytest.mark.parametrize("role", ["owner", "member", "viewer"])
+def test_a_tenant_gets_no_json_lines(fleet: Fleet, log: None, role: str) -> None:
+    response = read(fleet, role, export="jsonl")
+    assert not response.streaming and "JSON lines" not in response.content.decode()
+    assert not AuditEntry.objects.filter(action="audit.export").exists()
+
+
+@pytest.mark.parametrize(("role", "tenant"), [("auditor", ""), ("administrator", ""), ("viewer", "acme")])
+def test_each_export_is_an_entry(fleet: Fleet, log: None, role: str, tenant: str) -> None:
+    response = read(fleet, role, export="csv", action="jail.stop", before="900")
+    entry = AuditEntry.objects.get(action="audit.export")
+    assert (entry.actor, entry.tenant) == (fleet.people[role].username, tenant)
+    assert entry.after == {"export": "csv", "action": "jail.stop"}
+    # It was written before the first line left, and is not among the lines.
+    assert "audit.export" not in body(response)
 
 
 def test_no_cell_of_the_csv_is_a_formula(fleet: Fleet) -> None:

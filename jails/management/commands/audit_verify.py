@@ -1,3 +1,4 @@
+import heapq
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from jails import audit, checkpoints
+from jails import audit, checkpoints, segments
 
 
 class Command(BaseCommand):
@@ -25,6 +26,12 @@ class Command(BaseCommand):
         parser.add_argument(
             "--key", metavar="HEX", action="append", help="a public key that may sign them; else this machine's"
         )
+        parser.add_argument(
+            "--archive",
+            metavar="FOLDER",
+            type=Path,
+            help="sealed segments to check as well; else those of this machine",
+        )
         parser.add_argument("--public-key", action="store_true", help="print this machine's public key, and no more")
 
     def handle(self, *, checkpoint: str | None = None, **options: Any) -> None:
@@ -32,8 +39,9 @@ class Command(BaseCommand):
             self.stdout.write(checkpoints.public_key())
             return
         noted = [parsed(checkpoint)] if checkpoint else signed(options["checkpoints"], options["key"])
+        sealed = segments_of(options["archive"], options["key"])
         try:
-            verdict = audit.verify(checkpoints=noted)
+            verdict = audit.verify(checkpoints=heapq.merge(noted, sealed))
         except ValueError as error:
             raise CommandError(str(error), returncode=1) from error
         proven = f" Proven by a checkpoint: up to entry {verdict.proven}." if verdict.proven else ""
@@ -56,6 +64,16 @@ def signed(file: Path | None, keys: list[str] | None) -> Iterator[tuple[int, str
     if keys is None and not Path(settings.AUDIT_KEY_FILE).exists():
         raise CommandError(f"{path} was signed elsewhere: give the public key with --key")
     return checkpoints.read(path, keys or [checkpoints.public_key()])
+
+
+def segments_of(folder: Path | None, keys: list[str] | None) -> Iterator[tuple[int, str]]:
+    """Where the sealed segments of a folder end; none where nothing was sealed on this machine."""
+    path = folder or Path(settings.AUDIT_ARCHIVE)
+    if not any(path.glob("*.seal.json")):
+        if folder is not None:
+            raise CommandError(f"--archive: there is no sealed segment in {folder}")
+        return iter(())
+    return segments.check(path, keys or [checkpoints.public_key()])
 
 
 def parsed(checkpoint: str) -> tuple[int, str]:
