@@ -42,10 +42,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="cellblock-bench-") as name:
         folder = Path(name)
         settle(folder / "state")
-        from tests.bench import operations, pages, refreshes
+        from tests.bench import log, operations, pages, refreshes
 
         show("An operation, against a shell script with the same commands on the same host", operations.rows(folder))
         show("A refresh of a host, against that of a host with one jail", refreshes.rows(folder))
+        show(f"The audit log; its page at {log.ENTRIES:,} entries against a page with nothing in it", log.rows())
         show("The list of jails, against a page with nothing in it where there are no jails", pages.rows())
     print(f"took {time.monotonic() - begin:.0f} s")
     return 0
