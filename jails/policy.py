@@ -14,6 +14,7 @@ from django.db.models import Model, Q, QuerySet
 from jails.models import (
     Address,
     AuditEntry,
+    AuditReview,
     Host,
     Invitation,
     Jail,
@@ -111,6 +112,14 @@ def is_self(user: Any, obj: Any = None) -> bool:
     return _active(user) and isinstance(obj, User) and obj.pk == user.pk
 
 
+@rules.predicate
+def may_judge(user: Any, obj: Any = None) -> bool:
+    """Nobody signs off what they did themselves, and nobody twice."""
+    from jails import review
+
+    return not isinstance(obj, AuditReview) or not (review.is_own(user, obj) or review.has_signed(user, obj))
+
+
 _sees_hosts = is_administrator | is_auditor | operates
 _runs_hosts = is_administrator | operates
 
@@ -164,6 +173,7 @@ ACTIONS: dict[str, Any] = {
     "user.link": is_administrator,
     "audit.view": is_administrator | is_auditor,
     "audit.view_own": is_viewer,
+    "audit.review": (is_administrator | is_auditor) & may_judge,
 }
 """action → predicate over (user, thing). An action that is not here is denied."""
 

@@ -252,3 +252,11 @@ def _tell_of_broken_log(problem: str) -> None:
         return
     with transaction.atomic():
         audit.record("audit.broken", actor="worker", outcome="failed", detail=problem, source="worker")
+
+
+@shared_task(name="jails.tasks.audit_review", ignore_result=True)
+def audit_review() -> int:
+    """Put what the rules find among the new entries of the log into the queue of reviews. How many."""
+    from jails import review
+
+    return review.catch_up()

@@ -8,6 +8,7 @@ import contextlib
 import ipaddress
 import os
 import secrets
+import zoneinfo
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +18,8 @@ import structlog
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from environs import Env
+
+from jails import hours
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -114,6 +117,15 @@ AUDIT_CHECKPOINTS = Path(env.str("AUDIT_CHECKPOINTS", str(WORKER_DIR / "audit-ch
 AUDIT_ARCHIVE = Path(env.str("AUDIT_ARCHIVE", str(WORKER_DIR / "audit-archive")))
 # A syslog that gets the checkpoints too: the path of a socket, or HOST or HOST:PORT for UDP.
 AUDIT_SYSLOG = env.str("AUDIT_SYSLOG", "")
+# When staff are expected to work: what they do at other times is to be reviewed. Empty: at any time.
+try:
+    AUDIT_WORKING_HOURS = hours.parse(env.str("AUDIT_WORKING_HOURS", ""))
+except ValueError as error:
+    raise refuse("AUDIT_WORKING_HOURS", str(error)) from error
+try:
+    AUDIT_TIME_ZONE = zoneinfo.ZoneInfo(env.str("AUDIT_TIME_ZONE", "UTC"))
+except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError) as error:
+    raise refuse("AUDIT_TIME_ZONE", "expected the name of a time zone, like Europe/Berlin") from error
 # How a user other than root gets root's rights on a host, without a password.
 BECOME = tuple(env.str("BECOME", "sudo -n").split())
 
@@ -251,12 +263,14 @@ CELERY_TASK_DEFAULT_QUEUE = "operations"
 CELERY_TASK_ROUTES = {
     "jails.tasks.refresh*": {"queue": "refresh"},
     "jails.tasks.sweep": {"queue": "refresh"},
+    "jails.tasks.audit_review": {"queue": "refresh"},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(STATE_DIR / "beat")
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "jails.tasks.sweep", "schedule": 10.0, "options": {"expires": 10}},
     "audit checkpoint": {"task": "jails.tasks.audit_checkpoint", "schedule": 3600.0, "options": {"expires": 3600}},
     "audit seal": {"task": "jails.tasks.audit_seal", "schedule": 86400.0, "options": {"expires": 86400}},
+    "audit review": {"task": "jails.tasks.audit_review", "schedule": 60.0, "options": {"expires": 60}},
     "refresh hosts": {"task": "jails.tasks.refresh_hosts", "schedule": 60.0, "options": {"expires": 60}},
 }
 

@@ -16,6 +16,8 @@ DID = {
     "user.disable": "disabled",
     "user.enable": "enabled",
     "invitation.use": "used an invitation",
+    "audit.broken": "found the log broken",
+    "audit.review": "signed off",
     "invitation.withdraw": "withdrew the invitation of",
     "tenant.add": "added the tenant",
     "tenant.invite": "invited",
@@ -46,6 +48,7 @@ DID = {
     "operation.resume": "resumed",
     "operation.restore": "put down",
 }
+SIGN_IN = ("session.sign_in", "session.lockout")
 WANTED = "wanted to"
 """Before the name of an action that was refused, or that only its name describes."""
 RAN = "ran"
@@ -56,7 +59,7 @@ def did(entry: AuditEntry) -> str:
     """`signed in`, `confirmed`, `ran`; the action's name where there are no words for it."""
     if entry.operation and entry.source == "worker":
         return RAN
-    if entry.outcome == "refused" and entry.action not in ("operation.confirm", "session.sign_in"):
+    if entry.outcome == "refused" and entry.action not in ("operation.confirm", *SIGN_IN):
         thing, _, verb = entry.action.partition(".")
         return f"{WANTED} {verb.replace('_', ' ')} ({thing})"
     return DID.get(entry.action, entry.action)

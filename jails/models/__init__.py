@@ -4,6 +4,7 @@ from .host import Host, HostAccessRecord, HostFactsRecord, HostSurveyRecord, Poo
 from .jail import Drift, Jail
 from .operation import Operation, OperationStep, ResourceLock
 from .release import Release, Template, TrustedManifest
+from .review import AuditReview, ReviewMark, SavedSearch
 from .tenant import Invitation, Membership, Tenant
 from .user import User
 
@@ -11,6 +12,7 @@ __all__ = [
     "Address",
     "AuditEntry",
     "AuditHead",
+    "AuditReview",
     "Drift",
     "Host",
     "HostAccessRecord",
@@ -26,6 +28,8 @@ __all__ = [
     "Pool",
     "Release",
     "ResourceLock",
+    "ReviewMark",
+    "SavedSearch",
     "Template",
     "Tenant",
     "TrustedManifest",

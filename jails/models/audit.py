@@ -38,6 +38,7 @@ class AuditEntry(models.Model):
             models.Index(fields=["actor", "-sequence"]),
             models.Index(fields=["action", "-sequence"]),
             models.Index(fields=["operation"]),
+            models.Index(fields=["object_type", "object_id", "-sequence"]),
         ]
 
     def __str__(self) -> str:

@@ -89,7 +89,10 @@ def _queue(operation: Operation, digest: str, expected: str, user: User, source:
             row.waiting_for = row.error = ""
             row.cancel_requested_at = row.cancel_requested_by = row.unreachable_since = None
             row.save()
-            audit.record("operation.confirm", actor=user, operation=row, plan_digest=digest, source=source)
+            # So that the log itself tells what only an administrator may allow, also once the operation is gone.
+            widens = kind.get(row.kind).widens(row.host, row.parameters) if row.host else []
+            after = {"widens": list(widens)} if widens else None
+            audit.record("operation.confirm", actor=user, operation=row, plan_digest=digest, source=source, after=after)
             transaction.on_commit(lambda: queue.send(row))
         else:
             audit.record(

@@ -70,24 +70,24 @@ def chips(form: forms.Form, query: QueryDict) -> list[dict[str, str]]:
 
 
 class Page:
-    """A key-set page: the newest entries, those before a sequence, or those after one. Newest first."""
+    """A key-set page: the newest rows, those before a key, or those after one. Newest first."""
 
-    def __init__(self, rows: QuerySet[AuditEntry], query: QueryDict, size: int) -> None:
+    def __init__(self, rows: QuerySet[Any], query: QueryDict, size: int, key: str = "sequence") -> None:
         before, after = sequence(query.get("before", "")), sequence(query.get("after", ""))
         if after is not None:
-            found = list(rows.filter(sequence__gt=after).order_by("sequence")[: size + 1])
+            found = list(rows.filter(**{f"{key}__gt": after}).order_by(key)[: size + 1])
             self.entries = found[:size][::-1]
             has_newer, has_older = len(found) > size, True
         else:
-            rows = rows if before is None else rows.filter(sequence__lt=before)
-            found = list(rows.order_by("-sequence")[: size + 1])
+            rows = rows if before is None else rows.filter(**{f"{key}__lt": before})
+            found = list(rows.order_by(f"-{key}")[: size + 1])
             self.entries = found[:size]
             has_newer, has_older = before is not None, len(found) > size
         self.newer = self.older = ""
         if self.entries and has_newer:
-            self.newer = without(query, "before", after=str(self.entries[0].sequence))
+            self.newer = without(query, "before", after=str(getattr(self.entries[0], key)))
         if self.entries and has_older:
-            self.older = without(query, "after", before=str(self.entries[-1].sequence))
+            self.older = without(query, "after", before=str(getattr(self.entries[-1], key)))
 
 
 def sequence(text: str) -> int | None:

@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from jails import audit, policy
+from jails import audit, policy, review
 from jails.models import AuditEntry, AuditHead, Membership, Operation, Tenant
 from panel.tables import audit as table
 from panel.tables import sheet
@@ -60,6 +60,7 @@ def index(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
         "chips": table.chips(wanted.form, request.GET) if is_valid else [],
         "exports": [(name, f"{table.without(request.GET, *table.PAGING)}&export={key}") for key, name in exports],
         "chain": state_of_chain() if sees_all else None,
+        "to_review": review.open_count() if sees_all else 0,
     }
     return render(request, "panel/audit.html", context, status=200 if is_valid else 400)
 

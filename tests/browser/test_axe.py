@@ -4,11 +4,13 @@ from datetime import timedelta
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from django.db import transaction
 from django.utils import timezone
 from playwright.sync_api import expect
 
+from jails import audit, review
 from jails.hosts.access import Access, Line, Verdict
-from jails.models import Host, HostAccessRecord, Jail, Pool, Worker
+from jails.models import AuditReview, Host, HostAccessRecord, Jail, Pool, Worker
 from tests.panel import work
 from tests.panel.crowd import make_crowd
 
@@ -32,6 +34,10 @@ PATHS = {
     "networks": "/networks/",
     "add network": "/networks/add",
     "operations": "/operations/",
+    "audit": "/audit/?action=host.forget",
+    "reviews": "/audit/review",
+    "reviews for a second person": "/audit/review?state=second",
+    "reviews signed off": "/audit/review?state=done",
     "search": "/search?q=w",
     "not found": "/nowhere",
 }
@@ -63,6 +69,19 @@ def checked(complaints):
     return check
 
 
+def reviewed(rows):
+    """Something in each part of the queue of reviews, own and others'."""
+    people = rows.people
+    with transaction.atomic():
+        for actor in ("member", "administrator", "operator", "member"):
+            audit.record("host.forget", actor=people[actor], obj=rows.ufs, outcome="refused", tenant=rows.acme)
+            after = {"role": "administrator"}
+            audit.record("user.change", actor=people[actor], obj=people["viewer"], after=after)
+    review.catch_up()
+    chosen = AuditReview.objects.filter(actor="member-person").order_by("pk")[:2]
+    review.sign_off(chosen, "A slip of the hand; I asked them.", user=people["auditor"])
+
+
 @pytest.fixture
 def trouble(rows):
     """Something of everything that can be wrong, so that every colour is on the page."""
@@ -72,6 +91,7 @@ def trouble(rows):
         unavailable_since=person.date_joined, unavailable_reason="no answer in 10 s"
     )
     Jail.objects.filter(name="www1").update(state="dying")
+    reviewed(rows)
     work.failed(rows.zfs, person)
     work.running(rows.zfs, person, age=timedelta(seconds=9))
     work.add_operation(rows.zfs, person, "stuck")

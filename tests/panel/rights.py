@@ -430,6 +430,30 @@ ROWS: list[Row] = [
     *rows("audit-entry", "entry of acme", get="200 AUOMV, 404 PQSN, login DX"),
     *rows("audit-entry", "entry of globex", get="200 AUS, 404 PQOMVN, login DX"),
     *rows("audit-entry", "entry of nobody", get="200 AU, 404 PQOMVSN, login DX"),
+    *rows(
+        "audit-review",
+        get="200 AU, 403 PQ, 404 OMVSN, login DX",
+        post="422 AU, 403 PQ, 404 OMVSN, login DX",
+        reviews=["{review of nobody}"],
+    ),
+    *send(
+        "audit-review",
+        answers="away AU, 403 PQ, 404 OMVSN, login DX",
+        reviews=["{review of nobody}", "{review of the member}"],
+        comment="Seen.",
+    ),
+    *send(
+        "audit-review",
+        answers="away A, 403 UPQ, 404 OMVSN, login DX",
+        reviews=["{review of the auditor}", "{review of nobody}"],
+        comment="Seen.",
+    ),
+    *send(
+        "audit-review",
+        answers="away U, 403 APQ, 404 OMVSN, login DX",
+        reviews=["{review of the administrator}"],
+        comment="Seen.",
+    ),
     # Oneself
     *rows("account", get=SIGNED_IN),
     *rows("account-theme", post="away *", theme="dark"),

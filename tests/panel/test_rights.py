@@ -18,6 +18,7 @@ from django.utils import timezone
 from jails import audit
 from jails.models import (
     AuditEntry,
+    AuditReview,
     Host,
     Invitation,
     Jail,
@@ -104,7 +105,7 @@ def make_world() -> World:
     things |= {"fix for operators": "ntpd", "fix for administrators": "racct"}
     things |= {"fix of sshd": "sshd", "no fix": "nosuch"}
     things |= {"acme": "acme", "globex": "globex", "shop": shop.uuid}
-    things |= _bases(fleet) | _operations(fleet, admin) | _tenancy(fleet, admin) | _entries(fleet)
+    things |= _bases(fleet) | _operations(fleet, admin) | _tenancy(fleet, admin) | _entries(fleet) | _reviews(fleet)
     things |= {
         "the member": fleet.people["member"].pk,
         "the administrator": admin.pk,
@@ -210,6 +211,19 @@ def _entries(fleet: Fleet) -> dict[str, Any]:
             f"entry of {name}": audit.record(f"test.{name}", tenant=tenant).sequence
             for name, tenant in (("acme", fleet.acme), ("globex", fleet.other), ("nobody", None))
         }
+
+
+def _reviews(fleet: Fleet) -> dict[str, Any]:
+    """Of what each has done."""
+    found: dict[str, Any] = {}
+    for name in ("administrator", "auditor", "member", ""):
+        actor = fleet.people.get(name)
+        with transaction.atomic():
+            entry = audit.record(f"test.{name}", actor=actor, outcome="refused")
+        fields = {"sequence": entry.sequence, "at": entry.at, "actor": entry.actor, "actor_id": entry.actor_id}
+        made = AuditReview.objects.create(rule="refused", **fields)
+        found[f"review of the {name}" if name else "review of nobody"] = made.pk
+    return found
 
 
 IN_DATA = {"acme": Tenant, "globex": Tenant, "archived tenant": Tenant}
