@@ -4,7 +4,7 @@ from .host import Host, HostAccessRecord, HostFactsRecord, HostSurveyRecord, Poo
 from .jail import Drift, Jail
 from .operation import Operation, OperationStep, ResourceLock
 from .release import Release, Template, TrustedManifest
-from .tenant import Invitation, Membership, Tenant
+from .tenant import Invitation, Membership, Tenant, TenantPlan
 from .user import User
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "ResourceLock",
     "Template",
     "Tenant",
+    "TenantPlan",
     "TrustedManifest",
     "User",
     "Worker",

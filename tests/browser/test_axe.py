@@ -8,7 +8,7 @@ from django.utils import timezone
 from playwright.sync_api import expect
 
 from jails.hosts.access import Access, Line, Verdict
-from jails.models import Host, HostAccessRecord, Jail, Pool, Worker
+from jails.models import Host, HostAccessRecord, Jail, Pool, TenantPlan, Worker
 from tests.panel import work
 from tests.panel.crowd import make_crowd
 
@@ -32,6 +32,8 @@ PATHS = {
     "networks": "/networks/",
     "add network": "/networks/add",
     "operations": "/operations/",
+    "tenant with a plan": "/tenants/acme/",
+    "plan of a tenant": "/tenants/acme/plan",
     "search": "/search?q=w",
     "not found": "/nowhere",
 }
@@ -76,6 +78,8 @@ def trouble(rows):
     work.running(rows.zfs, person, age=timedelta(seconds=9))
     work.add_operation(rows.zfs, person, "stuck")
     work.add_operation(rows.zfs, person, "queued")
+    plan = TenantPlan.objects.create(tenant=rows.acme, jails=1, disk=2**40, memory=2**30, any_host=False)
+    plan.hosts.set([rows.zfs])
     return rows
 
 
