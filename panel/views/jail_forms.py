@@ -159,6 +159,7 @@ def _notes(form: CreateForm) -> list[Any]:
     rows = [field for row in form.rows for field in (row.network, row.ip)]
     of_base = [form["base"], form["kind"]] if form.bases else []
     fields = [form["name"], *of_base, form["hostname"], *rows, *form.limit_fields]
+    fields += [form["tenant"]] if form.tenants else []
     for field in fields:
         if not field.value() and field.name in form.errors:
             del form.errors[field.name]
