@@ -164,6 +164,7 @@ ACTIONS: dict[str, Any] = {
     "tenant.view": is_administrator | is_auditor | is_viewer,
     "tenant.add": is_administrator,
     "tenant.archive": is_administrator,
+    "tenant.plan": is_administrator,
     "tenant.invite": is_administrator | is_owner,
     "tenant.members": is_administrator | is_owner,
     "user.view": is_administrator | is_auditor,

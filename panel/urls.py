@@ -84,6 +84,7 @@ urlpatterns = [
     path("tenants/add", tenants.add, name="tenant-add"),
     path("tenants/<slug:slug>/", tenants.page, name="tenant"),
     path("tenants/<slug:slug>/invite", tenants.invite, name="tenant-invite"),
+    path("tenants/<slug:slug>/plan", tenants.plan, name="tenant-plan"),
     path("tenants/<slug:slug>/archive", tenants.archive, name="tenant-archive"),
     path("tenants/<slug:slug>/members/<int:pk>", tenants.member, name="tenant-member"),
     path("tenants/<slug:slug>/invitations/<int:pk>/withdraw", tenants.withdraw, name="invitation-withdraw"),

@@ -22,6 +22,8 @@ DID = {
     "tenant.add": "added the tenant",
     "tenant.invite": "invited",
     "tenant.archive": "archived the tenant",
+    "tenant.plan": "changed the plan of",
+    "tenant.plan_places": "changed what may be used by",
     "tenant.member_change": "changed the role of",
     "tenant.member_remove": "removed the member",
     "host.add": "added the host",

@@ -153,6 +153,7 @@ ALLOWED = {
     "tenant.view": {"acme": "AUOMV", "globex": "AUS", "member of acme": "AUOMV", "": "AU"},
     "tenant.add": {"": "A"},
     "tenant.archive": {"acme": "A", "globex": "A"},
+    "tenant.plan": {"acme": "A", "globex": "A"},
     "tenant.invite": {"acme": "AO", "globex": "AS", "link into acme": "AO", "link into the panel": "A", "": "A"},
     "tenant.members": {"acme": "AO", "globex": "AS", "member of acme": "AO", "": "A"},
     "user.view": {"": "AU", "member": "AU"},

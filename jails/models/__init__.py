@@ -5,7 +5,7 @@ from .jail import Drift, Jail
 from .operation import Operation, OperationStep, ResourceLock
 from .release import Release, Template, TrustedManifest
 from .review import AuditReview, ReviewMark, SavedSearch
-from .tenant import Invitation, Membership, Tenant
+from .tenant import Invitation, Membership, Tenant, TenantPlan
 from .user import User
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "SavedSearch",
     "Template",
     "Tenant",
+    "TenantPlan",
     "TrustedManifest",
     "User",
     "Worker",

@@ -87,3 +87,35 @@ class Invitation(models.Model):
     @property
     def is_open(self) -> bool:
         return self.used_at is None and self.expires_at > timezone.now()
+
+
+class TenantPlan(models.Model):
+    """What a tenant may have and use; a tenant without one may have what staff give it.
+
+    A number that is None is no limit. The things that may be used are all of their sort (`any_…`), or those that are
+    named: when the last of these is removed none is left, and the plan does not grow to all of them.
+    """
+
+    tenant = models.OneToOneField(Tenant, models.CASCADE, related_name="plan")
+    jails = models.PositiveIntegerField(null=True, blank=True)
+    disk = models.PositiveBigIntegerField(null=True, blank=True)
+    """Bytes: the sum of the quotas of its jails, each of which must have one."""
+    addresses = models.PositiveIntegerField(null=True, blank=True)
+    memory = models.PositiveBigIntegerField(null=True, blank=True)
+    """Bytes. This and the three below are kept, and nothing enforces them yet: see jails.plans."""
+    cpu = models.PositiveIntegerField(null=True, blank=True)
+    """Per cent of one CPU, as pcpu of rctl(8)."""
+    processes = models.PositiveIntegerField(null=True, blank=True)
+    snapshots = models.PositiveIntegerField(null=True, blank=True)
+
+    any_host = models.BooleanField(default=True)
+    any_network = models.BooleanField(default=True)
+    any_template = models.BooleanField(default=True)
+    any_release = models.BooleanField(default=True)
+    hosts = models.ManyToManyField("jails.Host", blank=True, related_name="+")
+    networks = models.ManyToManyField("jails.Network", blank=True, related_name="+")
+    templates = models.ManyToManyField("jails.Template", blank=True, related_name="+")
+    releases = models.ManyToManyField("jails.Release", blank=True, related_name="+")
+
+    def __str__(self) -> str:
+        return f"plan of tenant {self.tenant_id}"

@@ -26,7 +26,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, transacti
 from django.db.models import Q
 from django.utils import timezone
 
-from jails import audit, policy
+from jails import audit, plans, policy
 from jails.freebsd import fstat
 from jails.freebsd.command import Pipeline
 from jails.hosts.connection import CommandTimeout, Connection, HostUnavailable, Result, Unavailable
@@ -302,7 +302,18 @@ class _Run:
             return "The log does not know that anybody confirmed this plan."
         if self._has_ended_since(at):
             return "The log says that it has ended already."
-        return policy.why_not_operation(operation.confirmed_by, operation)
+        return policy.why_not_operation(operation.confirmed_by, operation) or self._why_no_room()
+
+    def _why_no_room(self) -> str:
+        """The plan of its tenant may have become smaller since it was confirmed."""
+        operation = self.operation
+        try:
+            plans.refuse(self._kind, self._host, operation.parameters, operation=operation.pk)
+        except kind.Refused as refused:
+            return " ".join(refused.errors.values())
+        except LookupError as error:
+            return f"What it is about is gone: {error}."
+        return ""
 
     def _has_ended_since(self, sequence: int) -> bool:
         ends = Q(source="worker") | Q(action="operation.cancel", outcome="done")

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from jails import plans
 from jails.freebsd import jailconf, names, parameters
 from jails.freebsd.foreign import cbsd
 from jails.hosts.facts import JAIL_CONF_D, HostFacts, plain_address
@@ -44,6 +45,10 @@ class JailAdopt(Kind):
 
     def title(self, parameters: Mapping[str, Any], host: Host) -> str:
         return _title([row.name for row in self.jails(host, parameters)])
+
+    def adds(self, host: Host, parameters: Mapping[str, Any]) -> plans.Growth | None:
+        tenant = Tenant.objects.filter(pk=parameters["tenant"]).first() if parameters["tenant"] else None
+        return plans.of_given(tenant, host, self.jails(host, parameters))
 
     def clean(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         wish = Wish(parameters)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from jails import plans
 from jails.freebsd import jail, jailconf, names, parameters, zfs
 from jails.freebsd.parameters import Change
 from jails.hosts.facts import ConfiguredJail, HostFacts, plain_address
@@ -96,15 +97,8 @@ def _shown(effect: Effect, value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(value) or "none"
     if effect.field == "quota" and value is not None:
-        return _size(value)
+        return plans.size(value)
     return "none" if value in (None, "") else str(value)
-
-
-def _size(value: int) -> str:
-    for unit, factor in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20)):
-        if value >= factor:
-            return f"{value / factor:.4g} {unit}"
-    return f"{value} bytes"
 
 
 class JailChange(Kind):
@@ -141,6 +135,9 @@ class JailChange(Kind):
                 wish.wrong(limit, "is missing.")
         wish.refuse_wrong()
         return cleaned
+
+    def adds(self, host: Host, parameters: Mapping[str, Any]) -> plans.Growth | None:
+        return plans.of_change(self.jails(host, parameters)[0], parameters)
 
     def widens(self, host: Host, parameters: Mapping[str, Any]) -> list[str]:
         """What it would have more of than it has."""
@@ -501,11 +498,13 @@ def _quota_steps(row: Jail, facts: HostFacts, effect: Effect | None) -> Iterable
     if dataset is None:
         raise Refused({"quota": problem})
     if effect.new is not None and effect.new < dataset.used:
-        raise Refused({"quota": f"It uses {_size(dataset.used)} already: give it at least that."})
+        raise Refused({"quota": f"It uses {plans.size(dataset.used)} already: give it at least that."})
     old, new = str(dataset.quota), str(effect.new or 0)
     yield Step(
         key="quota",
-        purpose=f"Let {row.name} fill at most {_size(effect.new)}" if effect.new else f"Let {row.name} fill the pool",
+        purpose=f"Let {row.name} fill at most {plans.size(effect.new)}"
+        if effect.new
+        else f"Let {row.name} fill the pool",
         action=Run((zfs.set_properties(row.dataset, {"quota": new if effect.new else "none"}),)),
         done_when=(checks.dataset_property(row.dataset, "quota", new),),
         undo=(

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from jails import plans
 from jails.freebsd import names, uname
 from jails.hosts.facts import HostFacts
 from jails.models import Host, Jail, Operation, Release, Template, Tenant
@@ -67,6 +68,9 @@ class JailCreate(Kind):
 
     def widens(self, host: Host, parameters: Mapping[str, Any]) -> list[str]:
         return jailfile.widened(parameters["limits"])
+
+    def adds(self, host: Host, parameters: Mapping[str, Any]) -> plans.Growth | None:
+        return plans.of_new(self.tenant(host, parameters), host, parameters)
 
     def clean(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         wish = Wish(parameters)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jails import audit
+from jails import audit, plans
 from jails.freebsd import zfs
 from jails.hosts.facts import HostFacts
 from jails.hosts.zfs_reader import Dataset
@@ -43,6 +43,10 @@ class JailGive(Kind):
     def title(self, parameters: Mapping[str, Any], host: Host) -> str:
         tenant = Tenant.objects.filter(pk=parameters["tenant"]).first() if parameters["tenant"] else None
         return _title(self.jails(host, parameters), tenant)
+
+    def adds(self, host: Host, parameters: Mapping[str, Any]) -> plans.Growth | None:
+        tenant = Tenant.objects.filter(pk=parameters["tenant"]).first() if parameters["tenant"] else None
+        return plans.of_given(tenant, host, self.jails(host, parameters))
 
     def clean(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         wish = Wish(parameters)

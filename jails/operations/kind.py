@@ -16,6 +16,7 @@ from jails.operations.step import Plan
 if TYPE_CHECKING:
     from jails.hosts.facts import HostFacts
     from jails.models import Host, Jail, Operation, Tenant
+    from jails.plans import Growth
 
 
 class Refused(Exception):
@@ -77,6 +78,10 @@ class Kind:
     def also(self, parameters: Mapping[str, Any]) -> str:
         """What the policy is asked for on its host beside `action`; "" for nothing more."""
         return ""
+
+    def adds(self, host: Host, parameters: Mapping[str, Any]) -> Growth | None:
+        """What it makes a tenant's, or more of: its plan must have room for it. None: nothing."""
+        return None
 
     def reserve(self, operation: Operation) -> None:
         """In the transaction that confirms it. Raises Refused or IntegrityError when somebody else was first."""

@@ -14,7 +14,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from jails import audit, policy
+from jails import audit, plans, policy
 from jails.hosts.facts import HostFacts, Missing
 from jails.models import Host, HostFactsRecord, Operation, User
 from jails.operations import kind, locks, queue
@@ -110,9 +110,12 @@ def _queue(operation: Operation, digest: str, expected: str, user: User, source:
 
 
 def _reserve(operation: Operation) -> None:
+    wanted = kind.get(operation.kind)
+    assert operation.host is not None
     try:
+        plans.refuse_for_good(wanted, operation.host, operation.parameters, operation=operation.pk)
         with transaction.atomic():
-            kind.get(operation.kind).reserve(operation)
+            wanted.reserve(operation)
     except IntegrityError as error:
         raise Refused(
             "Somebody else has just taken a name or an address of this plan: plan it again with another one."
@@ -195,6 +198,10 @@ def retry(operation: Operation, *, user: User, source: str = "") -> Operation:
 def _plan(operation: Operation, wanted: Kind) -> Plan:
     host = operation.host
     assert host is not None
+    try:
+        plans.refuse(wanted, host, operation.parameters, operation=operation.pk)
+    except LookupError as error:
+        raise Refused(f"What it is about is gone: {error}.") from error
     request = kind.Request(str(operation.pk), operation.parameters, host, facts_of(host), operation.tenant)
     try:
         return wanted.plan(request)

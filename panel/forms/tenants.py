@@ -5,7 +5,10 @@ from typing import Any
 from django import forms
 
 from jails.freebsd import names
-from jails.models import Jail, Membership, Tenant
+from jails.models import Host, Jail, Membership, Network, Release, Template, Tenant, TenantPlan
+from jails.operations.wish import QUOTA_MAX
+from jails.plans import COUNTED, NOT_ENFORCED, USABLE
+from panel.forms.fields import SizeField, format_size
 from panel.forms.people import checked_label
 
 ROLES = [
@@ -85,3 +88,94 @@ class ArchiveForm(forms.Form):
 
 def field_of(jail: Jail) -> str:
     return f"to_{jail.uuid}"
+
+
+THINGS = ("hosts", "networks", "templates", "releases")
+MANY = 2**31 - 1
+
+
+class PlanForm(forms.Form):
+    """What a tenant may have. A number that is empty is no limit; of each sort of thing any may be used, or those
+    that are ticked."""
+
+    jails = forms.IntegerField(label="Jails", required=False, min_value=0, max_value=MANY)
+    disk = SizeField(label="Disk", help_text="The quotas of all its jails together, like 100 GiB. Each then needs one.")
+    addresses = forms.IntegerField(label="Addresses", required=False, min_value=0, max_value=MANY)
+    memory = SizeField(label="Memory", help_text="Like 8 GiB.")
+    cpu = forms.IntegerField(
+        label="CPU", required=False, min_value=1, max_value=MANY, help_text="Per cent of one CPU: 200 is two of them."
+    )
+    processes = forms.IntegerField(label="Processes", required=False, min_value=1, max_value=MANY)
+    snapshots = forms.IntegerField(label="Snapshots", required=False, min_value=0, max_value=MANY)
+
+    def __init__(self, plan: TenantPlan | None, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, initial=_initial(plan), **kwargs)
+        rows = {
+            "hosts": Host.objects.order_by("name"),
+            "networks": Network.objects.select_related("host").order_by("name"),
+            "templates": Template.objects.filter(tenant=None).select_related("host").order_by("name", "host__name"),
+            "releases": Release.objects.select_related("host").order_by("-name", "host__name"),
+        }
+        for things in THINGS:
+            self.fields[USABLE[things]] = forms.BooleanField(label=f"Any {things.removesuffix('s')}", required=False)
+            self.fields[things] = _Several(rows[things], label=f"Only these {things}")
+
+    @property
+    def counted(self) -> list[forms.BoundField]:
+        return [self[thing] for thing in COUNTED]
+
+    @property
+    def not_enforced(self) -> list[forms.BoundField]:
+        return [self[thing] for thing in NOT_ENFORCED]
+
+    @property
+    def noted_is_wrong(self) -> bool:
+        return any(bound.errors for bound in self.not_enforced)
+
+    @property
+    def usable(self) -> list[tuple[str, forms.BoundField, forms.BoundField]]:
+        return [(things, self[USABLE[things]], self[things]) for things in THINGS]
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean()
+        for things in THINGS:
+            if not data.get(USABLE[things]) and not data.get(things) and things not in self.errors:
+                self.add_error(things, f"Tick the {things} that may be used, or “Any {things.removesuffix('s')}”.")
+        return data
+
+    def clean_disk(self) -> int | None:
+        return _checked_size(self.cleaned_data["disk"])
+
+    def clean_memory(self) -> int | None:
+        return _checked_size(self.cleaned_data["memory"])
+
+    def save(self, plan: TenantPlan) -> None:
+        for name in (*COUNTED, *NOT_ENFORCED, *USABLE.values()):
+            setattr(plan, name, self.cleaned_data[name])
+        plan.save()
+        for things in THINGS:
+            chosen = [] if self.cleaned_data[USABLE[things]] else self.cleaned_data[things]
+            getattr(plan, things).set(chosen)
+
+
+class _Several(forms.ModelMultipleChoiceField):
+    def __init__(self, rows: Any, **options: Any) -> None:
+        widget = forms.CheckboxSelectMultiple(attrs={"class": "form-check-input"})
+        super().__init__(rows, required=False, widget=widget, **options)
+
+    def label_from_instance(self, row: Any) -> str:
+        host = getattr(row, "host", None)
+        return f"{row} on {host}" if host is not None else str(row)
+
+
+def _initial(plan: TenantPlan | None) -> dict[str, Any]:
+    if plan is None:
+        return dict.fromkeys(USABLE.values(), True)
+    values: dict[str, Any] = {name: getattr(plan, name) for name in (*COUNTED, *NOT_ENFORCED, *USABLE.values())}
+    return values | {things: [row.pk for row in getattr(plan, things).all()] for things in THINGS}
+
+
+def _checked_size(size: int | None) -> int | None:
+    if size is not None and size > QUOTA_MAX:
+        raise forms.ValidationError(f"must be {format_size(QUOTA_MAX)} at most.")
+    return size

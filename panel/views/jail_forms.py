@@ -14,6 +14,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
+from jails import plans
 from jails.freebsd import names, parameters
 from jails.hosts.facts import HostFacts, Missing
 from jails.models import Host, Jail, Operation
@@ -115,7 +116,11 @@ def check_create(form: CreateForm) -> Plan | None:
 
 
 def _refusals(form: CreateForm, wish: Mapping[str, Any]) -> Iterator[Refused]:
-    """What can be told of a form that is half filled in: each name and address by itself."""
+    """What can be told of a form that is half filled in: each name and address by itself, and the tenant's plan."""
+    try:
+        plans.refuse(kinds.get("jail_create"), form.host, wish)
+    except Refused as refused:
+        yield refused
     try:
         facts = facts_of(form.host)
     except Refused as refused:
@@ -154,6 +159,7 @@ def _notes(form: CreateForm) -> list[Any]:
     rows = [field for row in form.rows for field in (row.network, row.ip)]
     of_base = [form["base"], form["kind"]] if form.bases else []
     fields = [form["name"], *of_base, form["hostname"], *rows, *form.limit_fields]
+    fields += [form["tenant"]] if form.tenants else []
     for field in fields:
         if not field.value() and field.name in form.errors:
             del form.errors[field.name]

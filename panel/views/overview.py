@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from jails import policy
+from jails import plans, policy
 from jails.freebsd.uname import Release as ReleaseName
 from jails.freebsd.uname import eol_of
 from jails.models import Host, Jail, Operation, Pool, Tenant, Worker
@@ -80,13 +80,21 @@ def tenant_home(request: HttpRequest) -> HttpResponse:
         "counts": counts,
         "trouble": wrong,
         "operations": operations,
+        "plans": plans_of(request),
     }
     moving = [(jail.pk, jail.name, jail.hostname, jail.state, jail.state_since, jail.used) for jail in jails]
-    mark = live.mark_of(moving, counts, [(row.pk, row.changed_at) for row in (*wrong, *operations)])
+    changed = [(row.pk, row.changed_at) for row in (*wrong, *operations)]
+    mark = live.mark_of(moving, counts, changed, context["plans"])
     if live.has(request, mark):
         return HttpResponseNotModified()
     template = "panel/_tenant_home.html" if request.htmx else "panel/tenant_home.html"
     return live.marked(render(request, template, context | {"mark": mark}), mark)
+
+
+def plans_of(request: HttpRequest) -> list[tuple[str, list[plans.Share]]]:
+    """What is used of the plan of each tenant that one belongs to, by its name; nothing of one without a plan."""
+    tenants = policy.visible(request.user, Tenant).filter(plan__isnull=False).select_related("plan")
+    return [(tenant.name, plans.shares(tenant.plan, plans.use(tenant))) for tenant in tenants]
 
 
 def _rows(request: HttpRequest) -> QuerySet[Operation]:

@@ -13,6 +13,7 @@ from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
+from jails import plans
 from jails.hosts import surveying
 from jails.hosts.facts import HostFacts, Missing
 from jails.hosts.survey import HostSurvey
@@ -68,6 +69,7 @@ def preview(kind: str, parameters: Mapping[str, Any], host: Host) -> Plan:
         wanted = kinds.get(kind)
         cleaned = wanted.clean(parameters)
         tenant = wanted.tenant(host, cleaned)
+        plans.refuse(wanted, host, cleaned)
         return wanted.plan(kinds.Request(str(uuid4()), cleaned, host, facts_of(host), tenant))
     except Missing as missing:
         raise Refused(str(missing)) from missing

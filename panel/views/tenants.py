@@ -14,12 +14,12 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from jails import audit, policy
-from jails.models import Invitation, Jail, Membership, Operation, Template, Tenant
+from jails import audit, plans, policy
+from jails.models import Invitation, Jail, Membership, Operation, Template, Tenant, TenantPlan
 from jails.operations import jail_give, lifecycle
 from jails.operations.kind import Refused
 from panel import accounts
-from panel.forms.tenants import ArchiveForm, InviteMemberForm, MemberForm, TenantForm
+from panel.forms.tenants import THINGS, ArchiveForm, InviteMemberForm, MemberForm, PlanForm, TenantForm
 from panel.views.access import find, refuse, require, source
 from panel.views.people import shown_once
 
@@ -88,8 +88,95 @@ def page(request: HttpRequest, slug: str) -> HttpResponse:
         .exclude(status__in=[Status.DRAFT, Status.DISCARDED])
         .select_related("requested_by")
         .defer("plan", "parameters")[:LATELY],
+        **plan_context(tenant),
     }
+    if context["plan"] is not None and policy.allowed(request.user, "tenant.list"):
+        context["usable"] = [
+            (things, getattr(context["plan"], plans.USABLE[things]), names(context["plan"], things))
+            for things in THINGS
+        ]
     return render(request, "panel/tenant.html", context)
+
+
+def plan_context(tenant: Tenant) -> dict[str, Any]:
+    """Its plan and what it uses of it, without the names of what it may use: those are for staff."""
+    plan = plans.plan_of(tenant)
+    if plan is None:
+        return {"plan": None}
+    use = plans.use(tenant)
+    shares = plans.shares(plan, use)
+    return {
+        "plan": plan,
+        "shares": shares,
+        "over": [share for share in shares if share.is_over],
+        "without_quota": use.without_quota if plan.disk is not None else 0,
+        "noted": plans.noted(plan),
+    }
+
+
+def names(plan: TenantPlan, things: str) -> list[str]:
+    """Of what the plan allows of a sort, with the host where it is on one."""
+    return [
+        f"{row} on {host}" if (host := getattr(row, "host", None)) is not None else str(row)
+        for row in getattr(plan, things).all().select_related(*([] if things == "hosts" else ["host"]))
+    ]
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def plan(request: HttpRequest, slug: str) -> HttpResponse:
+    """What a tenant may have. Less than it has already is allowed: it keeps that, and gets no more."""
+    tenant = find(request, CURRENT, "tenant.plan", slug=slug)
+    row = plans.plan_of(tenant)
+    if request.method == "POST" and "remove" in request.POST:
+        save_plan(request, tenant, None)
+        messages.success(request, f"{tenant.name} has no plan any more.")
+        return redirect("tenant", slug=slug)
+    form = PlanForm(row, request.POST if request.method == "POST" else None)
+    if request.method == "POST" and form.is_valid():
+        save_plan(request, tenant, form)
+        return redirect("tenant", slug=slug)
+    context = {"form": form, "tenant": tenant, "row": row, "used": plans.use(tenant)}
+    return render(request, "panel/tenant_plan.html", context, status=422 if form.errors else 200)
+
+
+def save_plan(request: HttpRequest, tenant: Tenant, form: PlanForm | None) -> None:
+    """Save or remove it. Under the tenant's row, so that who confirms something meanwhile sees one plan or the other.
+
+    Two entries: the tenant reads its numbers, and staff also the names of what it may use.
+    """
+    with transaction.atomic():
+        Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
+        row = plans.plan_of(tenant)
+        before, places = numbers_of(row), places_of(row)
+        if form is not None:
+            row = row or TenantPlan(tenant=tenant)
+            form.save(row)
+        elif row is not None:
+            row.delete()
+            row = None
+        after, places_after = numbers_of(row), places_of(row)
+        note = {"actor": request.user, "obj": tenant, "source": source(request)}
+        entries = []
+        if before != after:
+            entries.append(audit.entry("tenant.plan", before=before, after=after, **note))
+        if places != places_after:
+            for_staff = audit.entry("tenant.plan_places", before=places, after=places_after, **note)
+            for_staff.tenant_id, for_staff.tenant = None, ""
+            entries.append(for_staff)
+        audit.record_all(entries)
+
+
+def numbers_of(row: TenantPlan | None) -> dict[str, Any] | None:
+    if row is None:
+        return None
+    return {name: getattr(row, name) for name in (*plans.COUNTED, *plans.NOT_ENFORCED)}
+
+
+def places_of(row: TenantPlan | None) -> dict[str, Any] | None:
+    if row is None:
+        return None
+    return {things: "any" if getattr(row, plans.USABLE[things]) else names(row, things) for things in THINGS}
 
 
 @never_cache

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from jails import audit, review
 from jails.hosts.access import Access, Line, Verdict
-from jails.models import AuditReview, Host, HostAccessRecord, Jail, Pool, Worker
+from jails.models import AuditReview, Host, HostAccessRecord, Jail, Pool, TenantPlan, Worker
 from tests.panel import work
 from tests.panel.crowd import make_crowd
 
@@ -38,6 +38,8 @@ PATHS = {
     "reviews": "/audit/review",
     "reviews for a second person": "/audit/review?state=second",
     "reviews signed off": "/audit/review?state=done",
+    "tenant with a plan": "/tenants/acme/",
+    "plan of a tenant": "/tenants/acme/plan",
     "search": "/search?q=w",
     "not found": "/nowhere",
 }
@@ -96,6 +98,8 @@ def trouble(rows):
     work.running(rows.zfs, person, age=timedelta(seconds=9))
     work.add_operation(rows.zfs, person, "stuck")
     work.add_operation(rows.zfs, person, "queued")
+    plan = TenantPlan.objects.create(tenant=rows.acme, jails=1, disk=2**40, memory=2**30, any_host=False)
+    plan.hosts.set([rows.zfs])
     return rows
 
 

@@ -26,4 +26,5 @@ class Planned:
         if self.state.refuses:
             raise Refused(self.state.refuses)
         step = Step(key="one", purpose="Do it", action=Run((("/usr/bin/true",),)))
-        return Plan(title=self.real.name, steps=(step,), loses=("zroot/cellblock/host/x",))
+        result = (("path", "/jail/x"), ("dataset", "zroot/cellblock/host/x"))
+        return Plan(title=self.real.name, steps=(step,), loses=("zroot/cellblock/host/x",), result=result)
