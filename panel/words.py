@@ -38,6 +38,7 @@ DID = {
     "release.rebuild": "rebuilt from its host the release",
     "template.rebuild": "rebuilt from its host the template",
     "jail.rebuild": "rebuilt from its host the jail",
+    "audit.broken": "found the log broken",
     "audit.export": "took out of the log",
     "panel.backup": "made a backup",
     "panel.restore": "restored a backup",
