@@ -244,7 +244,7 @@ def test_it_goes_on_where_it_was(people: Who, monkeypatch: pytest.MonkeyPatch) -
 def test_a_look_costs_as_many_queries_for_many_entries_as_for_few(people: Who) -> None:
     review.catch_up()
     counts = []
-    for number in (2, 200):
+    for number in (2, 40):
         for _ in range(number):
             note("host.forget", actor=people.tenant, outcome="refused")
         with CaptureQueriesContext(connection) as queries:

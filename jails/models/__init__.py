@@ -4,7 +4,7 @@ from .host import Host, HostAccessRecord, HostFactsRecord, HostSurveyRecord, Poo
 from .jail import Drift, Jail
 from .operation import Operation, OperationStep, ResourceLock
 from .release import Release, Template, TrustedManifest
-from .review import AuditReview, ReviewMark, SavedSearch
+from .review import AuditReview, ReviewMark
 from .tenant import Invitation, Membership, Tenant, TenantPlan
 from .user import User
 
@@ -29,7 +29,6 @@ __all__ = [
     "Release",
     "ResourceLock",
     "ReviewMark",
-    "SavedSearch",
     "Template",
     "Tenant",
     "TenantPlan",

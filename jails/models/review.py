@@ -40,26 +40,10 @@ class AuditReview(models.Model):
 
 
 class ReviewMark(models.Model):
-    """The one row that says how far the rules have read the log, and when the last summary went out."""
+    """The one row that says how far the rules have read the log."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     sequence = models.BigIntegerField(default=0)
-    mailed_at = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
         return f"reviewed to {self.sequence}"
-
-
-class SavedSearch(models.Model):
-    """Filters of the log under a name; each person has their own."""
-
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="saved_searches")
-    name = models.CharField(max_length=60)
-    query = models.CharField(max_length=1000)
-
-    class Meta:
-        ordering = ["name"]
-        constraints = [models.UniqueConstraint(fields=["user", "name"], name="one_search_a_name")]
-
-    def __str__(self) -> str:
-        return self.name

@@ -12,7 +12,7 @@ from django import forms
 from django.db.models import Q, QuerySet
 from django.http import QueryDict
 
-from jails.models import AuditEntry
+from jails.models import AuditEntry, Operation
 from panel.tables.jails import without
 
 PAGING = ("before", "after")
@@ -24,6 +24,8 @@ OUTCOMES = [
     ("stale", "The host had changed"),
     ("stuck", "Needs attention"),
 ]
+OPERATIONS = 500
+"""Of a jail's operations so many, the last ones, are in its own log."""
 DATE = forms.DateInput(attrs={"type": "date"})
 
 
@@ -37,6 +39,7 @@ class AuditFilter(django_filters.FilterSet):
     since = django_filters.DateFilter(label="From", method="not_before", widget=DATE)
     until = django_filters.DateFilter(label="To", method="not_after", widget=DATE)
     operation = django_filters.UUIDFilter(label="Operation", method="of_operation")
+    object = django_filters.CharFilter(label="Object", method="of_object")
 
     class Meta:
         model = AuditEntry
@@ -51,6 +54,15 @@ class AuditFilter(django_filters.FilterSet):
 
     def not_after(self, rows: QuerySet[AuditEntry], name: str, day: date) -> QuerySet[AuditEntry]:
         return rows if day == date.max else rows.filter(at__lt=midnight(day + timedelta(days=1)))
+
+    def of_object(self, rows: QuerySet[AuditEntry], name: str, text: str) -> QuerySet[AuditEntry]:
+        """`host:3`: its kind and its id in the log. Of a jail that is there, also the operations it was part of."""
+        kind, _, pk = text.partition(":")
+        wanted = Q(object_type=kind, object_id=pk)
+        if kind == "jail" and sequence(pk) is not None:
+            parts = Operation.objects.filter(jails=int(pk)).order_by("-created_at").values_list("pk", flat=True)
+            wanted |= Q(operation__in=[str(one) for one in parts[:OPERATIONS]])
+        return rows.filter(wanted)
 
     def of_operation(self, rows: QuerySet[AuditEntry], name: str, pk: object) -> QuerySet[AuditEntry]:
         return rows.filter(operation=str(pk))

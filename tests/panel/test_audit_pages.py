@@ -165,7 +165,7 @@ def test_days_are_whole(fleet: Fleet, log: None) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        *[(field, HOSTILE["nul"]) for field in ("q", "who", "tenant", "action", "host")],
+        *[(field, HOSTILE["nul"]) for field in ("q", "who", "tenant", "action", "host", "object")],
         *[(field, value) for field in ("outcome", "since", "until", "operation") for value in HOSTILE.values()],
         ("since", "2026-02-30"),
         ("since", "0000-00-00"),
@@ -178,7 +178,9 @@ def test_a_filter_that_makes_no_sense_is_refused_at_its_field(fleet: Fleet, log:
     assert response.context["entries"] == []
 
 
-@pytest.mark.parametrize("field", ["q", "who", "tenant", "action", "host", "before", "after", "export", "nonsense"])
+@pytest.mark.parametrize(
+    "field", ["q", "who", "tenant", "action", "host", "object", "before", "after", "export", "nonsense"]
+)
 @pytest.mark.parametrize("value", [value for name, value in HOSTILE.items() if name != "nul"])
 def test_hostile_text_finds_nothing_and_is_shown_as_text(fleet: Fleet, log: None, field: str, value: str) -> None:
     response = read(fleet, "auditor", **{field: value})
@@ -330,3 +332,34 @@ def test_no_cell_of_the_csv_is_a_formula(fleet: Fleet) -> None:
         record("test.formula", actor=f"{start}cmd()", detail=f"{start}1+1", after=f"{start}2")
     for row in csv.reader(io.StringIO(body(read(fleet, "auditor", export="csv")))):
         assert not [cell for cell in row if cell[:1] in ("=", "+", "-", "@", "\t", "\r")]
+
+
+def test_the_log_of_one_thing(fleet: Fleet, log: None) -> None:
+    jail, other = fleet.jails["www1"], fleet.jails["www2"]
+    operation = Operation.objects.create(kind="jail_start", title="Start www1", host=fleet.zfs, host_name="warden1")
+    operation.jails.add(jail)
+    record("operation.confirm", operation=operation, tenant=fleet.acme)
+    own = [("operation.confirm", "Start www1"), ("jail.stop", "www1"), ("jail.start", "www1")]
+    for role in ("auditor", "owner"):
+        assert shown(read(fleet, role, object=f"jail:{jail.pk}")) == own
+        assert shown(read(fleet, role, object=f"jail:{other.pk}")) == []
+    assert shown(read(fleet, "stranger", object=f"jail:{jail.pk}")) == []
+    assert shown(read(fleet, "auditor", object=f"host:{fleet.ufs.pk}")) == [("host.change", "warden2")]
+    for text in ("jail", "jail:", ":1", "jail:x", "jail:99999999999999999999", "host:1:2"):
+        assert shown(read(fleet, "auditor", object=text)) == []
+
+
+def test_pages_lead_to_their_log(fleet: Fleet) -> None:
+    jail, person = fleet.jails["www1"], fleet.people["member"]
+    pages = {
+        reverse("jail", args=[jail.uuid]): f"?object=jail:{jail.pk}",
+        reverse("host", args=["warden1"]): "?host=warden1",
+        reverse("person", args=[person.pk]): f"?object=user:{person.pk}",
+    }
+    client = Client()
+    client.force_login(fleet.people["auditor"], backend=BACKEND)
+    for path, query in pages.items():
+        assert f'href="{reverse("audit")}{query}"' in client.get(path).content.decode()
+    client.force_login(fleet.people["operator"], backend=BACKEND)
+    for path in list(pages)[:2]:
+        assert "Its log" not in client.get(path).content.decode()
