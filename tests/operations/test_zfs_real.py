@@ -44,7 +44,7 @@ zfs={zfs}
 mounted() { $zfs get -H -o value mounted "$1" 2>/dev/null; }
 # Again, for as long as it says that it is busy: prints what it said at last.
 patiently() {
-    for wait in 0.1 0.2 0.4 0.8 1.6 3.2 6.4; do
+    for wait in 0.1 0.2 0.4 0.8 1.6 3.2 6.4 6.4; do
         words=$($zfs "$@" 2>&1)
         r=$?
         case $words in *busy*) sleep $wait ;; *) break ;; esac
@@ -57,10 +57,23 @@ rename)
     shift
     if [ "$1" = -u ]; then shift; fi
     case $1 in
-    *@*) exec $zfs rename "$@" ;;
+    *@*)
+        words=$($zfs rename "$@" 2>&1)
+        r=$?
+        # The snapshot has its new name; it unmounts and mounts the clones of it, where OpenZFS does not.
+        case $words in
+        *"cannot rename"*) ;;
+        *"cannot mount"*busy*)
+            for dataset in $(echo "$words" | sed -n "s/^cannot mount '\\([^']*\\)'.*/\\1/p"); do
+                patiently mount "$dataset" || exit
+            done
+            exit 0 ;;
+        esac
+        [ -z "$words" ] || echo "$words" >&2
+        exit $r ;;
     esac
     was=$(mounted "$1") at=$1
-    [ "$was" = no ] || $zfs unmount "$1" || exit
+    [ "$was" = no ] || patiently unmount "$1" || exit
     patiently rename "$@"
     renamed=$?
     [ $renamed -ne 0 ] || at=$2
