@@ -1,5 +1,7 @@
 """Renaming a jail: all that bears its name follows, or nothing does."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -264,7 +266,7 @@ def test_what_a_crash_has_left_mounted_is_taken_away_first(warden):
 HOSTILE = st.one_of(
     st.none(),
     st.integers(),
-    st.text(max_size=80).filter(lambda text: not text.isascii() or not text.replace("-", "").isalnum()),
+    st.text(max_size=80).filter(lambda text: not re.fullmatch("[A-Za-z0-9][A-Za-z0-9_-]*", text)),
     st.sampled_from(["a.b", "-a", "123", "a b", "a/b", "..", "a\n", "a;b", "a{", "x" * 64, "$name", "аbc", "a\0"]),
 )
 

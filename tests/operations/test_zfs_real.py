@@ -42,12 +42,21 @@ Status = Operation.Status
 ZFS = """\
 zfs={zfs}
 mounted() { $zfs get -H -o value mounted "$1" 2>/dev/null; }
-# Again, for as long as it says that it is busy: prints what it said at last.
+# Again, for as long as it says that it is busy; what was done but for mounting is mounted. Prints what was said last.
 patiently() {
     for wait in 0.1 0.2 0.4 0.8 1.6 3.2 6.4 6.4; do
         words=$($zfs "$@" 2>&1)
         r=$?
-        case $words in *busy*) sleep $wait ;; *) break ;; esac
+        case $1:$words in
+        mount:*busy* | *"cannot rename"*busy* | *"cannot unmount"*busy*) sleep $wait ;;
+        *"cannot mount"*busy*)
+            for dataset in $(echo "$words" | sed -n "s/^cannot mount '\\([^']*\\)'.*/\\1/p"); do
+                patiently mount "$dataset" || return
+            done
+            return ;;
+        *busy*) sleep $wait ;;
+        *) break ;;
+        esac
     done
     [ -z "$words" ] || echo "$words" >&2
     return $r
@@ -58,19 +67,8 @@ rename)
     if [ "$1" = -u ]; then shift; fi
     case $1 in
     *@*)
-        words=$($zfs rename "$@" 2>&1)
-        r=$?
-        # The snapshot has its new name; it unmounts and mounts the clones of it, where OpenZFS does not.
-        case $words in
-        *"cannot rename"*) ;;
-        *"cannot mount"*busy*)
-            for dataset in $(echo "$words" | sed -n "s/^cannot mount '\\([^']*\\)'.*/\\1/p"); do
-                patiently mount "$dataset" || exit
-            done
-            exit 0 ;;
-        esac
-        [ -z "$words" ] || echo "$words" >&2
-        exit $r ;;
+        patiently rename "$@"
+        exit ;;
     esac
     was=$(mounted "$1") at=$1
     [ "$was" = no ] || patiently unmount "$1" || exit
@@ -82,12 +80,13 @@ rename)
 receive)
     $zfs receive "$3" || exit
     if [ "$(mounted "$3")" = yes ]; then
-        $zfs unmount "$3" && rmdir "$($zfs get -H -o value mountpoint "$3")"
+        patiently unmount "$3" && rmdir "$($zfs get -H -o value mountpoint "$3")"
     fi ;;
 set)
     shift
     for dataset; do :; done
-    while [ $# -gt 1 ]; do $zfs set "$1" "$dataset" || exit; shift; done ;;
+    while [ $# -gt 1 ]; do patiently set "$1" "$dataset" || exit; shift; done ;;
+mount | unmount | inherit | promote) patiently "$@" ;;
 get)
     case " $* " in
     *" clones "*)
