@@ -48,7 +48,8 @@ patiently() {
         words=$($zfs "$@" 2>&1)
         r=$?
         case $1:$words in
-        mount:*busy* | *"cannot rename"*busy* | *"cannot unmount"*busy*) sleep $wait ;;
+        *"cannot unmount"*) break ;; # somebody is in there
+        mount:*busy* | *"cannot rename"*busy*) sleep $wait ;;
         *"cannot mount"*busy*)
             for dataset in $(echo "$words" | sed -n "s/^cannot mount '\\([^']*\\)'.*/\\1/p"); do
                 patiently mount "$dataset" || return
@@ -71,7 +72,7 @@ rename)
         exit ;;
     esac
     was=$(mounted "$1") at=$1
-    [ "$was" = no ] || patiently unmount "$1" || exit
+    [ "$was" = no ] || $zfs unmount "$1" || exit
     patiently rename "$@"
     renamed=$?
     [ $renamed -ne 0 ] || at=$2
@@ -80,13 +81,13 @@ rename)
 receive)
     $zfs receive "$3" || exit
     if [ "$(mounted "$3")" = yes ]; then
-        patiently unmount "$3" && rmdir "$($zfs get -H -o value mountpoint "$3")"
+        $zfs unmount "$3" && rmdir "$($zfs get -H -o value mountpoint "$3")"
     fi ;;
 set)
     shift
     for dataset; do :; done
     while [ $# -gt 1 ]; do patiently set "$1" "$dataset" || exit; shift; done ;;
-mount | unmount | inherit | promote) patiently "$@" ;;
+mount | inherit | promote) patiently "$@" ;;
 get)
     case " $* " in
     *" clones "*)
