@@ -94,7 +94,12 @@ def record_all(entries: Sequence[AuditEntry]) -> None:
 
 def entry_hash(entry: AuditEntry) -> str:
     """SHA-256 over every column but `hash`, as JSON with sorted keys; times in UTC with microseconds."""
-    return hashlib.sha256(_json({name: getattr(entry, name) for name in HASHED}).encode()).hexdigest()
+    return hash_of({name: getattr(entry, name) for name in HASHED})
+
+
+def hash_of(values: dict[str, Any]) -> str:
+    """The same of columns by name, as `line` has them too."""
+    return hashlib.sha256(_json(values).encode()).hexdigest()
 
 
 def line(entry: AuditEntry) -> str:
@@ -149,7 +154,7 @@ def verify(newest: int | None = None, checkpoints: Iterable[tuple[int, str]] = (
     head = AuditHead.objects.filter(pk=1).first() or AuditHead()
     first = max(1, head.sequence - newest + 1) if newest else 1
     before = AuditEntry.objects.filter(sequence=first - 1).values_list("hash", flat=True).first()
-    walk = _Walk(first, GENESIS if first == 1 else before or "", iter(checkpoints))
+    walk = Walk(first, GENESIS if first == 1 else before or "", iter(checkpoints))
     entries = AuditEntry.objects.filter(sequence__gte=first, sequence__lte=head.sequence).order_by("sequence")
     for entry in entries.iterator(chunk_size=1000):
         if problem := walk.step(entry):
@@ -166,8 +171,8 @@ def verify(newest: int | None = None, checkpoints: Iterable[tuple[int, str]] = (
     return walk.verdict()
 
 
-class _Walk:
-    """How far the chain holds."""
+class Walk:
+    """How far the chain holds, entry by entry: what is expected next, and the hash it must continue."""
 
     def __init__(self, first: int, previous: str, checkpoints: Iterator[tuple[int, str]]) -> None:
         self.first, self.expected, self.previous, self.proven = first, first, previous, 0

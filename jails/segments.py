@@ -112,7 +112,7 @@ def _check_file(path: Path, seal: Seal) -> None:
             digest = values.pop("hash")
             if (values["sequence"], values["previous_hash"]) != (expected, previous):
                 raise ValueError(f"{path.name}: entry {values['sequence']} does not continue entry {expected - 1}")
-            if hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest() != digest:
+            if audit.hash_of(values) != digest:
                 raise ValueError(f"{path.name}: entry {expected} was changed after it was written")
             previous, expected = digest, expected + 1
     if (expected - 1, previous) != (seal.last, seal.hash):
@@ -164,26 +164,22 @@ def _next(folder: Path, newest: Seal | None, before: datetime) -> Seal | None:
 
 def _write(draft: Path, rows: Any, first: int, previous: str) -> Seal | None:
     """The entries into a file, each verified. None where there is none."""
-    expected = first
+    walk = audit.Walk(first, previous, iter(()))
     with draft.open("xb") as file:
         # No name and no time of ours in it: the same entries give the same bytes.
         with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
             for entry in rows.iterator(chunk_size=1000):
-                if entry.sequence != expected or entry.previous_hash != previous:
-                    raise checkpoints.Broken(f"entry {expected} does not continue entry {expected - 1}")
-                if entry.hash != audit.entry_hash(entry):
-                    raise checkpoints.Broken(f"entry {expected} was changed after it was written")
+                if problem := walk.step(entry):
+                    raise checkpoints.Broken(problem)
                 packed.write(f"{audit.line(entry)}\n".encode())
-                previous, expected = entry.hash, expected + 1
         file.flush()
         os.fsync(file.fileno())
-    if expected == first:
+    if walk.expected == first:
         return None
-    begun = AuditEntry.objects.filter(sequence=first).values_list("previous_hash", flat=True).get()
     with draft.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     at = timezone.now().isoformat(timespec="microseconds")
-    return Seal(first, expected - 1, begun, previous, digest, at)
+    return Seal(first, walk.expected - 1, previous, walk.previous, digest, at)
 
 
 def _place(path: Path, text: str) -> None:

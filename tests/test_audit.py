@@ -319,13 +319,13 @@ def test_the_end_alone_can_be_checked(five: None, unguarded: None) -> None:
 
 
 def test_what_is_appended_while_it_is_checked_is_no_break(five: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    step = audit._Walk.step
+    step = audit.Walk.step
 
-    def busy(walk: audit._Walk, entry: AuditEntry) -> str:
+    def busy(walk: audit.Walk, entry: AuditEntry) -> str:
         record("test.meanwhile")
         return step(walk, entry)
 
-    monkeypatch.setattr(audit._Walk, "step", busy)
+    monkeypatch.setattr(audit.Walk, "step", busy)
     assert audit.verify().ok
 
 

@@ -5,7 +5,6 @@ The web process may show the public part only, which `publish` puts into the wor
 
 from __future__ import annotations
 
-import os
 import socket
 import stat
 from pathlib import Path
@@ -13,6 +12,8 @@ from pathlib import Path
 import paramiko
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from jails import secretfile
 
 NAME = "id_ed25519"
 
@@ -59,19 +60,5 @@ def publish(worker: str, folder: Path | None = None) -> None:
 
 
 def _make(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     text = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
-    temporary = path.with_name(f"{NAME}.{os.getpid()}.{os.urandom(4).hex()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            # A link, not a rename: of several processes the first one's key stays.
-            os.link(temporary, path)
-        except FileExistsError:
-            return
-    finally:
-        temporary.unlink()
+    secretfile.make(path, text.decode())

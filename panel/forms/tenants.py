@@ -164,8 +164,13 @@ class _Several(forms.ModelMultipleChoiceField):
         super().__init__(rows, required=False, widget=widget, **options)
 
     def label_from_instance(self, row: Any) -> str:
-        host = getattr(row, "host", None)
-        return f"{row} on {host}" if host is not None else str(row)
+        return with_host(row)
+
+
+def with_host(row: Any) -> str:
+    """What a plan names, with the host where it is on one."""
+    host = getattr(row, "host", None)
+    return f"{row} on {host}" if host is not None else str(row)
 
 
 def _initial(plan: TenantPlan | None) -> dict[str, Any]:

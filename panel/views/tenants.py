@@ -19,7 +19,7 @@ from jails.models import Invitation, Jail, Membership, Operation, Template, Tena
 from jails.operations import jail_give, lifecycle
 from jails.operations.kind import Refused
 from panel import accounts
-from panel.forms.tenants import THINGS, ArchiveForm, InviteMemberForm, MemberForm, PlanForm, TenantForm
+from panel.forms.tenants import THINGS, ArchiveForm, InviteMemberForm, MemberForm, PlanForm, TenantForm, with_host
 from panel.views.access import find, refuse, require, source
 from panel.views.people import shown_once
 
@@ -116,10 +116,8 @@ def plan_context(tenant: Tenant) -> dict[str, Any]:
 
 def names(plan: TenantPlan, things: str) -> list[str]:
     """Of what the plan allows of a sort, with the host where it is on one."""
-    return [
-        f"{row} on {host}" if (host := getattr(row, "host", None)) is not None else str(row)
-        for row in getattr(plan, things).all().select_related(*([] if things == "hosts" else ["host"]))
-    ]
+    rows = getattr(plan, things).all().select_related(*([] if things == "hosts" else ["host"]))
+    return [with_host(row) for row in rows]
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
