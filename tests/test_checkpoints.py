@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from io import StringIO
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 from django.db import connection, transaction
 
 from jails import audit, checkpoints, tasks
 from jails.models import AuditEntry, AuditHead
 from jails.models.audit_triggers import drop_triggers, make_triggers
+from tests.chain import made_anew, verify
 
 pytestmark = pytest.mark.django_db
 
@@ -41,22 +41,6 @@ def record(count: int = 1) -> None:
     for _ in range(count):
         with transaction.atomic():
             audit.record("test.thing")
-
-
-def verify(*words: str) -> str:
-    out = StringIO()
-    call_command("audit_verify", *words, stdout=out)
-    return out.getvalue()
-
-
-def made_anew() -> None:
-    """As somebody would who owns the database: every entry edited, hashed again, the head too."""
-    previous = audit.GENESIS
-    for entry in AuditEntry.objects.order_by("sequence"):
-        entry.actor, entry.previous_hash = "eve", previous
-        entry.hash = previous = audit.entry_hash(entry)
-        AuditEntry.objects.filter(pk=entry.pk).update(actor="eve", previous_hash=entry.previous_hash, hash=entry.hash)
-    AuditHead.objects.update(hash=previous)
 
 
 def test_one_is_made_for_what_was_appended_and_signed(place: Path) -> None:

@@ -18,6 +18,7 @@ from django.db import connection, transaction
 from jails import audit, checkpoints, segments, tasks
 from jails.models import AuditEntry, AuditHead
 from jails.models.audit_triggers import drop_triggers, make_triggers
+from tests.chain import made_anew, verify
 
 pytestmark = pytest.mark.django_db
 LATER = datetime(2999, 1, 1, tzinfo=UTC)
@@ -46,12 +47,6 @@ def record(count: int = 1, **fields: Any) -> None:
 
 def checked(folder: Path) -> list[tuple[int, str]]:
     return list(segments.check(folder, [checkpoints.public_key()]))
-
-
-def verify(*words: str) -> str:
-    out = StringIO()
-    call_command("audit_verify", *words, stdout=out)
-    return out.getvalue()
 
 
 def program(settings: Any) -> list[str]:
@@ -111,12 +106,7 @@ class TestSealing:
     def test_a_log_made_anew_does_not_continue_the_last_segment(self) -> None:
         record(2)
         segments.seal(LATER)
-        previous = audit.GENESIS
-        for entry in AuditEntry.objects.order_by("sequence"):
-            entry.actor, entry.previous_hash = "eve", previous
-            previous = audit.entry_hash(entry)
-            AuditEntry.objects.filter(pk=entry.pk).update(actor="eve", previous_hash=entry.previous_hash, hash=previous)
-        AuditHead.objects.update(hash=previous)
+        made_anew()
         with pytest.raises(CommandError, match="entry 2 is not the one of the checkpoint: the chain was made anew"):
             verify()
         record()
