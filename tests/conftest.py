@@ -47,3 +47,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker, reason in reasons.items():
             if reason and item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def unguarded(db):
+    """As for who owns the database: the log's triggers are gone. Rolled back with the test's transaction."""
+    from django.db import connection
+
+    from jails.models.audit_triggers import drop_triggers, make_triggers
+
+    drop_triggers(connection)
+    yield
+    make_triggers(connection)

@@ -31,14 +31,6 @@ def five() -> None:
         record(f"test.{number}", after={"n": number})
 
 
-@pytest.fixture
-def unguarded(db: None) -> Iterator[None]:
-    """As for who owns the database: the triggers are gone. Rolled back with the test's transaction."""
-    drop_triggers(connection)
-    yield
-    make_triggers(connection)
-
-
 # Recording
 
 

@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.core.management import CommandError
-from django.db import connection, transaction
+from django.db import transaction
 
 from jails import audit, checkpoints, tasks
 from jails.models import AuditEntry, AuditHead
-from jails.models.audit_triggers import drop_triggers, make_triggers
 from tests.chain import made_anew, verify
 
 pytestmark = pytest.mark.django_db
@@ -28,13 +27,6 @@ def place(settings: Any, tmp_path: Path) -> Path:
     settings.AUDIT_KEY_FILE = folder / "audit-signing.key"
     settings.AUDIT_CHECKPOINTS = folder / "audit-checkpoints.jsonl"
     return Path(settings.AUDIT_CHECKPOINTS)
-
-
-@pytest.fixture
-def unguarded(db: None) -> Any:
-    drop_triggers(connection)
-    yield
-    make_triggers(connection)
 
 
 def record(count: int = 1) -> None:

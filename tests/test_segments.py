@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection, transaction
+from django.db import transaction
 
 from jails import audit, checkpoints, segments, tasks
 from jails.models import AuditEntry, AuditHead
-from jails.models.audit_triggers import drop_triggers, make_triggers
 from tests.chain import made_anew, verify
 
 pytestmark = pytest.mark.django_db
@@ -31,13 +30,6 @@ def archive(settings: Any, tmp_path: Path) -> Path:
     settings.AUDIT_CHECKPOINTS = folder / "audit-checkpoints.jsonl"
     settings.AUDIT_ARCHIVE = folder / "audit-archive"
     return Path(settings.AUDIT_ARCHIVE)
-
-
-@pytest.fixture
-def unguarded(db: None) -> Any:
-    drop_triggers(connection)
-    yield
-    make_triggers(connection)
 
 
 def record(count: int = 1, **fields: Any) -> None:
