@@ -15,6 +15,7 @@ from jails.models import (
     Address,
     AuditEntry,
     AuditReview,
+    BreakGlass,
     Host,
     Invitation,
     Jail,
@@ -120,6 +121,12 @@ def may_judge(user: Any, obj: Any = None) -> bool:
     return not isinstance(obj, AuditReview) or not (review.is_own(user, obj) or review.has_signed(user, obj))
 
 
+@rules.predicate
+def has_tenant(user: Any, obj: Any = None) -> bool:
+    """Whether it is some tenant's: only then is there somebody to tell."""
+    return _tenant_id(obj) is not None
+
+
 _sees_hosts = is_administrator | is_auditor | operates
 _runs_hosts = is_administrator | operates
 
@@ -159,6 +166,10 @@ ACTIONS: dict[str, Any] = {
     "jail.give": is_administrator,
     "jail.assign": is_administrator,
     "jail.adopt": is_administrator,
+    "jail.breakglass": is_administrator & has_tenant,
+    "breakglass.view": is_administrator | is_auditor | is_viewer,
+    "breakglass.end": is_administrator,
+    "breakglass.acknowledge": is_owner,
     "operation.view": _sees_hosts | is_viewer,
     "tenant.list": is_administrator | is_auditor,
     "tenant.view": is_administrator | is_auditor | is_viewer,
@@ -288,6 +299,6 @@ def _scope(user: User, model: type[Model]) -> Q:
     if model is Invitation:
         owned = [tenant for tenant, role in tenant_roles(user).items() if role == OWNER]
         return Q(tenant_id__in=owned)
-    if model is AuditEntry:
+    if model in (AuditEntry, BreakGlass):
         return Q(tenant_id__in=tenants)
     return Q(pk__in=[])

@@ -104,6 +104,7 @@ RULES = (
         _where(action="operation.confirm", outcome="done", after__has_key="widens"),
         grave=True,
     ),
+    Rule("breakglass", "Broke the glass", _where(action="jail.breakglass", outcome="done"), grave=True),
     Rule("destroyed", "Many jails destroyed", _many_destroyed, grave=True),
     Rule("sign-in", "Failed sign-in", _where(action__in=SIGN_IN, outcome="refused")),
     Rule("refused", "Refused", lambda rows: rows.filter(outcome="refused").exclude(action__in=SIGN_IN)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,12 +13,13 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.utils import timezone
 
-from jails import audit, policy
+from jails import audit, breakglass, policy
 from jails.models import (
     Address,
     AuditEntry,
     AuditHead,
     AuditReview,
+    BreakGlass,
     Host,
     HostFactsRecord,
     Invitation,
@@ -37,6 +39,7 @@ from tests.panel.fleet import Fleet, add_jail, make_fleet
 
 pytestmark = pytest.mark.django_db
 
+HOUR = timedelta(hours=1)
 PEOPLE = {
     "A": "administrator",
     "P": "operator",  # of warden1
@@ -101,6 +104,8 @@ def things(fleet: Fleet) -> dict[str, Any]:
         "operation of acme": operation(fleet, "jail_start", tenant=fleet.acme),
         "operation on warden2": operation(fleet, "host_setup", host=fleet.ufs),
         "operation of globex": operation(fleet, "jail_start", host=fleet.ufs, tenant=fleet.other),
+        "break-glass into acme": BreakGlass(tenant=fleet.acme),
+        "break-glass into globex": BreakGlass(tenant=fleet.other),
         "member": fleet.people["member"],
         "review of the administrator": AuditReview(sequence=1, actor_id=fleet.people["administrator"].pk),
         "review of the auditor": AuditReview(sequence=2, actor_id=fleet.people["auditor"].pk),
@@ -144,6 +149,10 @@ ALLOWED = {
     "jail.give": {"loghost": "A", "www1": "A", "shop": "A", "": "A"},
     "jail.adopt": {"loghost": "A", "www1": "A", "shop": "A", "": "A"},
     "jail.assign": {"": "A", "acme": "A", "globex": "A"},
+    "jail.breakglass": {"loghost": "", "www1": "A", "shop": "A", "": ""},
+    "breakglass.view": {"break-glass into acme": "AUOMV", "break-glass into globex": "AUS"},
+    "breakglass.end": {"break-glass into acme": "A", "break-glass into globex": "A"},
+    "breakglass.acknowledge": {"break-glass into acme": "O", "break-glass into globex": "S", "": ""},
     "operation.view": {
         "operation of acme": "APUOMV",
         "operation on warden2": "AQU",
@@ -283,7 +292,16 @@ VISIBLE: dict[type[Model], dict[str, set[str]]] = {
         "stranger": {"stranger-person"},
     },
     Invitation: {"owner": {"into acme"}, "stranger": {"into globex"}},
-    AuditEntry: {"owner": {"of acme"}, "member": {"of acme"}, "viewer": {"of acme"}, "stranger": {"of globex"}},
+    AuditEntry: {
+        **{role: {"of acme", "jail.breakglass of acme"} for role in ("owner", "member", "viewer")},
+        "stranger": {"of globex", "jail.breakglass of globex"},
+    },
+    BreakGlass: {
+        "owner": {"into www1"},
+        "member": {"into www1"},
+        "viewer": {"into www1"},
+        "stranger": {"into shop"},
+    },
     User: {},
     Pool: {},
     Worker: {},
@@ -298,7 +316,9 @@ def name_of(row: Any) -> str:
     if isinstance(row, Membership):
         return str(row.user)
     if isinstance(row, AuditEntry):
-        return row.action
+        return row.action if row.action.startswith("of ") else f"{row.action} of {row.tenant}"
+    if isinstance(row, BreakGlass):
+        return f"into {row.jail_name}"
     return f"{row} of {row.host}" if isinstance(row, (Release, Template)) else str(row)
 
 
@@ -322,6 +342,8 @@ def test_exactly_these_rows_are_visible(model: type[Model], fleet: Fleet) -> Non
     with transaction.atomic():
         audit.record("of nobody")
     AuditReview.objects.create(sequence=1, rule="refused", at=timezone.now())
+    for name in ("www1", "shop"):
+        breakglass.enter(fleet.jails[name], "A reason good enough.", HOUR, user=fleet.people["administrator"])
     everything = {name_of(row) for row in model._default_manager.all()}
     for role, person in fleet.people.items():
         seen = [name_of(row) for row in policy.visible(person, model)]

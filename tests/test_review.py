@@ -61,6 +61,7 @@ TRIGGERS: dict[str, list[Callable[[Who], dict[str, Any]]]] = {
         },
     ],
     "privileged": [lambda p: {"action": "operation.confirm", "actor": p.admin, "after": {"widens": ["children.max"]}}],
+    "breakglass": [lambda p: {"action": "jail.breakglass", "actor": p.admin}],
     "sign-in": [
         lambda p: {"action": "session.sign_in", "actor": "root", "outcome": "refused"},
         lambda p: {"action": "session.lockout", "actor": "root", "outcome": "refused"},
@@ -92,6 +93,8 @@ TRIGGERS: dict[str, list[Callable[[Who], dict[str, Any]]]] = {
     ],
 }
 QUIET: list[Callable[[Who], dict[str, Any]]] = [
+    lambda p: {"action": "jail.breakglass_end", "actor": p.admin},
+    lambda p: {"action": "jail.breakglass_read", "actor": p.tenant},
     lambda p: {"action": "session.sign_in", "actor": p.admin},
     lambda p: {"action": "session.sign_out", "actor": p.admin},
     lambda p: {"action": "operation.confirm", "actor": p.admin},
@@ -113,7 +116,7 @@ def test_each_rule_finds_its_entries_and_no_other_does(rule: str, number: int, p
     made = AuditReview.objects.get()
     assert (made.sequence, made.rule, made.state, made.at) == (entry.sequence, rule, "open", entry.at)
     assert (made.actor_id, made.actor, made.tenant_id) == (entry.actor_id, entry.actor, entry.tenant_id)
-    assert made.grave == (rule in ("broken", "administrator", "privileged", "destroyed"))
+    assert made.grave == (rule in ("broken", "administrator", "privileged", "destroyed", "breakglass"))
 
 
 @pytest.mark.parametrize("number", range(len(QUIET)))

@@ -1,5 +1,6 @@
 from .address import Address, Network, ObservedAddress
 from .audit import AuditEntry, AuditHead
+from .breakglass import BreakGlass
 from .host import Host, HostAccessRecord, HostFactsRecord, HostSurveyRecord, Pool, Worker
 from .jail import Drift, Jail
 from .operation import Operation, OperationStep, ResourceLock
@@ -13,6 +14,7 @@ __all__ = [
     "AuditEntry",
     "AuditHead",
     "AuditReview",
+    "BreakGlass",
     "Drift",
     "Host",
     "HostAccessRecord",

@@ -1,0 +1,117 @@
+"""Break-glass: an administrator enters a tenant's jail in an emergency, for a time, and the tenant is told.
+
+It asks nobody. In return it gives its reason, ends by itself, is in the log and on the queue of reviews, and stands on
+the tenant's pages until an owner has read it. While it is open, policy.py lets its administrator into the jail.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import F, Q, QuerySet, Value
+from django.db.models.functions import Least
+from django.utils import timezone
+
+from jails import audit
+from jails.models import AuditEntry, BreakGlass, Jail, User
+
+SHORTEST_REASON = 15
+LONGEST_REASON = 500
+
+
+class CannotBreak(Exception):
+    """The message says why it cannot be opened, ended or acknowledged: nothing was changed."""
+
+
+def enter(jail: Jail, reason: str, lasts: timedelta, *, user: User, source: str = "") -> BreakGlass:
+    """Open it. Ask the policy first (`jail.breakglass`). Raises CannotBreak."""
+    reason = " ".join(reason.split())
+    if not SHORTEST_REASON <= len(reason) <= LONGEST_REASON:
+        raise CannotBreak(f"Say why, in {SHORTEST_REASON} to {LONGEST_REASON} characters: the tenant reads it.")
+    if not timedelta(0) < lasts <= BreakGlass.LONGEST:
+        raise CannotBreak("For more than nothing, and for 8 hours at most.")
+    try:
+        with transaction.atomic():
+            return _enter(jail, reason, lasts, user, source)
+    except IntegrityError as error:
+        raise CannotBreak("You have just broken the glass of this jail already.") from error
+
+
+def _enter(jail: Jail, reason: str, lasts: timedelta, user: User, source: str) -> BreakGlass:
+    # As it is now: it may have got another owner, whom this reason does not concern.
+    row = Jail.objects.select_for_update(of=("self",), no_key=True).select_related("tenant").get(pk=jail.pk)
+    if row.tenant is None or row.tenant_id != jail.tenant_id:
+        raise CannotBreak("The jail has just got another owner: look at it again.")
+    now = timezone.now()
+    mine = BreakGlass.objects.filter(jail=row, user=user, ended_at=None)
+    mine.filter(Q(expires_at__lte=now) | ~Q(tenant=row.tenant)).update(ended_at=Least(F("expires_at"), Value(now)))
+    made = BreakGlass.objects.create(
+        jail=row,
+        jail_name=row.name,
+        tenant=row.tenant,
+        user=user,
+        reason=reason,
+        opened_at=now,
+        expires_at=now + lasts,
+    )
+    after = {"break_glass": made.pk, "until": made.expires_at.isoformat(timespec="seconds")}
+    audit.record("jail.breakglass", actor=user, obj=row, after=after, detail=reason, source=source)
+    return made
+
+
+def end(row: BreakGlass, *, user: User, source: str = "") -> None:
+    """Before its time. Raises CannotBreak when it has ended already."""
+    with transaction.atomic():
+        row = BreakGlass.objects.select_for_update(of=("self",)).get(pk=row.pk)
+        if not row.is_open:
+            raise CannotBreak("It has ended already.")
+        row.ended_at, row.ended_by = timezone.now(), user
+        row.save(update_fields=["ended_at", "ended_by"])
+        audit.record("jail.breakglass_end", actor=user, after={"break_glass": row.pk}, source=source, **_about(row))
+
+
+def acknowledge(row: BreakGlass, *, user: User, source: str = "") -> None:
+    """An owner has read it: it no longer stands on the tenant's pages once it has ended. Twice is once."""
+    with transaction.atomic():
+        row = BreakGlass.objects.select_for_update(of=("self",)).get(pk=row.pk)
+        if row.acknowledged_at is not None:
+            return
+        row.acknowledged_at, row.acknowledged_by = timezone.now(), user
+        row.save(update_fields=["acknowledged_at", "acknowledged_by"])
+        audit.record("jail.breakglass_read", actor=user, after={"break_glass": row.pk}, source=source, **_about(row))
+
+
+def _about(row: BreakGlass) -> dict[str, Any]:
+    """The jail as the object while it is there; the tenant whose it was in any case."""
+    return {"obj": row.jail if row.jail_id else row, "tenant": row.tenant}
+
+
+def is_open(user: User, jail: Jail) -> bool:
+    """Whether this person has broken the glass of this jail, of its owner as of now. One query; asks no role."""
+    return jail.pk in open_jails(user, [jail])
+
+
+def open_jails(user: User, jails: list[Jail]) -> set[int]:
+    """Of these jails the ids of those into which this person may go now. One query for all."""
+    rows = _open().filter(user=user, jail__in=[jail.pk for jail in jails])
+    owners = {jail.pk: jail.tenant_id for jail in jails}
+    found = rows.values_list("jail_id", "tenant_id")
+    return {pk for pk, tenant in found if pk is not None and tenant == owners[pk]}
+
+
+def _open() -> QuerySet[BreakGlass]:
+    return BreakGlass.objects.filter(ended_at=None, expires_at__gt=timezone.now())
+
+
+def shown(rows: QuerySet[BreakGlass]) -> QuerySet[BreakGlass]:
+    """Those that stand on pages: open, or not read by an owner yet. The last one first."""
+    rows = rows.filter(Q(ended_at=None, expires_at__gt=timezone.now()) | Q(acknowledged_at=None))
+    return rows.select_related("user", "tenant", "jail")
+
+
+def entries(row: BreakGlass) -> QuerySet[AuditEntry]:
+    """What its administrator did in it, by the log: about this tenant, from its beginning to its end."""
+    rows = AuditEntry.objects.filter(actor_id=row.user_id, tenant_id=row.tenant_id, at__gte=row.opened_at)
+    return rows.filter(at__lte=row.until).order_by("sequence")
