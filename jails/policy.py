@@ -16,6 +16,7 @@ from jails.models import (
     AuditEntry,
     AuditReview,
     BreakGlass,
+    Grant,
     Host,
     Invitation,
     Jail,
@@ -23,6 +24,7 @@ from jails.models import (
     Network,
     Operation,
     Release,
+    Right,
     Template,
     Tenant,
     User,
@@ -42,14 +44,37 @@ def operated_host_ids(user: User) -> frozenset[int]:
     return user._operated_host_ids
 
 
-def tenant_roles(user: User) -> dict[int, str]:
-    """Tenant id → role, of the tenants that are not archived. Read once for each user object."""
+def memberships(user: User) -> dict[int, Membership]:
+    """Tenant id → membership, of the tenants that are not archived. Read once for each user object."""
     if not _active(user):
         return {}
-    if not hasattr(user, "_tenant_roles"):
-        rows = Membership.objects.filter(user_id=user.pk, tenant__archived_at__isnull=True)
-        user._tenant_roles = dict(rows.values_list("tenant_id", "role"))
-    return user._tenant_roles
+    if not hasattr(user, "_memberships"):
+        rows = Membership.objects.filter(user_id=user.pk, tenant__archived_at__isnull=True).order_by()
+        user._memberships = {row.tenant_id: row for row in rows}
+    return user._memberships
+
+
+def tenant_roles(user: User) -> dict[int, str]:
+    """Tenant id → role, of the tenants that are not archived."""
+    return {tenant: row.role for tenant, row in memberships(user).items()}
+
+
+def grants(user: User) -> frozenset[tuple[int, int, str]]:
+    """(tenant, jail, right) of each grant of one jail. Read once for each user object, for members alone."""
+    if not hasattr(user, "_grants"):
+        rows = Grant.objects.filter(membership__in=memberships(user).values()).order_by()
+        user._grants = frozenset(rows.values_list("membership__tenant_id", "jail_id", "right"))
+    return user._grants
+
+
+def has_right(user: User, right: str, tenant_id: int | None, jail_id: int | None = None) -> bool:
+    """Whether the person has the right on that jail of the tenant; without a jail, on all it has and will have."""
+    row = memberships(user).get(tenant_id) if tenant_id is not None else None
+    if row is None or row.role == VIEWER:
+        return False
+    if row.role in (OWNER, MANAGER) or right in row.rights:
+        return True
+    return jail_id is not None and (tenant_id, jail_id, right) in grants(user)
 
 
 def _host_id(obj: Any) -> int | None:
@@ -96,10 +121,23 @@ def _tenant_role(*wanted: str) -> Any:
     return predicate
 
 
-OWNER, MEMBER, VIEWER = Membership.Role.OWNER.value, Membership.Role.MEMBER.value, Membership.Role.VIEWER.value
+def granted(right: str) -> Any:
+    """Whether the person has this right on the jail, or, asked about a tenant, on all of its jails."""
+
+    @rules.predicate(f"granted {right}")
+    def predicate(user: Any, obj: Any = None) -> bool:
+        jail_id = obj.pk if isinstance(obj, Jail) else None
+        return _active(user) and has_right(user, right, _tenant_id(obj), jail_id)
+
+    return predicate
+
+
+OWNER, MANAGER, MEMBER, VIEWER = (role.value for role in Membership.Role)
 is_owner = _tenant_role(OWNER)
-is_member = _tenant_role(OWNER, MEMBER)
-is_viewer = _tenant_role(OWNER, MEMBER, VIEWER)
+is_manager = _tenant_role(OWNER, MANAGER)
+is_member = _tenant_role(OWNER, MANAGER, MEMBER)
+is_viewer = _tenant_role(OWNER, MANAGER, MEMBER, VIEWER)
+"""Of the tenant that the thing is, or is of: anybody in its team."""
 
 
 @rules.predicate
@@ -155,7 +193,7 @@ ACTIONS: dict[str, Any] = {
     "network.add": is_administrator,
     "network.remove": is_administrator,
     "jail.view": _sees_hosts | is_viewer,
-    "jail.power": _runs_hosts | is_member,
+    "jail.power": _runs_hosts | granted(Right.POWER),
     "jail.create": _runs_hosts,
     "jail.change": _runs_hosts,
     "drift.view": _sees_hosts,

@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
-from jails import audit, policy
+from jails import audit, memberships, policy
 from jails.models import Invitation, Membership, Tenant, User
 from jails.models.tenant import token_digest
 
@@ -100,8 +100,14 @@ def redeem(invitation: Invitation, username: str = "", person: User | None = Non
                 person = add_person(invitation, username)
                 entry["after"] |= {"role": person.role, "hosts": hosts_of(person)}
             if invitation.tenant:
-                Membership.objects.create(tenant=invitation.tenant, user=person, role=invitation.tenant_role)
-                entry["after"] |= {"tenant_role": invitation.tenant_role}
+                joined = Membership.objects.create(
+                    tenant=invitation.tenant,
+                    user=person,
+                    role=invitation.tenant_role,
+                    rights=invitation.tenant_rights,
+                )
+                rights = memberships.rights_of(joined)
+                entry["after"] |= {"tenant_role": rights.pop("role"), **rights}
             entry |= {"obj": person, "tenant": invitation.tenant}
         invited_by = f"invited by {invitation.created_by or 'the command line'}"
         audit.record("invitation.use", actor=person, detail=invited_by, source=source, **entry)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from django.db.models import Count, F, OuterRef, Subquery, Window
+from django.db.models import Count, F, OuterRef, QuerySet, Subquery, Window
 from django.db.models.functions import Coalesce, RowNumber
 from django.http import HttpRequest
 from django.urls import Resolver404, ResolverMatch, resolve
@@ -16,6 +16,8 @@ from django.urls import Resolver404, ResolverMatch, resolve
 from jails import policy
 from jails.models import Host, Jail, Tenant
 
+TEAM = "team"
+"""Key of the session: the short name of the team somebody looks at."""
 TREE_LIMIT = 60
 """Jails listed under an open host in the tree, and hosts; more are one link away."""
 
@@ -114,12 +116,24 @@ class Shell:
     @cached_property
     def own_jails(self) -> list[Jail]:
         """Of a tenant; one more than are shown where there are more."""
-        rows = policy.visible(self.user, Jail).order_by("name")
+        rows = self.of_team(policy.visible(self.user, Jail)).order_by("name")
         return list(rows.only("uuid", "name", "state")[: TREE_LIMIT + 1])
 
     @cached_property
     def own_tenants(self) -> list[Tenant]:
         return list(policy.visible(self.user, Tenant).filter(archived_at__isnull=True))
+
+    @cached_property
+    def team(self) -> Tenant | None:
+        """The one that who is in several has chosen to look at; None: all of them."""
+        slug = self.request.session.get(TEAM) if hasattr(self.request, "session") else None
+        if not slug or self.is_staff:
+            return None
+        return next((tenant for tenant in self.own_tenants if tenant.slug == slug), None)
+
+    def of_team(self, rows: QuerySet[Any], field: str = "tenant") -> QuerySet[Any]:
+        """Of what is listed only what is the chosen team's. It hides, and protects nothing: that is the policy's."""
+        return rows.filter(**{field: self.team.pk}) if self.team else rows
 
 
 def _jails_of_host(**narrowed: Any) -> Coalesce:

@@ -100,6 +100,7 @@ urlpatterns = [
     path("audit/review", reviews.index, name="audit-review"),
     path("audit/<int:sequence>/", audit.entry, name="audit-entry"),
     path("account/", account.page, name="account"),
+    path("account/team", account.team, name="account-team"),
     path("account/theme", account.theme, name="account-theme"),
     path("account/sessions", account.sessions, name="account-sessions"),
     path("enter/<str:token>/", account.enter, name="enter"),

@@ -6,7 +6,7 @@ from .jail import Drift, Jail
 from .operation import Operation, OperationStep, ResourceLock
 from .release import Release, Template, TrustedManifest
 from .review import AuditReview, ReviewMark
-from .tenant import Invitation, Membership, Tenant, TenantPlan
+from .tenant import Grant, Invitation, Membership, Right, Tenant, TenantPlan
 from .user import User
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "AuditReview",
     "BreakGlass",
     "Drift",
+    "Grant",
     "Host",
     "HostAccessRecord",
     "HostFactsRecord",
@@ -31,6 +32,7 @@ __all__ = [
     "Release",
     "ResourceLock",
     "ReviewMark",
+    "Right",
     "Template",
     "Tenant",
     "TenantPlan",

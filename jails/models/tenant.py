@@ -26,15 +26,33 @@ class Tenant(models.Model):
         return self.slug
 
 
+class Right(models.TextChoices):
+    """What a member may be granted: for all jails of the tenant (Membership.rights), or for one (Grant)."""
+
+    POWER = "power", "Power: start, stop, restart"
+    CONSOLE = "console", "Console: a shell inside"
+    SNAPSHOTS = "snapshots", "Snapshots: make them, go back"
+    CREATE = "create", "Create: make new jails"
+    DESTROY = "destroy", "Destroy"
+
+
+def default_rights() -> list[str]:
+    return [Right.POWER.value]
+
+
 class Membership(models.Model):
     class Role(models.TextChoices):
         OWNER = "owner", "Owner"
+        MANAGER = "manager", "Manager"
         MEMBER = "member", "Member"
         VIEWER = "viewer", "Viewer"
 
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="memberships")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=20, choices=Role.choices, default=Role.MEMBER)
+    rights = models.JSONField(default=default_rights, blank=True)
+    """Of a member: which `Right`s on all jails of the tenant. Owners and managers have all, viewers none, whatever
+    stands here."""
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -43,6 +61,21 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.role} {self.user_id} of tenant {self.tenant_id}"
+
+
+class Grant(models.Model):
+    """A right of a member on one jail. It counts only while the jail is of the tenant that the membership is of."""
+
+    membership = models.ForeignKey(Membership, models.CASCADE, related_name="grants")
+    jail = models.ForeignKey("jails.Jail", models.CASCADE, related_name="grants")
+    right = models.CharField(max_length=10, choices=Right.choices)
+
+    class Meta:
+        ordering = ["jail__name", "right"]
+        constraints = [models.UniqueConstraint(fields=["membership", "jail", "right"], name="one_grant_of_a_right")]
+
+    def __str__(self) -> str:
+        return f"{self.right} on jail {self.jail_id} for membership {self.membership_id}"
 
 
 def token_digest(token: str) -> str:
@@ -61,6 +94,8 @@ class Invitation(models.Model):
     label = models.CharField(max_length=100, blank=True)
     tenant = models.ForeignKey(Tenant, models.CASCADE, null=True, blank=True, related_name="invitations")
     tenant_role = models.CharField(max_length=20, choices=Membership.Role.choices, blank=True)
+    tenant_rights = models.JSONField(default=list, blank=True)
+    """For who joins as a member: Membership.rights."""
     role = models.CharField(max_length=20, choices=User.Role.choices, blank=True, default="")
     operated_hosts = models.ManyToManyField("jails.Host", blank=True, related_name="+")
     user = models.ForeignKey(User, models.CASCADE, null=True, blank=True, related_name="+")

@@ -106,6 +106,7 @@ class JailGive(Kind):
             row.tenant, row.touched = tenant, True
             row.dataset = datasets.get(str(row.uuid), row.dataset)
             row.save(update_fields=["tenant", "touched", "dataset"])
+            row.grants.exclude(membership__tenant=tenant).delete()
             if former is not None and former != operation.tenant:
                 _tell(operation, row, former, f"{row.name} is no longer a jail of {former}.")
             if tenant is not None and tenant != operation.tenant:

@@ -5,15 +5,16 @@ from typing import Any
 from django import forms
 
 from jails.freebsd import names
-from jails.models import Host, Jail, Membership, Network, Release, Template, Tenant, TenantPlan
+from jails.models import Host, Jail, Membership, Network, Release, Right, Template, Tenant, TenantPlan
 from jails.operations.wish import QUOTA_MAX
 from jails.plans import COUNTED, NOT_ENFORCED, USABLE
 from panel.forms.fields import SizeField, format_size
 from panel.forms.people import checked_label
 
 ROLES = [
-    (Membership.Role.OWNER.value, "Owner: invites and manages the team too"),
-    (Membership.Role.MEMBER.value, "Member: starts, stops and restarts the jails"),
+    (Membership.Role.OWNER.value, "Owner: everything, and the team"),
+    (Membership.Role.MANAGER.value, "Manager: everything with the jails, not the team"),
+    (Membership.Role.MEMBER.value, "Member: what is ticked below, or granted jail by jail"),
     (Membership.Role.VIEWER.value, "Viewer: sees, and changes nothing"),
 ]
 NOBODY = "nobody"
@@ -40,27 +41,58 @@ class TenantForm(forms.ModelForm):
         return slug
 
 
-class InviteMemberForm(forms.Form):
-    label = forms.CharField(
-        label="For whom",
-        max_length=100,
-        help_text="A name or address, so that you know later whom this link was for. They choose their user name.",
-    )
+class RightsField(forms.MultipleChoiceField):
+    def __init__(self, **options: Any) -> None:
+        ticks = forms.CheckboxSelectMultiple(attrs={"class": "form-check-input"})
+        super().__init__(choices=Right.choices, required=False, widget=ticks, **options)
+
+
+class MemberForm(forms.Form):
+    """What somebody may do in a team; rights are those of a member, and none of anybody else."""
+
     role = forms.ChoiceField(
         label="Role in the team",
         choices=ROLES,
         initial=Membership.Role.MEMBER,
         widget=forms.RadioSelect(attrs={"class": "form-check-input"}),
     )
+    rights = RightsField(label="A member may, on all jails of the team", initial=[Right.POWER])
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean()
+        if data.get("role") != Membership.Role.MEMBER:
+            data["rights"] = []
+        return data
+
+
+class InviteMemberForm(MemberForm):
+    label = forms.CharField(
+        label="For whom",
+        max_length=100,
+        help_text="A name or address, so that you know later whom this link was for. They choose their user name.",
+    )
+    field_order = ("label", "role", "rights")
 
     def clean_label(self) -> str:
         return checked_label(self.cleaned_data["label"])
 
 
-class MemberForm(forms.Form):
-    role = forms.ChoiceField(
-        label="Role in the team", choices=ROLES, widget=forms.RadioSelect(attrs={"class": "form-check-input"})
+ON_ONE = [choice for choice in Right.choices if choice[0] != Right.CREATE]
+"""Making jails is about none of those there are."""
+
+
+class GrantForm(forms.Form):
+    """What a member may do with one jail, beside what they may with all."""
+
+    jail = forms.ModelChoiceField(
+        label="Jail", queryset=Jail.objects.none(), to_field_name="uuid", empty_label="Choose a jail"
     )
+    rights = RightsField(label="The member may, on this one")
+
+    def __init__(self, tenant: Tenant, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, auto_id="grant_%s", **kwargs)
+        self.fields["jail"].queryset = Jail.objects.filter(tenant=tenant).order_by("name")
+        self.fields["rights"].choices = ON_ONE
 
 
 class ArchiveForm(forms.Form):

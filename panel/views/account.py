@@ -10,16 +10,17 @@ from allauth.usersessions.models import UserSession
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db import IntegrityError, transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from jails import audit
-from jails.models import Invitation, Membership
+from jails import audit, policy
+from jails.models import Invitation, Membership, Tenant
 from panel.accounts import Closed, end_sessions, invitation_of, note_closed, redeem
+from panel.context import TEAM
 from panel.forms.account import EnterForm
 from panel.views.access import source
 
@@ -68,6 +69,18 @@ def change_password(request: HttpRequest) -> HttpResponse:
 @transaction.atomic
 def set_password(request: HttpRequest) -> HttpResponse:
     return allauth.password_set(request)
+
+
+@require_POST
+@login_required
+def team(request: HttpRequest) -> HttpResponse:
+    """Look at one of one's teams, or at all. Any other name is none of them."""
+    slug = request.POST.get("team", "")
+    mine = policy.visible(request.user, Tenant).filter(archived_at__isnull=True)
+    if slug and not mine.filter(slug=slug).exists():
+        raise Http404
+    request.session[TEAM] = slug
+    return redirect("home")
 
 
 @require_POST

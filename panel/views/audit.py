@@ -17,6 +17,7 @@ from django.views.decorators.http import require_safe
 
 from jails import audit, policy, review
 from jails.models import AuditEntry, AuditHead, Membership, Operation, Tenant
+from panel.context import shell_of
 from panel.tables import audit as table
 from panel.tables import sheet
 from panel.views.access import require, source
@@ -41,7 +42,7 @@ def index(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     sees_all = policy.allowed(request.user, "audit.view")
     if not sees_all and not tenants:
         require(request, "audit.view")
-    rows = policy.visible(request.user, AuditEntry)
+    rows = shell_of(request).of_team(policy.visible(request.user, AuditEntry), "tenant_id")
     wanted = table.AuditFilter(request.GET, rows)
     is_valid = wanted.is_valid()
     found = wanted.qs if is_valid else rows.none()

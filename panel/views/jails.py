@@ -51,7 +51,7 @@ RELATED_MAX = 50
 @login_required
 def index(request: HttpRequest) -> HttpResponseBase:
     query = request.GET
-    rows = table.narrowed(policy.visible(request.user, Jail), query)
+    rows = table.narrowed(shell_of(request).of_team(policy.visible(request.user, Jail)), query)
     rows = table.ordered(rows, query.get("sort", "")).select_related("host", "tenant", "release", "template")
     rows = drifted(rows).prefetch_related("addresses")
     if query.get("export") == "csv":

@@ -21,6 +21,7 @@ from jails.models import Host, Jail, Operation, OperationStep, Release, Template
 from jails.operations import lifecycle
 from jails.operations.kind import Refused
 from jails.operations.step import Action, Plan, RemoveFile, Run, Step, WriteFile, plan_from_data, step_from_data
+from panel.context import shell_of
 from panel.views import live
 from panel.views.access import find, source
 
@@ -40,7 +41,8 @@ BEFORE_CONFIRMATION = (Status.DRAFT, Status.STALE)
 
 def shown_operations(request: HttpRequest) -> QuerySet[Operation]:
     """What is listed: everything but drafts nobody confirmed."""
-    rows = policy.visible(request.user, Operation).exclude(status__in=[Status.DRAFT, Status.DISCARDED])
+    rows = shell_of(request).of_team(policy.visible(request.user, Operation))
+    rows = rows.exclude(status__in=[Status.DRAFT, Status.DISCARDED])
     return rows.select_related("requested_by", "tenant").defer("plan", "parameters")
 
 

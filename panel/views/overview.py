@@ -71,7 +71,8 @@ def home(request: HttpRequest) -> HttpResponse:
 
 
 def tenant_home(request: HttpRequest) -> HttpResponse:
-    jails = policy.visible(request.user, Jail).select_related("host", "tenant").prefetch_related("addresses")
+    mine = shell_of(request).of_team(policy.visible(request.user, Jail))
+    jails = mine.select_related("host", "tenant").prefetch_related("addresses")
     counts = jails.aggregate(all=Count("pk"), running=Count("pk", filter=Q(state=Jail.State.RUNNING)))
     jails = list(jails.order_by("name")[:MY_JAILS])
     wrong, operations = list(trouble(request)[:3]), list(_rows(request)[:8])
@@ -93,13 +94,14 @@ def tenant_home(request: HttpRequest) -> HttpResponse:
 
 def plans_of(request: HttpRequest) -> list[tuple[str, list[plans.Share]]]:
     """What is used of the plan of each tenant that one belongs to, by its name; nothing of one without a plan."""
-    tenants = policy.visible(request.user, Tenant).filter(plan__isnull=False).select_related("plan")
+    tenants = shell_of(request).of_team(policy.visible(request.user, Tenant), "pk")
+    tenants = tenants.filter(plan__isnull=False).select_related("plan")
     return [(tenant.name, plans.shares(tenant.plan, plans.use(tenant))) for tenant in tenants]
 
 
 def _rows(request: HttpRequest) -> QuerySet[Operation]:
     hidden = [Operation.Status.DRAFT, Operation.Status.DISCARDED]
-    rows = policy.visible(request.user, Operation).exclude(status__in=hidden)
+    rows = shell_of(request).of_team(policy.visible(request.user, Operation)).exclude(status__in=hidden)
     return rows.select_related("requested_by").defer("plan", "parameters")
 
 
@@ -164,7 +166,8 @@ def trouble(request: HttpRequest) -> QuerySet[Operation]:
     failed = Q(status=Operation.Status.FAILED, finished_at__gt=timezone.now() - RECENT)
     put_away = [Operation.Status.DRAFT, Operation.Status.DISCARDED]
     again = Operation.objects.filter(retry_of=OuterRef("pk")).exclude(status__in=put_away)
-    rows = policy.visible(request.user, Operation).filter(stuck | failed).exclude(Exists(again))
+    rows = shell_of(request).of_team(policy.visible(request.user, Operation)).filter(stuck | failed)
+    rows = rows.exclude(Exists(again))
     return rows.defer("plan", "parameters").order_by("-finished_at")
 
 

@@ -14,12 +14,21 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from jails import audit, plans, policy
+from jails import audit, memberships, plans, policy
 from jails.models import Invitation, Jail, Membership, Operation, Template, Tenant, TenantPlan
 from jails.operations import jail_give, lifecycle
 from jails.operations.kind import Refused
 from panel import accounts
-from panel.forms.tenants import THINGS, ArchiveForm, InviteMemberForm, MemberForm, PlanForm, TenantForm, with_host
+from panel.forms.tenants import (
+    THINGS,
+    ArchiveForm,
+    GrantForm,
+    InviteMemberForm,
+    MemberForm,
+    PlanForm,
+    TenantForm,
+    with_host,
+)
 from panel.views.access import find, refuse, require, source
 from panel.views.people import shown_once
 
@@ -79,7 +88,9 @@ def page(request: HttpRequest, slug: str) -> HttpResponse:
     invitations = policy.visible(request.user, accounts.open_invitations()).filter(tenant=tenant)
     context = {
         "tenant": tenant,
-        "memberships": tenant.memberships.select_related("user"),
+        "memberships": tenant.memberships.select_related("user").annotate(
+            jails_granted=Count("grants__jail", distinct=True)
+        ),
         "invitations": invitations.select_related("created_by"),
         "jails": jails.select_related("host").order_by("name"),
         "use": totals(jails).first(),
@@ -185,15 +196,17 @@ def invite(request: HttpRequest, slug: str) -> HttpResponse:
     tenant = find(request, CURRENT, "tenant.invite", slug=slug)
     form = InviteMemberForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
-        label, role = form.cleaned_data["label"], form.cleaned_data["role"]
+        label, role, rights = (form.cleaned_data[name] for name in ("label", "role", "rights"))
         with transaction.atomic():
-            invitation, token = Invitation.issue(label=label, tenant=tenant, tenant_role=role, created_by=request.user)
+            invitation, token = Invitation.issue(
+                label=label, tenant=tenant, tenant_role=role, tenant_rights=rights, created_by=request.user
+            )
             audit.record(
                 "tenant.invite",
                 actor=request.user,
                 obj=invitation,
                 tenant=tenant,
-                after={"role": role},
+                after={"role": role} | ({"all_jails": rights} if rights else {}),
                 source=source(request),
             )
         return shown_once(request, invitation, token, "tenant", tenant.slug)
@@ -215,42 +228,75 @@ def withdraw(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def member(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
-    """Change a member's role, or take somebody out of the team; one may also leave by oneself."""
+    """Change what a member may do, or take somebody out of the team; one may also leave by oneself."""
     tenant = find(request, CURRENT, "tenant.view", slug=slug)
     membership = find(request, tenant.memberships.select_related("user", "tenant"), "tenant.view", pk=pk)
     leaves = membership.user == request.user and request.method == "POST" and "remove" in request.POST
     if not leaves and not policy.allowed(request.user, "tenant.members", membership):
         refuse(request, "tenant.members", membership)
-    form = MemberForm(request.POST if request.method == "POST" else None, initial={"role": membership.role})
-    if request.method == "POST" and "remove" in request.POST:
+    sent = request.POST if request.method == "POST" else None
+    grants_one = sent is not None and "grant" in sent
+    form = MemberForm(None if grants_one else sent, initial={"role": membership.role, "rights": membership.rights})
+    grant = GrantForm(tenant, sent if grants_one else None)
+    if sent is not None and "remove" in sent:
         if remove(request, membership, form):
             return redirect("home") if leaves else redirect("tenant", slug=slug)
-    elif request.method == "POST" and form.is_valid() and save_role(request, membership, form):
+    elif grants_one and grant.is_valid() and save_grant(request, membership, grant):
+        return redirect("tenant-member", slug=slug, pk=pk)
+    elif sent is not None and not grants_one and form.is_valid() and save_role(request, membership, form):
         return redirect("tenant", slug=slug)
-    context = {"form": form, "tenant": tenant, "membership": membership}
-    return render(request, "panel/tenant_member.html", context, status=422 if form.errors else 200)
+    context = {"form": form, "grant": grant, "tenant": tenant, "membership": membership, "granted": granted(membership)}
+    status = 422 if form.errors or grant.errors else 200
+    return render(request, "panel/tenant_member.html", context, status=status)
+
+
+def granted(membership: Membership) -> list[tuple[Jail, list[str]]]:
+    """Each jail on which the member has rights of its own, with their names."""
+    found: dict[Jail, list[str]] = {}
+    for grant in membership.grants.filter(jail__tenant=membership.tenant_id).select_related("jail"):
+        found.setdefault(grant.jail, []).append(grant.right)
+    return list(found.items())
 
 
 def save_role(request: HttpRequest, membership: Membership, form: MemberForm) -> bool:
-    role = form.cleaned_data["role"]
+    role, rights = form.cleaned_data["role"], form.cleaned_data["rights"]
     with transaction.atomic():
         if role != Membership.Role.OWNER and leaves_no_owner(request, membership):
             form.add_error("role", NO_OWNER)
             return False
-        before, membership.role = membership.role, role
-        membership.save(update_fields=["role"])
-        note(request, "tenant.member_change", membership, {"role": before}, {"role": role})
+        before = memberships.rights_of(membership)
+        membership.role = role
+        if role == Membership.Role.MEMBER:
+            membership.rights = rights
+        membership.save(update_fields=["role", "rights"])
+        note(request, "tenant.member_change", membership, before, memberships.rights_of(membership))
+    return True
+
+
+def save_grant(request: HttpRequest, membership: Membership, form: GrantForm) -> bool:
+    jail, rights = form.cleaned_data["jail"], form.cleaned_data["rights"]
+    with transaction.atomic():
+        before = memberships.rights_of(membership)
+        memberships.set_grants(membership, jail, rights)
+        after = memberships.rights_of(membership)
+        if before != after:
+            note(request, "tenant.member_change", membership, before, after)
     return True
 
 
 def remove(request: HttpRequest, membership: Membership, form: MemberForm) -> bool:
+    """Out at once: sessions end, but the one in which somebody leaves by oneself."""
     with transaction.atomic():
         if leaves_no_owner(request, membership):
             form.errors.clear()
             form.add_error(None, NO_OWNER)
             return False
-        Membership.objects.filter(pk=membership.pk).delete()
-        note(request, "tenant.member_remove", membership, {"role": membership.role}, None)
+        before = memberships.rights_of(membership)
+        went = memberships.end(membership, actor=request.user, source=source(request))
+        is_self = membership.user_id == request.user.pk
+        here = request.session.session_key or "" if is_self else ""
+        went["sessions_ended"] = accounts.end_sessions(membership.user, but=here)
+        note(request, "tenant.member_remove", membership, before, went)
     return True
 
 
@@ -302,16 +348,9 @@ def gifts_of(tenant: Tenant, *statuses: str) -> QuerySet[Operation]:
     return rows.filter(jails__in=Jail.objects.filter(tenant=tenant)).distinct()
 
 
-def discard_drafts(operations: QuerySet[Operation]) -> None:
-    """Plans that nobody has confirmed hold nothing; as jails.tasks.sweep puts them away in time."""
-    now = timezone.now()
-    pks = operations.filter(status=Status.DRAFT).values_list("pk", flat=True)
-    Operation.objects.filter(pk__in=list(pks)).update(status=Status.DISCARDED, finished_at=now, changed_at=now)
-
-
 def plan_gifts(request: HttpRequest, tenant: Tenant, form: ArchiveForm) -> bool:
     """A plan for each host and heir, for the administrator to read and run. Earlier ones nobody ran go."""
-    discard_drafts(gifts_of(tenant, Status.DRAFT))
+    lifecycle.discard_drafts(gifts_of(tenant, Status.DRAFT))
     for host, wish in jail_give.wishes({jail: form.heir_of(jail) for jail in form.jails}):
         try:
             lifecycle.draft("jail_give", wish, host=host, user=request.user, source=source(request))
@@ -329,7 +368,7 @@ def archive_now(request: HttpRequest, tenant: Tenant) -> bool:
         if owned or operations.filter(status__in=UNFINISHED).exists():
             messages.error(request, f"{tenant.name} still owns something, or has an operation that is not finished.")
             return False
-        discard_drafts(operations)
+        lifecycle.discard_drafts(operations)
         tenant.archived_at = timezone.now()
         tenant.save(update_fields=["archived_at"])
         links = accounts.open_invitations().filter(tenant=tenant).update(expires_at=timezone.now())

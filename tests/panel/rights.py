@@ -397,6 +397,7 @@ ROWS: list[Row] = [
         role="owner",
     ),
     *send("tenant-member", "acme", "member of acme", answers="away AOM, 403 U, 404 PQVSN, login DX", remove="1"),
+    *send("tenant-member", "acme", "member of acme", answers="422 AO, 403 U, 404 PQMVSN, login DX", grant="these"),
     *send("tenant-member", "acme", "viewer of acme", answers="away AOV, 403 U, 404 PQMSN, login DX", remove="1"),
     *send("tenant-member", "acme", "owner of acme", answers="away A, 422 O, 403 U, 404 PQMVSN, login DX", remove="1"),
     *rows(
@@ -476,6 +477,8 @@ ROWS: list[Row] = [
     ),
     # Oneself
     *rows("account", get=SIGNED_IN),
+    *rows("account-team", post="away APQUOMVSN, login DX", team=""),
+    *send("account-team", answers="away AUOMV, 404 PQSN, login DX", team="acme"),
     *rows("account-theme", post="away *", theme="dark"),
     *rows("account-sessions", post="away APQUOMVSN, login DX"),
     *rows("enter", "no link", get="410 *", post="410 *", username="eve"),

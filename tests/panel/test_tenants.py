@@ -206,7 +206,7 @@ def test_an_owner_manages_the_own_team(fleet: Fleet) -> None:
     assert (entry.tenant, entry.object_name, entry.before, entry.after) == (
         "acme",
         "member-person",
-        {"role": "member"},
+        {"role": "member", "all_jails": ["power"]},
         {"role": "viewer"},
     )
     owner.post(member_url(membership(fleet, "viewer")), {"remove": "1"})
