@@ -28,7 +28,7 @@ from jails.operations import jail_adopt, lifecycle, power
 from jails.operations.kind import Refused
 from panel.context import shell_of
 from panel.tables import jails as table
-from panel.views import live
+from panel.views import breakglass, live
 from panel.views.access import find, refuse, source
 from panel.views.adopting import addresses_of, kind_of
 from panel.views.drift import CARD, drifted, rows_of, tenant_words
@@ -205,6 +205,7 @@ def page(request: HttpRequest, uuid: UUID) -> HttpResponse:
     recent = list(operations.exclude(status__in=["draft", "discarded"]).select_related("requested_by")[:6])
     related = _dependents(request, jail)
     differing, drift_mark = _drift(request, jail)
+    entered = breakglass.banners(request, jail)
     shown = [(row.pk, row.status, row.changed_at) for row in recent]
     mark = live.mark_of(
         *_values(jail),
@@ -214,6 +215,7 @@ def page(request: HttpRequest, uuid: UUID) -> HttpResponse:
         *shown,
         *related.values(),
         drift_mark,
+        breakglass.mark_of(entered),
     )
     if live.has(request, mark):
         return HttpResponseNotModified()
@@ -229,6 +231,7 @@ def page(request: HttpRequest, uuid: UUID) -> HttpResponse:
         "with_tool": power.is_with_tool(jail),
         "may_be_adopted": bool(jail_adopt.ways(jail)),
         "quota_share": quota_share(jail),
+        "break_glasses": entered,
         "mark": mark,
         **_base(jail),
         **related,

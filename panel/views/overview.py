@@ -22,7 +22,7 @@ from jails.freebsd.uname import Release as ReleaseName
 from jails.freebsd.uname import eol_of
 from jails.models import Host, Jail, Operation, Pool, Tenant, Worker
 from panel.context import shell_of
-from panel.views import live
+from panel.views import breakglass, live
 from panel.views.networks import conflicts
 
 POOL_FULL, POOL_VERY_FULL = 80, 90
@@ -82,10 +82,12 @@ def tenant_home(request: HttpRequest) -> HttpResponse:
         "trouble": wrong,
         "operations": operations,
         "plans": plans_of(request),
+        "break_glasses": breakglass.banners(request),
     }
     moving = [(jail.pk, jail.name, jail.hostname, jail.state, jail.state_since, jail.used) for jail in jails]
     changed = [(row.pk, row.changed_at) for row in (*wrong, *operations)]
-    mark = live.mark_of(moving, counts, changed, context["plans"])
+    entered = breakglass.mark_of(context["break_glasses"])
+    mark = live.mark_of(moving, counts, changed, context["plans"], entered)
     if live.has(request, mark):
         return HttpResponseNotModified()
     template = "panel/_tenant_home.html" if request.htmx else "panel/tenant_home.html"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
-from jails import audit
+from jails import audit, breakglass
 from jails.models import (
     AuditEntry,
     AuditReview,
@@ -106,6 +107,7 @@ def make_world() -> World:
     things |= {"fix of sshd": "sshd", "no fix": "nosuch"}
     things |= {"acme": "acme", "globex": "globex", "shop": shop.uuid}
     things |= _bases(fleet) | _operations(fleet, admin) | _tenancy(fleet, admin) | _entries(fleet) | _reviews(fleet)
+    things |= _break_glasses(fleet)
     things |= {
         "the member": fleet.people["member"].pk,
         "the administrator": admin.pk,
@@ -224,6 +226,17 @@ def _reviews(fleet: Fleet) -> dict[str, Any]:
         made = AuditReview.objects.create(rule="refused", **fields)
         found[f"review of the {name}" if name else "review of nobody"] = made.pk
     return found
+
+
+def _break_glasses(fleet: Fleet) -> dict[str, Any]:
+    """By an administrator of whom the table says nothing else."""
+    other = User.objects.create_user("second-administrator", role="administrator")
+    rows = {
+        name: breakglass.enter(fleet.jails[name], f"Because of {name} and no other.", timedelta(hours=1), user=other)
+        for name in ("www1", "shop")
+    }
+    User.objects.filter(pk=other.pk).update(is_active=False)
+    return {f"break-glass into {name}": row.pk for name, row in rows.items()}
 
 
 IN_DATA = {"acme": Tenant, "globex": Tenant, "archived tenant": Tenant}
