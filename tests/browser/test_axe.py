@@ -8,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 from playwright.sync_api import expect
 
-from jails import audit, review
+from jails import audit, breakglass, review
 from jails.hosts.access import Access, Line, Verdict
 from jails.models import AuditReview, Host, HostAccessRecord, Jail, Pool, TenantPlan, Worker
 from tests.panel import work
@@ -38,6 +38,7 @@ PATHS = {
     "reviews": "/audit/review",
     "reviews for a second person": "/audit/review?state=second",
     "reviews signed off": "/audit/review?state=done",
+    "break-glass": "/break-glass/",
     "tenant with a plan": "/tenants/acme/",
     "plan of a tenant": "/tenants/acme/plan",
     "search": "/search?q=w",
@@ -100,6 +101,9 @@ def trouble(rows):
     work.add_operation(rows.zfs, person, "queued")
     plan = TenantPlan.objects.create(tenant=rows.acme, jails=1, disk=2**40, memory=2**30, any_host=False)
     plan.hosts.set([rows.zfs])
+    reason = "Its mail queue fills the disk of the host, and nobody of the team answers."
+    breakglass.enter(rows.jails["www1"], reason, timedelta(hours=1), user=person)
+    breakglass.end(breakglass.enter(rows.jails["www2"], reason, timedelta(hours=2), user=person), user=person)
     return rows
 
 
@@ -114,6 +118,23 @@ def test_page(sign_in, trouble, checked, name):
 def test_page_of_a_tenant(sign_in, trouble, checked, path):
     page = sign_in("owner")
     page.goto(path)
+    assert checked(page) == []
+
+
+@pytest.mark.parametrize("role", ["administrator", "owner"])
+def test_the_page_of_a_break_glass(sign_in, trouble, checked, role):
+    page = sign_in(role)
+    page.goto(f"/jails/{trouble.jails['www1'].uuid}/")
+    page.get_by_role("link", name="What was done").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("administrator-person in www1")
+    assert checked(page) == []
+
+
+def test_the_form_of_a_break_glass(sign_in, rows, checked):
+    page = sign_in()
+    page.goto(f"/jails/{rows.jails['www1'].uuid}/break-glass")
+    page.get_by_role("button", name="Break the glass").click()
+    expect(page.get_by_text("Say why: the tenant reads it.")).to_be_visible()
     assert checked(page) == []
 
 
