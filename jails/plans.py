@@ -4,7 +4,7 @@ Asked where something is planned, again in the transaction that confirms it, and
 What open operations will make the tenant's counts as used, and who confirms has the tenant's row locked: of two
 requests for the last place one wins, the other is told so.
 
-Jails, disk (the sum of quotas) and addresses are counted. Memory, CPU, processes and snapshots of a plan are kept and
+Jails, disk (the sum of quotas), addresses and snapshots are counted. Memory, CPU and processes of a plan are kept and
 shown as not enforced: a jail has no such limits yet.
 """
 
@@ -25,22 +25,28 @@ from jails.operations.kind import Refused
 if TYPE_CHECKING:
     from jails.operations.kind import Kind
 
-COUNTED = ("jails", "disk", "addresses")
-NOT_ENFORCED = ("memory", "cpu", "processes", "snapshots")
+COUNTED = ("jails", "disk", "addresses", "snapshots")
+NOT_ENFORCED = ("memory", "cpu", "processes")
 USABLE = {"hosts": "any_host", "networks": "any_network", "templates": "any_template", "releases": "any_release"}
 """What a plan names → the field that says that all of its sort may be used."""
 GIVES = ("jail_give", "jail_adopt")
 """Kinds that make a tenant's what was not: until they are done their jails are another one's, or nobody's."""
+MAKES_SNAPSHOTS = ("snapshot_create",)
+"""Kinds that add a snapshot to each of their jails."""
 LARGER = "or have an administrator enlarge the plan"
 
 
 @dataclass(frozen=True)
 class Use:
-    """How much of each thing. disk: bytes, the sum of quotas. without_quota: jails that are not in that sum."""
+    """How much of each thing. disk: bytes, the sum of quotas. without_quota: jails that are not in that sum.
+
+    snapshots: those of the datasets of its jails, as a refresh or an operation has last seen them.
+    """
 
     jails: int = 0
     disk: int = 0
     addresses: int = 0
+    snapshots: int = 0
     without_quota: int = 0
 
 
@@ -95,7 +101,12 @@ def of_given(tenant: Tenant | None, host: Host, rows: Iterable[Jail]) -> Growth 
     quotas = {row.name: row.limits.get("quota") for row in got}
     return Growth(
         tenant,
-        Use(jails=len(got), disk=sum(quota or 0 for quota in quotas.values()), addresses=len(networks)),
+        Use(
+            jails=len(got),
+            disk=sum(quota or 0 for quota in quotas.values()),
+            addresses=len(networks),
+            snapshots=sum(row.snapshots for row in got),
+        ),
         unlimited=tuple(name for name, quota in quotas.items() if not quota),
         host=host,
         networks=frozenset(networks),
@@ -117,6 +128,11 @@ def of_change(row: Jail, wish: Mapping[str, Any]) -> Growth | None:
         networks=frozenset(network for network, _ in wanted - own),
         fields={"disk": "quota", "addresses": "addresses", "networks": "addresses"},
     )
+
+
+def of_snapshot(row: Jail, field: str) -> Growth | None:
+    """Of a snapshot of a jail. field: the parameter of the operation that one would leave out, or change."""
+    return Growth(row.tenant, Use(snapshots=1), fields={"": field}) if row.tenant is not None else None
 
 
 # Whether it fits
@@ -186,11 +202,12 @@ def exceeded(plan: TenantPlan, used: Use, growth: Growth) -> dict[str, str]:
     return problems
 
 
-NOUNS = {"jails": "jails", "disk": "of disk", "addresses": "addresses"}
+NOUNS = {"jails": "jails", "disk": "of disk", "addresses": "addresses", "snapshots": "snapshots"}
 FREE = {
     "jails": "Destroy one or take one back",
     "disk": "Choose a smaller quota, lower that of another jail",
     "addresses": "Take away one",
+    "snapshots": "Destroy one that is not needed any more",
 }
 
 
@@ -231,40 +248,48 @@ def use(tenant: Tenant, *, but: Any = "") -> Use:
         jails = jails.exclude(pk__in=Jail.objects.filter(operations=but, state=Jail.State.PENDING).values("pk"))
         addresses = addresses.exclude(operation=but)
     counts = jails.annotate(quota=Cast(KT("limits__quota"), BigIntegerField())).aggregate(
-        jails=Count("pk"), disk=Sum("quota"), without_quota=Count("pk", filter=Q(quota__isnull=True))
+        jails=Count("pk"),
+        disk=Sum("quota"),
+        snapshots=Sum("snapshots"),
+        without_quota=Count("pk", filter=Q(quota__isnull=True)),
     )
     coming = _coming(tenant, but)
     return Use(
         jails=counts["jails"] + coming.jails,
         disk=(counts["disk"] or 0) + coming.disk,
         addresses=addresses.count() + coming.addresses,
+        snapshots=(counts["snapshots"] or 0) + coming.snapshots,
         without_quota=counts["without_quota"] + coming.without_quota,
     )
 
 
 def _coming(tenant: Tenant, but: Any) -> Use:
-    """What is confirmed and not done: jails on their way to the tenant, and quotas that grow.
+    """What is confirmed and not done: jails on their way to the tenant, quotas that grow, and snapshots.
 
     A jail that is being made, and addresses, have their rows from the confirmation on.
     """
-    comes = Q(kind__in=GIVES, parameters__tenant=tenant.pk) | Q(kind="jail_change", jails__tenant=tenant)
+    comes = Q(kind__in=GIVES, parameters__tenant=tenant.pk) | Q(
+        kind__in=(*MAKES_SNAPSHOTS, "jail_change"), jails__tenant=tenant
+    )
     rows = Operation.objects.filter(comes, status__in=Operation.OPEN)
     # One that is about several jails may be found several times.
     found = {row[0]: row[1:] for row in rows.order_by().values_list("pk", "kind", "parameters") if row[0] != _id(but)}
     given = {uuid for kind, wish in found.values() if kind in GIVES for uuid in wish["jails"]}
-    changed = {wish["jail"]: wish["limits"].get("quota") or 0 for kind, wish in found.values() if kind not in GIVES}
+    changed = {wish["jail"]: wish["limits"].get("quota") or 0 for kind, wish in found.values() if kind == "jail_change"}
+    snapshots = sum(kind in MAKES_SNAPSHOTS for kind, _ in found.values())
     if not given and not changed:
-        return Use()
+        return Use(snapshots=snapshots)
     rows_of = Jail.objects.filter(uuid__in=given | changed.keys()).annotate(count=Count("addresses"))
     jails = addresses = disk = without_quota = 0
-    for uuid, owner, limits, count in rows_of.order_by().values_list("uuid", "tenant_id", "limits", "count"):
+    values = ("uuid", "tenant_id", "limits", "count", "snapshots")
+    for uuid, owner, limits, count, taken in rows_of.order_by().values_list(*values):
         quota = limits.get("quota") or 0
         if owner == tenant.pk:
             disk += max(0, changed.get(str(uuid), 0) - quota)
         elif str(uuid) in given:
             jails, addresses, disk = jails + 1, addresses + count, disk + quota
-            without_quota += not quota
-    return Use(jails, disk, addresses, without_quota)
+            without_quota, snapshots = without_quota + (not quota), snapshots + taken
+    return Use(jails, disk, addresses, snapshots, without_quota)
 
 
 def _id(operation: Any) -> Any:
@@ -303,7 +328,7 @@ class Share:
         return min(100, self.used * 100 // self.limit) if self.limit else 100 * bool(self.used)
 
 
-LABELS = {"jails": "Jails", "disk": "Disk, as quotas", "addresses": "Addresses"}
+LABELS = {"jails": "Jails", "disk": "Disk, as quotas", "addresses": "Addresses", "snapshots": "Snapshots"}
 
 
 def shares(plan: TenantPlan, used: Use) -> list[Share]:
@@ -328,6 +353,5 @@ def noted(plan: TenantPlan) -> Sequence[str]:
         "memory": f"{size(plan.memory or 0)} of memory",
         "cpu": f"{plan.cpu} % of a CPU",
         "processes": f"{plan.processes} processes",
-        "snapshots": f"{plan.snapshots} snapshots",
     }
     return [words[thing] for thing in NOT_ENFORCED if getattr(plan, thing) is not None]

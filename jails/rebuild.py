@@ -417,7 +417,7 @@ def _kind(dataset: Dataset | None) -> str:
     if dataset is None:
         return Jail.Kind.THICK
     marked = dataset.marks.get("cellblock:kind", "")
-    if marked in (Jail.Kind.THICK, Jail.Kind.THIN):
+    if marked in (Jail.Kind.THICK, Jail.Kind.THIN, Jail.Kind.SANDBOX):
         return marked
     return Jail.Kind.THIN if dataset.origin else Jail.Kind.THICK
 

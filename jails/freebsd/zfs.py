@@ -125,9 +125,12 @@ def destroy(target: str, *, recursive: bool = False, deferred: bool = False) -> 
     return argv("zfs", "destroy", *(["-r"] if recursive else []), *(["-d"] if deferred else []), _target(target))
 
 
-def rollback(target: str) -> Argv:
-    """Put a filesystem back to its newest snapshot. Fails where there is a newer one, which is never destroyed."""
-    return argv("zfs", "rollback", _snapshot("target", target))
+def rollback(target: str, *, newer: bool = False) -> Argv:
+    """Put a filesystem back to its newest snapshot. Fails where there is a newer one.
+
+    `newer` (-r) destroys those, and fails before it does anything where one of them has clones: there is no -R.
+    """
+    return argv("zfs", "rollback", *(["-r"] if newer else []), _snapshot("target", target))
 
 
 def snapshot(dataset: str, name: str, properties: Mapping[str, str] | None = None, *, recursive: bool = False) -> Argv:

@@ -6,6 +6,7 @@ What an operation is changing right now is left to it: the facts may be from bef
 from __future__ import annotations
 
 import ipaddress
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -35,7 +36,9 @@ from jails.models import (
 )
 from jails.models.release import Base, Storage
 
-OBSERVED = ("state", "state_since", "jid", "observed_addresses", "used", "used_by_snapshots", "shared", "origin")
+OBSERVED = (
+    "state", "state_since", "jid", "observed_addresses", "used", "used_by_snapshots", "snapshots", "shared", "origin",
+)  # fmt: skip
 """Of any jail: what a refresh writes."""
 FOUND = (*OBSERVED, "hostname", "path", "config_path", "boot", "dataset", "storage", "manager", "found")
 """Of a jail the panel did not make: all of it is the host's."""
@@ -299,6 +302,7 @@ class _Jails:
             return
         row.used = dataset.used - dataset.usedbysnapshots
         row.used_by_snapshots = dataset.usedbysnapshots
+        row.snapshots = self._snapshots[dataset.name]
         row.shared = max(0, dataset.referenced - dataset.usedbydataset) if dataset.origin else 0
         row.origin = dataset.origin
 
@@ -306,6 +310,7 @@ class _Jails:
         self._datasets = {dataset.name: dataset for dataset in self.facts.datasets}
         self._by_path = {row.path: row.device for row in self.facts.mounts if row.type == "zfs"}
         self._boots = _boots(self.facts)
+        self._snapshots = Counter(snapshot.dataset for snapshot in self.facts.snapshots)
         self._tools: Mapping[str, ForeignJail] = {} if self._files_missing else self.facts.foreign_rows
 
 

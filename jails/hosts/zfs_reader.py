@@ -29,8 +29,9 @@ MARKS = (
     "cellblock:touched",
     "cellblock:source",
     "cellblock:tenant",
+    "cellblock:note",
 )
-"""User properties of the panel: a lost database is rebuilt from them."""
+"""User properties of the panel: a lost database is rebuilt from them. A note is what somebody wrote of a snapshot."""
 
 SECONDS = 60.0
 LIMIT = 64_000_000

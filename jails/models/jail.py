@@ -24,6 +24,7 @@ class Jail(models.Model):
     class Kind(models.TextChoices):
         THICK = "thick", "Thick"
         THIN = "thin", "Thin"
+        SANDBOX = "sandbox", "Sandbox"
         FOUND = "found", "Found on the host"
 
     class Manager(models.TextChoices):
@@ -87,6 +88,8 @@ class Jail(models.Model):
     observed_addresses = models.JSONField(default=list, blank=True)
     used = models.BigIntegerField(default=0)
     used_by_snapshots = models.BigIntegerField(default=0)
+    snapshots = models.IntegerField(default=0)
+    """How many its own dataset has."""
     shared = models.BigIntegerField(default=0)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 

@@ -137,7 +137,7 @@ class TenantPlan(models.Model):
     """Bytes: the sum of the quotas of its jails, each of which must have one."""
     addresses = models.PositiveIntegerField(null=True, blank=True)
     memory = models.PositiveBigIntegerField(null=True, blank=True)
-    """Bytes. This and the three below are kept, and nothing enforces them yet: see jails.plans."""
+    """Bytes. This and the two below are kept, and nothing enforces them yet: see jails.plans."""
     cpu = models.PositiveIntegerField(null=True, blank=True)
     """Per cent of one CPU, as pcpu of rctl(8)."""
     processes = models.PositiveIntegerField(null=True, blank=True)

@@ -195,6 +195,25 @@ def snapshot_unused(snapshot: str) -> Question:
 
 
 @register
+def snapshots_free(dataset: str, *snapshots: str) -> Question:
+    """Of these snapshots of a dataset none has clones or is held; one that is gone does not count."""
+    text = (
+        'zfs list -H -p -d 1 -t snapshot -o name,clones,userrefs "$1" 2>/dev/null || '
+        'zpool list -H -o name "$2" >/dev/null'
+    )
+    return Question(
+        _sh(text, dataset, _pool(dataset)),
+        lambda answer: all(_is_free(line) for line in answer.splitlines() if line.partition("\t")[0] in snapshots),
+        f"of {dataset} has neither clones nor holds: {', '.join(snapshots) or 'no snapshot'}",
+    )
+
+
+def _is_free(line: str) -> bool:
+    _, clones, holds = line.split("\t")
+    return clones in ("", "-") and holds in ("0", "-")
+
+
+@register
 def snapshot_let_go(snapshot: str) -> Question:
     """It is gone, or goes with the last of its clones."""
     text = 'zfs get -H -p -o value defer_destroy "$1" 2>/dev/null || zpool list -H -o name "$2" >/dev/null'

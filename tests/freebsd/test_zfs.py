@@ -93,6 +93,7 @@ def test_a_dataset_without_a_row_is_doubtful():
         (zfs.destroy("tank/a@s"), "zfs destroy tank/a@s"),
         (zfs.destroy("tank/a@s", deferred=True), "zfs destroy -d tank/a@s"),
         (zfs.rollback("tank/a@s"), "zfs rollback tank/a@s"),
+        (zfs.rollback("tank/a@s", newer=True), "zfs rollback -r tank/a@s"),
         (zfs.snapshot("tank/a", "s", {"cellblock:operation": "7"}), "zfs snapshot -o cellblock:operation=7 tank/a@s"),
         (zfs.clone("tank/r@s", "tank/a", {"quota": "1G"}), "zfs clone -o quota=1G tank/r@s tank/a"),
         (zfs.promote("tank/a"), "zfs promote tank/a"),

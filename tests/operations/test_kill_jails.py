@@ -106,6 +106,39 @@ def test_change(committed, warden, twin, tmp_path):
     assert worked(warden, "jail", "-c", "www1") == 1
 
 
+def test_rollback(committed, warden, tmp_path):
+    www1 = warden.make("www1", "192.0.2.11", boot=True)
+    warden.sh("echo old >/jail/www1/root/page; zfs snapshot zroot/cellblock/host/www1@monday")
+    before = warden.picture()
+    warden.sh("echo new >/jail/www1/root/page; sleep 1.1; zfs snapshot zroot/cellblock/host/www1@tuesday")
+    operation = warden.confirm("jail_rollback", jail=str(www1.uuid), snapshot="monday")
+    assert run(warden, operation, tmp_path) == "done", operation.error
+    assert warden.picture() == before and warden.read("/jail/www1/root/page") == "old\n"
+    assert worked(warden, "jail", "-c", "www1") == 1
+
+
+def test_a_rollback_that_fails(committed, warden, tmp_path):
+    www1 = warden.make("www1", "192.0.2.11", boot=True)
+    warden.sh("zfs snapshot zroot/cellblock/host/www1@monday; echo new >/jail/www1/root/page")
+    before = warden.picture()
+    operation = warden.confirm("jail_rollback", jail=str(www1.uuid), snapshot="monday")
+    warden.fail("zfs rollback")
+    assert run(warden, operation, tmp_path) == "failed", operation.error
+    assert warden.picture() == before and warden.read("/jail/www1/root/page") == "new\n"
+
+
+def test_snapshots(committed, warden, tmp_path):
+    www1 = warden.make("www1", "192.0.2.11")
+    warden.sh("zfs snapshot zroot/cellblock/host/www1@monday; zfs snapshot zroot/cellblock/host/www1@tuesday")
+    operation = warden.confirm("snapshot_destroy", jail=str(www1.uuid), snapshots=["monday", "tuesday"])
+    assert run(warden, operation, tmp_path) == "done", operation.error
+    operation = warden.confirm("snapshot_create", jail=str(www1.uuid), name="friday")
+    assert run(warden, operation, tmp_path) == "done", operation.error
+    assert [one.name for one in warden.facts().snapshots_of(www1.dataset)] == [f"{www1.dataset}@friday"]
+    assert warden.facts().snapshots[-1].operation == str(operation.pk)
+    assert worked(warden, "zfs", "snapshot", f"{www1.dataset}@friday") == 1
+
+
 def test_several_of_which_one_does_not_start(committed, warden, tmp_path):
     rows = [warden.make(f"www{n}", f"192.0.2.1{n}", start=False) for n in (1, 2, 3)]
     operation = warden.confirm("jail_start", jails=[str(row.uuid) for row in rows])

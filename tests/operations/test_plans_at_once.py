@@ -56,6 +56,7 @@ def drafts(fleet, kinds):
                 "limits": limits | {"quota": 11 * GiB},
             },
         ),
+        "snapshot": lambda n: ("snapshot_create", {"jail": str(www1.uuid), "name": f"new{n}", "note": ""}),
     }
     made = (wishes[name](number) for number, name in enumerate(kinds, 1))
     user = fleet.people["administrator"]
@@ -71,6 +72,7 @@ def drafts(fleet, kinds):
         (("create", "give"), {"jails": 3}),
         (("create", "change"), {"disk": 11 * GiB}),
         (("create", "change"), {"addresses": 3}),
+        (("snapshot", "snapshot"), {"snapshots": 1}),
     ],
     ids=lambda value: "-".join(value),
 )
