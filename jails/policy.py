@@ -193,6 +193,8 @@ ACTIONS: dict[str, Any] = {
     "network.add": is_administrator,
     "network.remove": is_administrator,
     "jail.view": _sees_hosts | is_viewer,
+    "inside.view": _sees_hosts | is_viewer,
+    "inside.read": _runs_hosts | is_member,
     "jail.power": _runs_hosts | granted(Right.POWER),
     "jail.snapshot": _runs_hosts | granted(Right.SNAPSHOTS),
     "jail.create": _runs_hosts,

@@ -17,7 +17,7 @@ from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
-from jails.models import Host, HostAccessRecord, Operation, Worker
+from jails.models import Host, HostAccessRecord, Look, Operation, Worker
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,8 @@ REFRESH_AT_LEAST_EVERY = timedelta(minutes=15)
 """Back-off for a host that does not answer: so much later, at most, it is seen that it does again."""
 REFRESH_SECONDS = 900
 """A refresh that hangs in spite of all its time limits is ended, lest no worker is left for others."""
+
+LOOK_SECONDS = 120
 
 
 def worker_name() -> str:
@@ -71,10 +73,12 @@ def _is_served_here(host: Host | None) -> bool:
 @shared_task(name="jails.tasks.sweep", ignore_result=True)
 def sweep() -> int:
     """Send again what waits without a message or whose worker has died; put away old drafts. How many were sent."""
+    from jails.looks import looking
     from jails.operations import queue
 
     seen(worker_name())
     now = timezone.now()
+    looking.sweep(now)
     free = Q(lease_expires_at__isnull=True) | Q(lease_expires_at__lt=now)
     rows = Operation.objects.select_related("host").defer("plan", "parameters", "error")
     waiting = rows.filter(free, status__in=Operation.OPEN)
@@ -144,6 +148,21 @@ def test_access(host_id: int) -> None:
     found = accessing.test(record.host)
     if found.is_good and not record.host.available:
         queue.send_refresh(record.host)
+
+
+@shared_task(name="jails.tasks.take_look", ignore_result=True, time_limit=LOOK_SECONDS)
+def take_look(look_id: str) -> None:
+    """Read something of a jail that a person waits for. Any id may come."""
+    from jails.looks import looking
+
+    try:
+        wanted = uuid.UUID(str(look_id))
+    except ValueError:
+        log.warning("a message names no look")
+        return
+    look = Look.objects.select_related("jail__host").only("jail__host").filter(pk=wanted).first()
+    if look is not None and _is_served_here(look.jail.host):
+        looking.run(wanted)
 
 
 @shared_task(name="jails.tasks.refresh_hosts", ignore_result=True)

@@ -138,6 +138,8 @@ ALLOWED = {
     "network.add": {"": "A"},
     "network.remove": {"network": "A"},
     "jail.view": {"loghost": "APU", "www1": "APUOMV", "logdb": "AQU", "shop": "AQUS"},
+    "inside.view": {"loghost": "APU", "www1": "APUOMV", "logdb": "AQU", "shop": "AQUS"},
+    "inside.read": {"loghost": "AP", "www1": "APOM", "logdb": "AQ", "shop": "AQS"},
     "jail.power": {"loghost": "AP", "www1": "APOM", "logdb": "AQ", "shop": "AQS", "warden1": "AP", "": "A"},
     "jail.snapshot": {"loghost": "AP", "www1": "APO", "logdb": "AQ", "shop": "AQS", "warden1": "AP", "": "A"},
     "jail.create": {"warden1": "AP", "warden2": "AQ", "": "A"},

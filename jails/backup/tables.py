@@ -24,6 +24,7 @@ FORGOTTEN = {
     "account.EmailConfirmation": "one-time links",
     "jails.Invitation": "one-time links",
     "jails.Invitation_operated_hosts": "one-time links",
+    "jails.Look": "what was read of a jail for a few minutes",
     "jails.ResourceLock": "held by operations under way, and none is afterwards",
     "jails.Worker": "which worker was seen when",
     "sessions.Session": "who was signed in",

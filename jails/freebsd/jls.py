@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from jails.freebsd.command import Argv
+from jails.freebsd import names
+from jails.freebsd.command import Argv, argv
 
 # JSON keeps names with spaces, quotes and newlines apart; plain jls(8) output does not.
 LIST: Argv = ("jls", "-d", "--libxo=json", "-n")
@@ -56,6 +57,11 @@ class Jail:
     def text(self, parameter: str) -> str:
         value = self.parameters.get(parameter)
         return value if isinstance(value, str) else ""
+
+
+def one(name: str) -> Argv:
+    """As LIST, of one jail that runs; its status is 1 where there is none of that name."""
+    return argv("jls", "-j", names.require("name", name, names.jail_reference_error), "--libxo=json", "-n")
 
 
 def parse(output: bytes) -> tuple[Jail, ...]:

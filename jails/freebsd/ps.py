@@ -1,8 +1,9 @@
-"""ps(1): which jail each process is in."""
+"""ps(1): which jail each process is in, and the processes of one jail."""
 
 import re
+from dataclasses import dataclass
 
-from jails.freebsd.command import Argv
+from jails.freebsd.command import Argv, argv
 
 JAILS: Argv = ("ps", "-ax", "-o", "pid=", "-o", "jid=")
 
@@ -18,3 +19,69 @@ def parse_jails(output: bytes) -> dict[int, int]:
     if not found:
         raise ValueError("ps: expected at least its own process, got nothing")
     return found
+
+
+@dataclass(frozen=True)
+class Row:
+    """One process. `cpu` is ps(1)'s decaying average in per cent of one core, `memory` its resident set in bytes,
+    `elapsed` and `cpu_seconds` in seconds. Its command line is what the process says it is."""
+
+    pid: int
+    ppid: int
+    uid: int
+    cpu: float
+    memory: int
+    elapsed: int
+    cpu_seconds: float
+    state: str
+    command: str
+
+
+_COLUMNS = ["pid", "ppid", "uid", "pcpu", "rss", "etimes", "time", "state", "command"]
+
+
+def of_jail(jid: int) -> Argv:
+    """All processes of one jail, seen from the host: it works where the jail's own ps(1) cannot.
+
+    Not of the jails inside it. Its status is 1 where there are none.
+    """
+    if jid <= 0:
+        raise ValueError(f"jid: {jid} is no jail's")
+    return argv("ps", "-ww", "-J", str(jid), *(word for name in _COLUMNS for word in ("-o", f"{name}=")))
+
+
+_PROCESS = re.compile(
+    r"\s*(?P<pid>\d+)\s+(?P<ppid>\d+)\s+(?P<uid>\d+)\s+(?P<cpu>\d+(?:[.,]\d+)?)\s+(?P<rss>\d+)\s+(?P<elapsed>\d+)\s+"
+    r"(?P<time>[\d:.,-]+)\s+(?P<state>\S+)(?:\s(?P<command>.*))?",
+    re.ASCII,
+)
+
+
+def parse_of_jail(output: bytes) -> tuple[Row, ...]:
+    """What `of_jail` printed; ValueError for a line that is none of it."""
+    return tuple(_process(line) for line in output.decode("utf-8", "replace").split("\n") if line)
+
+
+def _process(line: str) -> Row:
+    found = _PROCESS.fullmatch(line)
+    if found is None:
+        raise ValueError(f"ps: expected a process, got {line[:80]!r}")
+    return Row(
+        pid=int(found["pid"]),
+        ppid=int(found["ppid"]),
+        uid=int(found["uid"]),
+        cpu=float(found["cpu"].replace(",", ".")),
+        memory=int(found["rss"]) * 1024,
+        elapsed=int(found["elapsed"]),
+        cpu_seconds=seconds(found["time"]),
+        state=found["state"],
+        command=(found["command"] or "").strip(),
+    )
+
+
+def seconds(text: str) -> float:
+    """`1:19.17`, minutes and seconds, as ps(1) prints a time (cputime in bin/ps/print.c); ValueError for others."""
+    found = re.fullmatch(r"(\d+):(\d\d)[.,](\d\d)", text, re.ASCII)
+    if found is None:
+        raise ValueError(f"ps: expected minutes:seconds.hundredths, got {text[:20]!r}")
+    return int(found[1]) * 60 + int(found[2]) + int(found[3]) / 100

@@ -3,6 +3,7 @@ from .audit import AuditEntry, AuditHead
 from .breakglass import BreakGlass
 from .host import Host, HostAccessRecord, HostFactsRecord, HostSurveyRecord, Pool, Worker
 from .jail import Drift, Jail
+from .look import Look
 from .operation import Operation, OperationStep, ResourceLock
 from .release import Release, Template, TrustedManifest
 from .review import AuditReview, ReviewMark
@@ -23,6 +24,7 @@ __all__ = [
     "HostSurveyRecord",
     "Invitation",
     "Jail",
+    "Look",
     "Membership",
     "Network",
     "ObservedAddress",

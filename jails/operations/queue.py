@@ -14,7 +14,7 @@ from django.db import Error
 from django.db.models import Q
 from django.utils import timezone
 
-from jails.models import Host, Operation
+from jails.models import Host, Look, Operation
 from jails.operations import locks
 
 log = logging.getLogger(__name__)
@@ -76,6 +76,13 @@ def send_access(host: Host) -> None:
     from jails.tasks import test_access
 
     _send(test_access, host.pk, queue_of("refresh", worker_of(host)))
+
+
+def send_look(look: Look) -> bool:
+    """Have the host's worker take a look. Whether a message is under way."""
+    from jails.tasks import take_look
+
+    return _send(take_look, str(look.pk), queue_of("refresh", worker_of(look.jail.host)))
 
 
 def wake(host_id: int | None, *, but: UUID) -> None:

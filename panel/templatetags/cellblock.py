@@ -157,6 +157,30 @@ def duration(value: Any) -> str:
 
 
 @register.filter
+def span(seconds: Any) -> str:
+    """Seconds in their largest unit: `3 d`; exact on hover."""
+    return format_html('<span class="number" title="{} s">{}</span>', f"{int(seconds):,}", _span(int(seconds)))
+
+
+PROCESS_STATES = {
+    "D": "waits for a disk",
+    "I": "idle",
+    "L": "waits for a lock",
+    "R": "runs",
+    "S": "sleeps",
+    "T": "stopped",
+    "W": "idle interrupt thread",
+    "Z": "has ended, and its parent has not noticed",
+}
+
+
+@register.filter
+def process_state(state: str) -> str:
+    """The first letter of ps(1)'s state in words."""
+    return PROCESS_STATES.get(state[:1], state)
+
+
+@register.filter
 def elapsed(since: Any) -> str:
     """How long it has been going on; static/js/panel.js counts on."""
     seconds = int((timezone.now() - since).total_seconds())

@@ -10,7 +10,8 @@ from playwright.sync_api import expect
 
 from jails import audit, breakglass, review
 from jails.hosts.access import Access, Line, Verdict
-from jails.models import AuditReview, Host, HostAccessRecord, Jail, Pool, TenantPlan, Worker
+from jails.looks import looking
+from jails.models import AuditReview, Host, HostAccessRecord, Jail, Look, Pool, TenantPlan, Worker
 from tests.panel import work
 from tests.panel.crowd import make_crowd
 
@@ -135,6 +136,38 @@ def test_the_form_of_a_break_glass(sign_in, rows, checked):
     page.goto(f"/jails/{rows.jails['www1'].uuid}/break-glass")
     page.get_by_role("button", name="Break the glass").click()
     expect(page.get_by_text("Say why: the tenant reads it.")).to_be_visible()
+    assert checked(page) == []
+
+
+@pytest.fixture
+def looked_at(rows):
+    """Answers of looks at www1 as a worker would have left them."""
+
+    def keep(kind, result, parameters=None, **fields):
+        look = looking.ask(rows.jails["www1"], kind, parameters or {}, user=rows.people["administrator"])
+        now = timezone.now() + timedelta(hours=1)
+        values = {"state": "done", "result": result, "seen_at": timezone.now(), "ended_at": now, "expires_at": now}
+        Look.objects.filter(pk=look.pk).update(**(values | fields))
+
+    return keep
+
+
+PROCESS = {
+    "pid": 70123, "ppid": 1, "user": "www", "cpu": 12.5, "memory": 2**28, "elapsed": 86400 * 3, "cpu_seconds": 7879.2,
+    "state": "SJ", "command": "nginx: worker process (nginx) " + "x" * 200,
+}  # fmt: skip
+
+
+def test_processes_of_a_jail(sign_in, rows, looked_at, checked):
+    www1 = rows.jails["www1"]
+    looked_at("processes", {"count": 500, "rows": [PROCESS | {"pid": number} for number in range(100, 140)]})
+    page = sign_in("viewer")
+    page.goto(f"/jails/{www1.uuid}/processes")
+    expect(page.get_by_role("row")).to_have_count(41)
+    assert checked(page) == []
+    looked_at("processes", None, state="failed", problem="Its host could not be reached.")
+    page.reload()
+    expect(page.get_by_role("status").first).to_contain_text("could not be reached")
     assert checked(page) == []
 
 

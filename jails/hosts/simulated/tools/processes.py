@@ -160,10 +160,27 @@ def ps_main(process: Process) -> int:
     if (wanted := options.get("U")) is not None:
         found = [row for row in found if row["user"] in re.split(r"[ ,]+", wanted)]
     columns, titles = _columns(process, options)
-    users = access.account_names(process, "/etc/passwd")
-    table = [[_cell(row, column, names, users, memory) for column in columns] for row in found]
+    found = _with_users(process, found)
+    table = [[_cell(row, column, names, memory) for column in columns] for row in found]
     _print(process, columns, titles, table)
     return 0 if table else 1
+
+
+def _with_users(process: Process, found: list[Row]) -> list[Row]:
+    """With `uid`, which the jail knows that a process is in, and `user` as who looks would call that number."""
+    own = access.account_names(process, "/etc/passwd")
+    numbers: dict[tuple[int, str], int] = {}
+
+    def number(jid: int, name: str) -> int:
+        if jid == process.jid or name == "root":
+            return own.get(name, 0)
+        if (jid, name) not in numbers:
+            entry = World(process).user(name, jid)
+            numbers[jid, name] = int(entry[2]) if entry and entry[2].isdigit() else 0
+        return numbers[jid, name]
+
+    rows = [row | {"uid": number(row["jid"], row["user"])} for row in found]
+    return [row | {"user": access.name_of(own, row["uid"])} for row in rows]
 
 
 def _jail(process: Process, state: State, text: str) -> int:
@@ -195,7 +212,7 @@ def _columns(process: Process, options: Options) -> tuple[list[str], list[str]]:
     return [key for key, _ in known], [_TITLES[key] if title is None else title for key, title in known]
 
 
-def _cell(row: Row, column: str, names: dict[int, str], users: dict[str, int], memory: int) -> str:
+def _cell(row: Row, column: str, names: dict[int, str], memory: int) -> str:
     if column in row:
         return str(row[column])
     kernel = row["command"].startswith("[")
@@ -206,8 +223,8 @@ def _cell(row: Row, column: str, names: dict[int, str], users: dict[str, int], m
         return name_of(row["command"])
     if column == "args":
         return str(row["command"])
-    if column in ("uid", "ruid"):
-        return str(users.get(row["user"], 0))
+    if column == "ruid":
+        return str(row["uid"])
     made: dict[str, str] = {
         "jail": names.get(row["jid"], "-"),
         "ruser": str(row["user"]),

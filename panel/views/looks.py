@@ -1,0 +1,88 @@
+"""Pages that show a look: what was read of a jail just now. They ask again and again while they are open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from jails.looks import kind as kinds
+from jails.looks import looking
+from jails.models import Jail, Look
+from panel.views import live
+from panel.views.access import find
+
+WAITING_EVERY = 700
+"""Milliseconds between questions of a page that waits for an answer."""
+
+More = Callable[[Look], Mapping[str, Any]]
+
+
+def find_jail(request: HttpRequest, uuid: UUID, action: str) -> Jail:
+    jail: Jail = find(request, Jail.objects.select_related("host", "tenant"), action, uuid=uuid)
+    request.tree_host = jail.host.name
+    return jail
+
+
+def shown(
+    request: HttpRequest,
+    jail: Jail,
+    kind: str,
+    parameters: Mapping[str, Any],
+    *,
+    page: str,
+    part: str,
+    every: int = 5000,
+    more: More | None = None,
+) -> HttpResponse:
+    """A page with one look in it: the template `page`, or alone the `part` of it that asks for itself again.
+
+    The caller has found the jail for the action of the kind. `every`: milliseconds between questions after an answer.
+    The templates get `jail`, `look` (None where it was refused), `result` (None before the first answer), `problem`,
+    `waits`, `mark`, `every` and what `more` makes of the look.
+    """
+    context, shown_values = looked(request, jail, kind, parameters)
+    look = context["look"]
+    extra = dict(more(look)) if more and look is not None else {}
+    mark = live.mark_of(request.get_full_path(), jail.state, jail.state_since, *shown_values)
+    if live.has(request, mark):
+        return HttpResponseNotModified()
+    context |= {"jail": jail, "tree_jail": jail.pk, "mark": mark, "every": WAITING_EVERY if context["waits"] else every}
+    template = part if request.htmx else page
+    return live.marked(render(request, template, context | extra), mark)
+
+
+def looked(
+    request: HttpRequest, jail: Jail, kind: str, parameters: Mapping[str, Any]
+) -> tuple[dict[str, Any], tuple[Any, ...]]:
+    """Ask, and what a template needs of the answer; with it what changes when the answer does."""
+    if kinds.get(kind).needs_running and jail.state != Jail.State.RUNNING:
+        return {"look": None, "result": None, "problem": "", "waits": False}, ("not running",)
+    try:
+        look = looking.ask(jail, kind, parameters, user=request.user, patient=bool(request.htmx))
+    except kinds.Refused as refused:
+        return {"look": None, "result": None, "problem": str(refused), "waits": False}, (str(refused),)
+    problem = look.problem if look.state == Look.State.FAILED else ""
+    if look.is_lost:
+        problem = "No worker has answered. It may be busy or stopped."
+    context = {"look": look, "result": look.result, "problem": problem, "waits": look.is_open}
+    return context, (look.pk, look.state, look.is_lost, look.seen_at, look.problem)
+
+
+@require_safe
+@login_required
+def processes(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    jail = find_jail(request, uuid, "inside.view")
+    return shown(
+        request,
+        jail,
+        "processes",
+        {},
+        page="panel/jail_processes.html",
+        part="panel/_jail_processes.html",
+    )
