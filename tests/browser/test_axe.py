@@ -122,6 +122,16 @@ def test_page_of_a_tenant(sign_in, trouble, checked, path):
     assert checked(page) == []
 
 
+@pytest.mark.parametrize("count", [0, 3])
+def test_snapshots(sign_in, trouble, checked, count):
+    jail = trouble.jails["www1"]
+    work.seen_snapshots(jail, count)
+    page = sign_in("owner")
+    page.goto(f"/jails/{jail.uuid}/snapshots")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Snapshots of www1")
+    assert checked(page) == []
+
+
 @pytest.mark.parametrize("role", ["administrator", "owner"])
 def test_the_page_of_a_break_glass(sign_in, trouble, checked, role):
     page = sign_in(role)

@@ -229,6 +229,23 @@ ROWS: list[Row] = [
         )
     ],
     *rows(
+        "jail-snapshots",
+        "www1",
+        get="200 APUOMV, 404 QSN, login DX",
+        post="away APO, 403 U, 404 QMVSN, login DX",
+        snapshots=["monday"],
+    ),
+    *send("jail-snapshots", "www1", answers="away APO, 403 U, 404 QMVSN, login DX", back="monday"),
+    *send("jail-snapshots", "www1", answers="away APO, 403 U, 404 QMVSN, login DX", take="1", name="monday"),
+    *send("jail-snapshots", "www1", answers="422 APO, 403 U, 404 QMVSN, login DX", take="1", name=""),
+    *rows(
+        "jail-snapshots",
+        "shop",
+        get="200 AQUS, 404 POMVN, login DX",
+        post="away AQS, 403 U, 404 POMVN, login DX",
+        back="monday",
+    ),
+    *rows(
         "jail-give",
         "www1",
         get="200 A, 403 PU, 404 QOMVSN, login DX",

@@ -8,7 +8,9 @@ from typing import Any
 
 from django.utils import timezone
 
-from jails.models import Host, Jail, Operation, OperationStep, User
+from jails.hosts.facts import HostFacts
+from jails.hosts.zfs_reader import Dataset, Snapshot
+from jails.models import Host, HostFactsRecord, Jail, Operation, OperationStep, User
 from jails.operations.step import BootList, Plan, RemoveFile, Run, Step, Undo, WriteFile, to_data
 
 CONF = """# Managed by Cellblock.
@@ -208,3 +210,23 @@ def failed(host: Host, user: User, **fields: Any) -> Operation:
 def done(host: Host, user: User, **fields: Any) -> Operation:
     steps = [{"status": "skipped"}, *({"status": "done", "output": "ok\n", "rc": 0} for _ in range(4))]
     return add_operation(host, user, "done", steps=steps, **fields)
+
+
+def seen_snapshots(jail: Jail, count: int, **marks: str) -> None:
+    """As the last refresh has them: every third is automatic, and from the second one something is made."""
+    now = int(timezone.now().timestamp())
+    found = [
+        Snapshot(
+            f"{jail.dataset}@day{number}",
+            used=number << 20,
+            referenced=2 << 30,
+            creation=now - 3600 * (count - number) - 60,
+            clones=(f"{jail.dataset}-copy",) if number == 2 else (),
+            marks={"cellblock:kind": "by hand" if number % 3 else "automatic", **marks},
+        )
+        for number in range(1, count + 1)
+    ]
+    dataset = Dataset(jail.dataset, mountpoint=jail.path, marks={"cellblock:jail": str(jail.uuid)})
+    facts = HostFacts(zfs=True, datasets=(dataset,), snapshots=tuple(found))
+    values = {"data": facts.to_data(), "gathered_at": timezone.now()}
+    HostFactsRecord.objects.update_or_create(host=jail.host, defaults=values)

@@ -1,0 +1,118 @@
+"""The snapshots of a jail: what there is, and plans that take, destroy and put back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
+
+from jails import plans, policy
+from jails.hosts.data import decode
+from jails.hosts.zfs_reader import Snapshot
+from jails.models import HostFactsRecord, Jail, Operation
+from jails.operations import snapshots
+from panel.forms.snapshots import SnapshotForm
+from panel.views.access import find
+from panel.views.planning import plan_from_button, plan_from_form
+
+A_PAGE = 50
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def page(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """`take` makes one, `back` is the name of one to put the jail back to; else those that are ticked are destroyed."""
+    action = "jail.snapshot" if request.method == "POST" else "jail.view"
+    jail: Jail = find(request, Jail.objects.select_related("host", "tenant"), action, uuid=uuid)
+    request.tree_host = jail.host.name
+    if request.method != "POST":
+        return _page(request, jail, SnapshotForm())
+    if "take" in request.POST:
+        return _take(request, jail)
+    back = reverse("jail-snapshots", args=[jail.uuid])
+    if name := request.POST.get("back"):
+        wish = {"jail": str(jail.uuid), "snapshot": name}
+        return plan_from_button(request, "jail_rollback", wish, jail.host, back)
+    wish = {"jail": str(jail.uuid), "snapshots": request.POST.getlist("snapshots")}
+    return plan_from_button(request, "snapshot_destroy", wish, jail.host, back)
+
+
+def _take(request: HttpRequest, jail: Jail) -> HttpResponse:
+    form = SnapshotForm(request.POST)
+    wish = {"jail": str(jail.uuid)}
+    if form.is_valid():
+        wish |= {"name": form.cleaned_data["name"], "note": form.cleaned_data["note"]}
+        if response := plan_from_form(request, form, "snapshot_create", wish, jail.host):
+            return response
+    return _page(request, jail, form, status=422)
+
+
+def _page(request: HttpRequest, jail: Jail, form: SnapshotForm, status: int = 200) -> HttpResponse:
+    why_none = snapshots.why_none(jail)
+    found, seen_at = ([], None) if why_none else of_jail(jail)
+    rows = Paginator(found, A_PAGE).get_page(request.GET.get("page"))
+    context = {
+        "jail": jail,
+        "tree_jail": jail.pk,
+        "form": form,
+        "why_none": why_none,
+        "rows": _rows(request, rows.object_list),
+        "pages": rows,
+        "seen_at": seen_at,
+        "share": _share(jail),
+        "kept": snapshots.KEPT,
+    }
+    return render(request, "panel/jail_snapshots.html", context, status=status)
+
+
+def of_jail(jail: Jail) -> tuple[list[Snapshot], datetime | None]:
+    """As the host was last seen, the newest first, and when that was. Of all that is known of it only this is read."""
+    records = HostFactsRecord.objects.filter(host=jail.host_id).values_list("data__snapshots", "gathered_at")
+    data, gathered_at = records.first() or ([], None)
+    mine = (one for one in data or () if one["name"].startswith(f"{jail.dataset}@"))
+    found = [decode(Snapshot, one) for one in mine]
+    return sorted(found, key=lambda one: (one.creation, one.name), reverse=True), gathered_at
+
+
+def _rows(request: HttpRequest, found: Iterable[Snapshot]) -> list[dict[str, Any]]:
+    found = list(found)
+    ids = [one.operation for one in found if _is_id(one.operation)]
+    taken = policy.visible(request.user, Operation).filter(pk__in=ids).select_related("confirmed_by")
+    operations = {str(row.pk): row for row in taken.defer("plan", "parameters")}
+    return [
+        {
+            "snapshot": one,
+            "name": snapshots.short(one),
+            "at": snapshots.taken_at(one),
+            "note": one.marks.get(snapshots.NOTE, ""),
+            "automatic": snapshots.is_automatic(one),
+            "operation": operations.get(one.operation),
+            "stays": bool(one.clones or one.userrefs),
+        }
+        for one in found
+    ]
+
+
+def _is_id(text: str) -> bool:
+    """A property that anybody on the host may have set."""
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
+
+
+def _share(jail: Jail) -> plans.Share | None:
+    """How many its tenant has of how many it may have; None where there is no such limit."""
+    plan = plans.plan_of(jail.tenant) if jail.tenant is not None else None
+    if plan is None or plan.snapshots is None:
+        return None
+    assert jail.tenant is not None
+    return next(one for one in plans.shares(plan, plans.use(jail.tenant)) if one.thing == "snapshots")

@@ -1,0 +1,148 @@
+"""The page of a jail's snapshots."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from jails.models import Jail, Operation, TenantPlan
+from tests.panel import work
+from tests.panel.fleet import Fleet, GiB, MiB
+from tests.panel.hostile import HOSTILE
+
+pytestmark = pytest.mark.django_db
+
+
+def url(jail: Jail) -> str:
+    return f"/jails/{jail.uuid}/snapshots"
+
+
+def words(response: Any) -> str:
+    return re.sub(r"(<[^>]+>|\s)+", " ", response.content.decode())
+
+
+def names(response: Any) -> list[str]:
+    return [row["name"] for row in response.context["rows"]]
+
+
+@pytest.fixture
+def www1(fleet: Fleet) -> Jail:
+    Jail.objects.filter(name="www1").update(snapshots=3, used_by_snapshots=6 * MiB)
+    jail = Jail.objects.get(name="www1")
+    work.seen_snapshots(jail, 3)
+    return jail
+
+
+def test_the_newest_first_with_what_each_holds(as_person: Any, www1: Jail) -> None:
+    response = as_person("owner").get(url(www1))
+    assert names(response) == ["day3", "day2", "day1"]
+    text = words(response)
+    assert "3 in all, 6.0 MiB that only they hold" in text and "something is made from it" in text
+    assert "www1-copy" not in text  # what is made from it may be another tenant's
+
+
+def test_what_cannot_go_cannot_be_chosen(as_person: Any, www1: Jail) -> None:
+    chosen = re.findall(r'name="snapshots" value="([^"]+)"', as_person("owner").get(url(www1)).content.decode())
+    assert chosen == ["day3", "day1"]
+
+
+def test_who_may_only_see_has_no_buttons(as_person: Any, www1: Jail) -> None:
+    text = as_person("viewer").get(url(www1)).content.decode()
+    assert "day3" in text and 'name="back"' not in text and 'name="take"' not in text
+
+
+def test_who_took_it_is_told_to_who_may_know_of_the_operation(as_person: Any, fleet: Fleet, www1: Jail) -> None:
+    made = work.add_operation(fleet.zfs, fleet.people["member"], "done")
+    made.confirmed_by = fleet.people["member"]
+    made.tenant = fleet.acme
+    made.save()
+    work.seen_snapshots(www1, 1, **{"cellblock:operation": str(made.pk), "cellblock:note": "Before <b>the sale</b>"})
+    text = as_person("owner").get(url(www1)).content.decode()
+    assert "by member-person" in text and "Before &lt;b&gt;the sale&lt;/b&gt;" in text
+    Operation.objects.filter(pk=made.pk).update(tenant=None)
+    assert "by member-person" not in as_person("owner").get(url(www1)).content.decode()
+
+
+@pytest.mark.parametrize("mark", ["x", "00000000-0000-0000-0000-000000000000", "%s", *HOSTILE])
+def test_marks_that_are_no_operations(as_person: Any, www1: Jail, mark: str) -> None:
+    work.seen_snapshots(www1, 1, **{"cellblock:operation": mark, "cellblock:note": mark})
+    assert as_person("owner").get(url(www1)).status_code == 200
+
+
+def test_on_ufs_it_says_what_is_not_possible(as_person: Any, fleet: Fleet) -> None:
+    text = as_person("administrator").get(url(fleet.jails["logdb"])).content.decode()
+    assert "logdb is on UFS" in text and 'name="take"' not in text
+
+
+def test_what_the_panel_did_not_make(as_person: Any, fleet: Fleet) -> None:
+    assert "was not made by Cellblock" in as_person("administrator").get(url(fleet.jails["legacy"])).content.decode()
+
+
+def test_none_yet(as_person: Any, fleet: Fleet) -> None:
+    text = as_person("owner").get(url(fleet.jails["www1"])).content.decode()
+    assert "No snapshot yet" in text and 'name="take"' in text
+
+
+def test_how_many_the_plan_allows(as_person: Any, fleet: Fleet, www1: Jail) -> None:
+    TenantPlan.objects.create(tenant=fleet.acme, snapshots=3)
+    assert "3 of 3 in the plan of Acme" in as_person("owner").get(url(www1)).content.decode()
+    response = as_person("owner").post(url(www1), {"take": "1", "name": "friday"})
+    assert response.status_code == 422
+    assert "its plan has no room for more" in response.content.decode()
+
+
+def test_taking_one_ends_in_a_plan(as_person: Any, www1: Jail) -> None:
+    response = as_person("owner").post(url(www1), {"take": "1", "name": "friday", "note": "Why not"})
+    made = Operation.objects.get()
+    assert response.url == f"/operations/{made.pk}/" and made.kind == "snapshot_create"
+    assert made.parameters == {"jail": str(www1.uuid), "name": "friday", "note": "Why not"}
+
+
+@pytest.mark.parametrize("name", ["cellblock", "a b", "", "a@b", "day1"])
+def test_a_name_that_cannot_be_is_said_at_the_field(as_person: Any, www1: Jail, name: str) -> None:
+    response = as_person("owner").post(url(www1), {"take": "1", "name": name})
+    assert response.status_code == 422 and "name" in response.context["form"].errors
+    assert not Operation.objects.exists()
+
+
+def test_destroying_those_that_are_ticked(as_person: Any, www1: Jail) -> None:
+    as_person("owner").post(url(www1), {"snapshots": ["day3", "day1"]})
+    made = Operation.objects.get()
+    assert (made.kind, made.parameters["snapshots"]) == ("snapshot_destroy", ["day3", "day1"])
+
+
+@pytest.mark.parametrize("sent", [{}, {"snapshots": "day2"}, {"snapshots": "day9"}, {"back": "day9"}, {"back": "a\0b"}])
+def test_what_cannot_be_planned_comes_back_with_the_reason(as_person: Any, www1: Jail, sent: dict[str, str]) -> None:
+    response = as_person("owner").post(url(www1), sent, follow=True)
+    assert response.redirect_chain == [(url(www1), 302)] and len(response.context["messages"]) == 1
+    assert not Operation.objects.exists()
+
+
+def test_two_thousand_of_them(as_person: Any, www1: Jail) -> None:
+    work.seen_snapshots(www1, 2000)
+    person = as_person("owner")
+    with CaptureQueriesContext(
+        connection,
+    ) as few:
+        response = person.get(url(www1))
+    assert len(names(response)) == 50 and "1–50 of 2000" in response.content.decode()
+    assert len(response.content) < 100_000
+    assert names(person.get(f"{url(www1)}?page=40"))[-1] == "day1"
+    work.seen_snapshots(www1, 3)
+    with CaptureQueriesContext(connection) as fewer:
+        person.get(url(www1))
+    assert len(few) == len(fewer) < 20
+
+
+def test_the_jails_page_leads_there(as_person: Any, www1: Jail) -> None:
+    text = as_person("owner").get(f"/jails/{www1.uuid}/").content.decode()
+    assert url(www1) in text and "3 snapshots" in text
+
+
+def test_its_size_counts_with_the_quota(as_person: Any, www1: Jail) -> None:
+    assert www1.limits["quota"] == 10 * GiB
+    assert "out of its quota of 10" in words(as_person("owner").get(url(www1)))
