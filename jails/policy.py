@@ -224,6 +224,7 @@ ACTIONS: dict[str, Any] = {
     "user.disable": is_administrator,
     "user.change": is_administrator,
     "user.link": is_administrator,
+    "user.factors": is_administrator,
     "audit.view": is_administrator | is_auditor,
     "audit.view_own": is_viewer,
     "audit.review": (is_administrator | is_auditor) & may_judge,

@@ -1,10 +1,14 @@
 """Sign-ins, sign-outs and changes of passwords are entries of the log."""
 
+import time
 from typing import Any
 
-from allauth.account.signals import password_changed, password_set
+from allauth.account.internal.flows.login import get_authentication_records
+from allauth.account.signals import authentication_step_completed, password_changed, password_set
+from allauth.mfa.signals import authentication_failed
 from axes.signals import user_locked_out
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.db import transaction
 from django.dispatch import receiver
@@ -23,9 +27,32 @@ def _record(action: str, request: Any, **entry: Any) -> None:
         audit.record(action, source=address_of(request), **entry)
 
 
+METHODS = {"totp": "authenticator app", "webauthn": "passkey", "recovery_codes": "recovery code"}
+"""What a second factor is called in the log."""
+SIGNED_IN_AT = "signed_in_at"
+"""In the session: seconds since 1970."""
+
+
 @receiver(user_logged_in)
 def signed_in(request: Any, user: Any, **kwargs: Any) -> None:
-    _record("session.sign_in", request, actor=user, obj=user)
+    ways = [_way(**record) for record in get_authentication_records(request, user)]
+    request.session[SIGNED_IN_AT] = time.time()
+    _record("session.sign_in", request, actor=user, obj=user, after={"by": ways} if ways else None)
+    if user.factors_forgotten_at:
+        _tell_of_forgotten_factors(request, user)
+
+
+def _way(method: str = "", type: str = "", **others: Any) -> str:
+    """`password`, `link`, `authenticator app`."""
+    return METHODS.get(type, method)
+
+
+def _tell_of_forgotten_factors(request: Any, user: Any) -> None:
+    when = user.factors_forgotten_at.strftime("%Y-%m-%d %H:%M UTC")
+    text = f"Your second factors were removed by an administrator ({when}). If you did not ask for that, tell them."
+    messages.warning(request, text, fail_silently=True)
+    user.factors_forgotten_at = None
+    user.save(update_fields=["factors_forgotten_at"])
 
 
 @receiver(user_logged_out)
@@ -38,7 +65,24 @@ def signed_out(request: Any, user: Any, **kwargs: Any) -> None:
 def sign_in_failed(credentials: dict[str, Any], request: Any = None, **kwargs: Any) -> None:
     typed = _typed(credentials)
     person = User.objects.filter(username=typed).first()
-    _record("session.sign_in", request, actor=_shown(typed, person), obj=person, outcome="refused")
+    # Who is signed in and fails is asked once more who they are.
+    is_step_up = request is not None and getattr(request, "user", None) is not None and request.user.is_authenticated
+    action = "session.step_up" if is_step_up else "session.sign_in"
+    detail = credentials.get("factor", "")
+    _record(action, request, actor=_shown(typed, person), obj=person, outcome="refused", detail=detail)
+
+
+@receiver(authentication_failed)
+def factor_failed(request: Any, user: Any, authenticator: Any, **kwargs: Any) -> None:
+    """Counts like a wrong password: axes locks out after some, and `sign_in_failed` writes it down."""
+    credentials = {"username": user.username, "factor": METHODS[authenticator.type]}
+    user_login_failed.send(sender=__name__, credentials=credentials, request=request)
+
+
+@receiver(authentication_step_completed)
+def stepped_up(request: Any, user: Any, method: str, reauthenticated: bool = False, **others: Any) -> None:
+    if reauthenticated:
+        _record("session.step_up", request, actor=user, obj=user, after={"by": [_way(method, others.get("type", ""))]})
 
 
 @receiver(user_locked_out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.core import context
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.db import transaction
@@ -33,6 +34,12 @@ class AccountAdapter(DefaultAccountAdapter):
     def get_client_ip(self, request: HttpRequest) -> str:
         """As panel.middleware found it; `::` where a proxy on a socket named none."""
         return request.META.get("REMOTE_ADDR") or "::"
+
+    def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
+        """Signing in counts, too: who has just come is not asked again."""
+        from panel import step_up
+
+        return not step_up.is_recent(context.request)
 
     def get_password_change_redirect_url(self, request: HttpRequest) -> str:
         return reverse("account")

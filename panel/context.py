@@ -164,6 +164,7 @@ def shell_of(request: HttpRequest) -> Shell:
 
 
 def shell(request: HttpRequest) -> dict[str, Any]:
-    if not getattr(request, "user", None) or not request.user.is_authenticated:
+    is_signed_in = getattr(request, "user", None) and request.user.is_authenticated
+    if not is_signed_in or getattr(request, "lacks_factor", False):
         return {"theme": request.COOKIES.get("theme", "auto")}
     return {"shell": shell_of(request), "theme": request.COOKIES.get("theme", "auto"), "tree_limit": TREE_LIMIT}

@@ -1,5 +1,6 @@
 import ipaddress
 from collections.abc import Callable
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -44,3 +45,22 @@ def _is_address(text: str) -> bool:
 
 def _is_trusted(text: str) -> bool:
     return _is_address(text) and any(ipaddress.ip_address(text) in network for network in settings.TRUSTED_PROXIES)
+
+
+class MustHaveFactor:
+    """Who must have a second factor and has none is led to set one up; nothing else works before."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
+        from panel import factors
+        from panel.views.factors import OPEN_WITHOUT_FACTOR, lead_to_set_up
+
+        if not factors.must_have_factor(request.user) or factors.has_factor(request.user):
+            return None
+        request.lacks_factor = True  # type: ignore[attr-defined]
+        return None if request.resolver_match.url_name in OPEN_WITHOUT_FACTOR else lead_to_set_up(request)

@@ -143,6 +143,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
     "allauth.usersessions",
     "axes",
     "csp",
@@ -166,6 +167,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "panel.middleware.MustHaveFactor",
     "axes.middleware.AxesMiddleware",
 ]
 
@@ -314,7 +316,36 @@ AXES_RESET_ON_SUCCESS = True
 AXES_ENABLE_ADMIN = False
 AXES_DISABLE_ACCESS_LOG = True  # sign-ins are in the audit log
 AXES_LOCKOUT_TEMPLATE = "account/locked_out.html"
-AXES_SENSITIVE_PARAMETERS = ["username", "password", "login"]
+AXES_SENSITIVE_PARAMETERS = ["username", "password", "login", "code", "credential"]
+
+# Second factors
+
+ROLES = ("administrator", "operator", "auditor", "owner", "manager", "member", "viewer")
+MFA_REQUIRED_ROLES = frozenset(
+    name.strip() for name in env.list("MFA_REQUIRED_ROLES", [] if DEMO else list(ROLES[:3])) if name.strip()
+)
+if unknown := sorted(MFA_REQUIRED_ROLES - set(ROLES)):
+    raise refuse("MFA_REQUIRED_ROLES", f"there is no role {', '.join(unknown)}; there are {', '.join(ROLES)}")
+# How long a proof of who one is stands, for what needs a recent one.
+STEP_UP_MINUTES = env.int("STEP_UP_MINUTES", 15)
+if not 1 <= STEP_UP_MINUTES <= 1440:
+    raise refuse("STEP_UP_MINUTES", f"expected 1 to 1440, got {STEP_UP_MINUTES}")
+ACCOUNT_REAUTHENTICATION_TIMEOUT = STEP_UP_MINUTES * 60
+MFA_ADAPTER = "panel.factors.MFAAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # people are invited: no address stands for a person
+MFA_TOTP_ISSUER = f"Cellblock {urlsplit(URL).hostname}"
+MFA_FORMS = {
+    "authenticate": "panel.forms.factors.AuthenticateForm",
+    "reauthenticate": "panel.forms.factors.ReauthenticateForm",
+    "authenticate_webauthn": "panel.forms.factors.AuthenticateWebAuthnForm",
+    "reauthenticate_webauthn": "panel.forms.factors.ReauthenticateWebAuthnForm",
+    "activate_totp": "panel.forms.factors.ActivateTOTPForm",
+    "login_webauthn": "panel.forms.factors.LoginWebAuthnForm",
+    "add_webauthn": "panel.forms.factors.AddWebAuthnForm",
+    "edit_webauthn": "panel.forms.factors.EditWebAuthnForm",
+}
 
 # What the browser and the proxy are told
 

@@ -12,6 +12,8 @@ class User(AbstractUser):
         AUDITOR = "auditor", "Auditor"
 
     role = models.CharField(max_length=20, choices=Role.choices, blank=True, default=Role.NONE)
+    factors_forgotten_at = models.DateTimeField(null=True, blank=True)
+    """When somebody else removed their second factors, until they were told."""
     operated_hosts = models.ManyToManyField("jails.Host", blank=True, related_name="operators")
 
     class Meta:

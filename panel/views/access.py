@@ -11,12 +11,14 @@ from django.http import Http404, HttpRequest
 
 from jails import audit, policy
 from jails.models import Host
+from panel import step_up
 
 
 def find(request: HttpRequest, rows: type[Model] | QuerySet[Any], action: str, **lookup: Any) -> Any:
     """The one thing the look-up names, for `action`.
 
     404 when the person may not even know of it, as when it does not exist; 403 when they see it but may not do that.
+    For what step_up.ACTIONS names the person may be asked first to prove anew who they are.
     """
     # PostgreSQL refuses even to look for a NUL.
     is_text = "\0" not in "".join(value for value in lookup.values() if isinstance(value, str))
@@ -25,12 +27,14 @@ def find(request: HttpRequest, rows: type[Model] | QuerySet[Any], action: str, *
         raise Http404
     if not policy.allowed(request.user, action, thing):
         refuse(request, action, thing)
+    step_up.ask_for(request, action)
     return thing
 
 
 def require(request: HttpRequest, action: str) -> None:
     """For what is about no one thing. To tenants such pages do not exist."""
     if policy.allowed(request.user, action):
+        step_up.ask_for(request, action)
         return
     if not policy.allowed(request.user, "panel.overview"):
         raise Http404

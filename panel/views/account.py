@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from allauth.account import views as allauth
+from allauth.account.internal.flows.login import record_authentication
 from allauth.account.utils import perform_login
 from allauth.usersessions.models import UserSession
 from django.contrib import messages
@@ -21,7 +22,9 @@ from jails import audit, policy
 from jails.models import Invitation, Membership, Tenant
 from panel.accounts import Closed, end_sessions, invitation_of, note_closed, redeem
 from panel.context import TEAM
+from panel.factors import factors_of, must_have_factor
 from panel.forms.account import EnterForm
+from panel.step_up import proving
 from panel.views.access import source
 
 THEMES = ("light", "dark", "auto")
@@ -35,6 +38,8 @@ def page(request: HttpRequest) -> HttpResponse:
         "memberships": request.user.memberships.filter(tenant__archived_at__isnull=True).select_related("tenant"),
         "hosts": request.user.operated_hosts.all() if request.user.is_operator else [],
         "sessions": own_sessions(request),
+        "factors": factors_of(request.user),
+        "must_have_factor": must_have_factor(request.user),
     }
     return render(request, "panel/account.html", context)
 
@@ -69,6 +74,10 @@ def change_password(request: HttpRequest) -> HttpResponse:
 @transaction.atomic
 def set_password(request: HttpRequest) -> HttpResponse:
     return allauth.password_set(request)
+
+
+reauthenticate = proving(allauth.reauthenticate)
+"""By password; by a second factor see panel.views.factors."""
 
 
 @require_POST
@@ -124,6 +133,7 @@ def come_in(request: HttpRequest, invitation: Invitation, username: str) -> Http
         redeem(invitation, person=request.user, source=source(request))
         return redirect("tenant", slug=invitation.tenant.slug)
     person = redeem(invitation, username, source=source(request))
+    record_authentication(request, person, "link")
     return perform_login(request, person, email_verification="none", redirect_url=reverse("account_set_password"))
 
 

@@ -22,6 +22,7 @@ from jails.operations import lifecycle
 from jails.operations.kind import Refused
 from jails.operations.step import Action, Plan, RemoveFile, Run, Step, WriteFile, plan_from_data, step_from_data
 from panel.context import shell_of
+from panel import step_up
 from panel.views import live
 from panel.views.access import find, source
 
@@ -153,6 +154,7 @@ def progress_mark(operation: Operation) -> str:
 @login_required
 def confirm(request: HttpRequest, pk: str) -> HttpResponse:
     operation = find(request, _whole(), "operation.view", pk=pk)
+    step_up.ask_for_plan(request, operation)
     digest = request.POST.get("digest", "")
     act = lifecycle.accept_new_plan if operation.status == Status.STALE else lifecycle.confirm
     try:

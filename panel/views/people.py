@@ -18,6 +18,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from jails import audit
 from jails.models import AuditEntry, Invitation, User
 from panel import accounts
+from panel.factors import factors_of, forget_factors
 from panel.forms.people import InvitePersonForm, RoleForm
 from panel.views.access import find, require, source
 
@@ -86,6 +87,7 @@ def page(request: HttpRequest, pk: int) -> HttpResponse:
         "hosts": person.operated_hosts.all(),
         "memberships": person.memberships.select_related("tenant"),
         "links": accounts.open_invitations().filter(user=person),
+        "factors": factors_of(person),
         "entries": AuditEntry.objects.filter(actor_id=person.pk).defer("before", "after")[:LATELY],
     }
     return render(request, "panel/person.html", context)
@@ -187,3 +189,13 @@ def link(request: HttpRequest, pk: int) -> HttpResponse:
         )
         audit.record("user.link", actor=request.user, obj=person, source=source(request))
     return shown_once(request, invitation, token, "person", person.pk)
+
+
+@require_POST
+@login_required
+def factors(request: HttpRequest, pk: int) -> HttpResponse:
+    """Forget a person's second factors, for who lost them."""
+    person = find(request, User, "user.factors", pk=pk)
+    forget_factors(person, actor=request.user, source=source(request))
+    messages.success(request, f"{person} has no second factor any more and is signed out everywhere.")
+    return redirect("person", pk=person.pk)

@@ -483,6 +483,7 @@ ROWS: list[Row] = [
     *send("person-change", "the administrator", answers="422 A, 403 U, 404 PQOMVSN, login DX", role=""),
     *rows("person-disable", "the member", post="away A, 403 U, 404 PQOMVSN, login DX"),
     *rows("person-enable", "the disabled", post="away A, 403 U, 404 PQOMVSN, login DX"),
+    *rows("person-factors", "the member", post="away A, 403 U, 404 PQOMVSN, login DX"),
     *rows("person-link", "the member", post="200 A, 403 U, 404 PQOMVSN, login DX"),
     *rows("person-invitation-withdraw", "link into the panel", post="away A, 403 PQU, 404 OMVSN, login DX"),
     *send("person-invitation-withdraw", "link into acme", answers="404 AOMVSN, 403 PQU, login DX"),
@@ -539,4 +540,22 @@ ROWS: list[Row] = [
     *rows("account_inactive", get="200 *"),
     *rows("account_change_password", get="away APQUOMVSN, login DX", post="away APQUOMVSN, login DX"),
     *rows("account_set_password", get=SIGNED_IN, post=SIGNED_IN, password1="a", password2="b"),
+    # Second factors; nobody here has one, or a password to prove anything with
+    *rows("mfa_index", get=SIGNED_IN),
+    *rows("mfa_authenticate", get="login *", post="login *", code="000000"),
+    *[
+        row
+        for name in ("account_reauthenticate", "mfa_reauthenticate", "mfa_reauthenticate_webauthn")
+        for row in rows(name, get="away APQUOMVSN, login DX", post="away APQUOMVSN, login DX", password="x", code="0")
+    ],
+    *rows("mfa_activate_totp", get=SIGNED_IN, post=SIGNED_IN, code="no code"),
+    *rows("mfa_deactivate_totp", get="404 APQUOMVSN, login DX", post="404 APQUOMVSN, login DX"),
+    *rows("mfa_view_recovery_codes", get="404 APQUOMVSN, login DX"),
+    *rows("mfa_download_recovery_codes", get="404 APQUOMVSN, login DX"),
+    *rows("mfa_generate_recovery_codes", get=SIGNED_IN, post=SIGNED_IN),
+    *rows("mfa_list_webauthn", get="away APQUOMVSN, login DX"),
+    *rows("mfa_add_webauthn", get="away APQUOMVSN, login DX", post="away APQUOMVSN, login DX"),
+    *rows("mfa_login_webauthn", get="away APQUOMVSN, login DX", post="away APQUOMVSN, login DX", credential="{}"),
+    *rows("mfa_edit_webauthn", "no passkey", get="404 APQUOMVSN, login DX", post="404 APQUOMVSN, login DX", name="x"),
+    *rows("mfa_remove_webauthn", "no passkey", get="404 APQUOMVSN, login DX", post="404 APQUOMVSN, login DX"),
 ]

@@ -23,14 +23,24 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("username", nargs="?", help="whom to sign in")
+        parser.add_argument(
+            "--forget-factors",
+            action="store_true",
+            help="also remove that person's second factors and end their sessions",
+        )
 
-    def handle(self, *, username: str | None = None, **options: Any) -> None:
+    def handle(self, *, username: str | None = None, forget_factors: bool = False, **options: Any) -> None:
+        from panel import factors
         from panel.accounts import link_to
 
+        if forget_factors and not username:
+            raise CommandError("--forget-factors needs the name of a person")
         with transaction.atomic():
             wanted = link_for(username) if username else link_for_administrators()
             if wanted is None:
                 return
+            if forget_factors:
+                factors.forget_factors(wanted["user"], actor=SOURCE, source=SOURCE)
             token = issue(wanted)
         self.stdout.write(link_to(token))
 
