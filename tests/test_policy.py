@@ -173,6 +173,7 @@ ALLOWED = {
     "user.disable": {"member": "A", "": "A"},
     "user.change": {"member": "A", "": "A"},
     "user.link": {"member": "A", "": "A"},
+    "user.factors": {"member": "A", "": "A"},
     "audit.view": {"": "AU"},
     "audit.view_own": {"acme": "OMV", "globex": "S", "": ""},
     "audit.review": {"": "AU", "review of the administrator": "U", "review of the auditor": "A"},

@@ -417,9 +417,9 @@ def test_what_is_open_without_a_factor_are_addresses_of_the_panel() -> None:
 
 def test_an_administrator_removes_a_persons_factors(client: Client, ada: User) -> None:
     bob = User.objects.create_user("bob", password=PASSWORD)
-    add_app(bob)
     theirs = Client()
-    theirs.force_login(bob, backend="django.contrib.auth.backends.ModelBackend")
+    sign_in(theirs, "bob")
+    add_app(bob)
     sign_in(client)
     assert "authenticator app" in client.get(reverse("person", args=[bob.pk])).content.decode()
     client.post(reverse("person-factors", args=[bob.pk]))

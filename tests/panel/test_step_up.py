@@ -1,0 +1,236 @@
+"""Proving anew who one is, before what cannot be undone and before what decides who may do what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.test import Client
+from django.urls import reverse
+
+from jails import policy
+from jails.models import AuditEntry, Invitation, Operation, TenantPlan, User
+from panel import step_up
+from tests.panel import work
+from tests.panel.fleet import Fleet
+from tests.panel.test_factors import PASSWORD, Clock, add_app, code_of, entries, now, wrong
+
+__all__ = ["now"]
+pytestmark = pytest.mark.django_db
+PLAN = {"jails": "7", "any_host": "on", "any_network": "on", "any_template": "on", "any_release": "on"}
+ASK = "/accounts/reauthenticate/"
+
+
+@pytest.fixture(autouse=True)
+def no_earlier_tries() -> None:
+    cache.clear()
+
+
+@pytest.fixture
+def admin(fleet: Fleet) -> User:
+    person = fleet.people["administrator"]
+    person.set_password(PASSWORD)
+    person.save()
+    return person
+
+
+@pytest.fixture
+def late(client: Client, admin: User, now: Clock) -> Client:
+    """Signed in long ago."""
+    client.force_login(admin, backend="django.contrib.auth.backends.ModelBackend")
+    now.at += 16 * 60
+    return client
+
+
+def proves(client: Client, response: Any, **proof: str) -> Any:
+    """Follow to where it asks, and answer there."""
+    assert response.status_code == 302
+    page = client.get(response.headers["Location"])
+    assert page.status_code == 200
+    path, _, query = response.headers["Location"].partition("?")
+    to = query.removeprefix("next=").replace("%2F", "/")
+    return client.post(path, {"next": to, **(proof or {"password": PASSWORD})})
+
+
+def test_who_has_just_signed_in_is_not_asked(client: Client, admin: User, fleet: Fleet) -> None:
+    client.post(reverse("account_login"), {"login": admin.username, "password": PASSWORD})
+    member = fleet.people["member"]
+    assert client.post(reverse("person-change", args=[member.pk]), {"role": "auditor"}).headers["Location"] == reverse(
+        "person", args=[member.pk]
+    )
+
+
+def test_later_it_asks_and_then_does_what_was_sent(late: Client, fleet: Fleet) -> None:
+    path = reverse("tenant-plan", args=["acme"])
+    asked = late.post(path, PLAN)
+    assert asked.headers["Location"].startswith(ASK)
+    assert not TenantPlan.objects.exists() and not entries("tenant.plan")
+    done = proves(late, asked)
+    assert done.status_code == 302 and done.headers["Location"] == reverse("tenant", args=["acme"])
+    plan = TenantPlan.objects.get()
+    assert (plan.jails, plan.any_host, plan.any_release) == (7, True, True)
+    assert entries("session.step_up")[0].after == {"by": ["password"]}
+    # For a while it is not asked again.
+    assert late.post(path, PLAN | {"jails": "8"}).headers["Location"] == reverse("tenant", args=["acme"])
+
+
+def test_a_form_with_mistakes_is_shown_again_and_goes_where_it_was(late: Client) -> None:
+    path = reverse("tenant-plan", args=["acme"])
+    page = proves(late, late.post(path, {"jails": "-1"}))
+    assert page.status_code == 422
+    assert f'action="{path}"' in page.content.decode()
+
+
+def test_a_link_that_is_shown_once_is_shown(late: Client) -> None:
+    page = proves(late, late.post(reverse("person-invite"), {"label": "Bob", "role": "auditor"}))
+    assert b"/enter/" in page.content and Invitation.objects.filter(label="Bob").exists()
+
+
+def test_to_look_needs_no_proof(late: Client) -> None:
+    for path in (reverse("tenant-plan", args=["acme"]), reverse("people"), reverse("audit-review")):
+        assert late.get(path).status_code == 200
+
+
+def test_what_one_may_not_do_is_refused_before_anything_is_asked(client: Client, fleet: Fleet, now: Clock) -> None:
+    for role, status in (("auditor", 403), ("member", 404)):
+        client.force_login(fleet.people[role], backend="django.contrib.auth.backends.ModelBackend")
+        now.at += 16 * 60
+        assert client.post(reverse("tenant-plan", args=["acme"]), PLAN).status_code == status
+
+
+def test_a_wrong_answer_does_nothing_and_is_written_down(late: Client, admin: User) -> None:
+    asked = late.post(reverse("tenant-plan", args=["acme"]), PLAN)
+    page = proves(late, asked, password="wrong")
+    assert page.status_code == 200 and page.context["form"].errors
+    assert not TenantPlan.objects.exists()
+    (entry,) = entries("session.step_up", outcome="refused")
+    assert entry.actor == admin.username
+    # The right one still goes on with what was sent.
+    assert proves(late, asked).status_code == 302 and TenantPlan.objects.exists()
+
+
+def test_wrong_answers_count_until_the_name_is_locked_out(late: Client, settings: Any) -> None:
+    settings.AXES_FAILURE_LIMIT = 3
+    asked = late.post(reverse("tenant-plan", args=["acme"]), PLAN)
+    for _ in range(3):
+        page = proves(late, asked, password="wrong")
+    assert page.status_code == 429
+    assert late.post(ASK, {"password": PASSWORD, "next": reverse("tenant-plan", args=["acme"])}).status_code == 429
+    assert not TenantPlan.objects.exists()
+    assert entries("session.lockout")
+
+
+def test_a_code_of_an_app_is_a_proof_and_works_once(client: Client, admin: User, now: Clock) -> None:
+    secret = add_app(admin)
+    client.force_login(admin, backend="django.contrib.auth.backends.ModelBackend")
+    now.at += 16 * 60
+    client.post(reverse("tenant-plan", args=["acme"]), PLAN)
+    to = {"next": reverse("tenant-plan", args=["acme"])}
+    path = reverse("mfa_reauthenticate")
+    assert b"Use your password" in client.get(path).content
+    assert client.post(path, {"code": wrong(code_of(secret)), **to}).status_code == 200
+    assert not TenantPlan.objects.exists()
+    client.post(path, {"code": code_of(secret), **to})
+    assert TenantPlan.objects.get().jails == 7
+    assert entries("session.step_up", outcome="refused")[0].detail == "authenticator app"
+    assert entries("session.step_up", outcome="done")[0].after == {"by": ["authenticator app"]}
+    now.at += 1
+    assert client.post(path, {"code": code_of(secret), **to}).status_code == 200
+
+
+def test_wrong_codes_lock_out_there_too(client: Client, admin: User, now: Clock, settings: Any) -> None:
+    settings.AXES_FAILURE_LIMIT = 3
+    secret = add_app(admin)
+    client.force_login(admin, backend="django.contrib.auth.backends.ModelBackend")
+    for _ in range(3):
+        response = client.post(reverse("mfa_reauthenticate"), {"code": wrong(code_of(secret))})
+    assert response.status_code == 429
+    assert client.post(reverse("mfa_reauthenticate"), {"code": code_of(secret)}).status_code == 429
+
+
+def test_who_came_by_a_link_long_ago_sets_a_password_first(client: Client, fleet: Fleet, now: Clock) -> None:
+    client.force_login(fleet.people["administrator"], backend="django.contrib.auth.backends.ModelBackend")
+    invite = {"label": "Bob", "role": ""}
+    assert client.post(reverse("person-invite"), invite).status_code == 200
+    now.at += 16 * 60
+    response = client.post(reverse("person-invite"), invite, follow=True)
+    assert response.redirect_chain[-1][0] == reverse("account_set_password")
+    assert b"Set one" in response.content and Invitation.objects.count() == 1
+    client.post(reverse("account_set_password"), {"password1": PASSWORD, "password2": PASSWORD})
+    asked = client.post(reverse("person-invite"), invite)
+    assert proves(client, asked).status_code == 200 and Invitation.objects.count() == 2
+
+
+def test_a_fragment_sends_the_whole_page_to_where_it_asks(late: Client) -> None:
+    headers = {"HX-Request": "true", "HX-Current-URL": "http://testserver/people/"}
+    response = late.post(reverse("person-invite"), {"label": "Bob", "role": ""}, headers=headers)
+    assert response.status_code == 204
+    assert response.headers["HX-Redirect"] == f"{ASK}?next=%2Fpeople%2F"
+
+
+def test_it_goes_to_no_other_site_afterwards(late: Client) -> None:
+    for to in ("https://evil.example/", "//evil.example/", "javascript:alert(1)"):
+        response = late.post(ASK, {"password": PASSWORD, "next": to})
+        assert response.headers["Location"] == "/"
+
+
+def test_one_persons_proof_is_not_anothers(late: Client, fleet: Fleet, admin: User) -> None:
+    late.post(ASK, {"password": PASSWORD})
+    other = fleet.people["auditor"]
+    other.role = "administrator"
+    other.set_password(PASSWORD)
+    other.save()
+    late.force_login(other, backend="django.contrib.auth.backends.ModelBackend")
+    session = late.session
+    session["signed_in_at"] = 0
+    session.save()
+    assert late.post(reverse("person-invite"), {"label": "x", "role": ""}).headers["Location"].startswith(ASK)
+
+
+# Plans
+
+
+def test_a_plan_that_destroys_is_confirmed_by_who_has_proved_it(late: Client, fleet: Fleet, admin: User) -> None:
+    operation = work.add_operation(fleet.zfs, admin, plan=work.destroy_plan())
+    asked = late.post(reverse("operation-confirm", args=[operation.pk]), {"digest": operation.digest})
+    assert asked.headers["Location"].startswith(ASK)
+    assert Operation.objects.get(pk=operation.pk).confirmed_at is None
+
+
+def test_a_plan_that_can_be_undone_is_not_asked_about(late: Client, fleet: Fleet, admin: User) -> None:
+    operation = work.add_operation(fleet.zfs, admin)
+    response = late.post(reverse("operation-confirm", args=[operation.pk]), {"digest": operation.digest})
+    assert not response.headers.get("Location", "").startswith(ASK)
+
+
+def test_a_step_that_cannot_be_undone_is_enough(rf: Any, fleet: Fleet, admin: User) -> None:
+    import dataclasses
+
+    asked = []
+    plan = work.destroy_plan()
+    plain = dataclasses.replace(
+        plan, loses=(), steps=tuple(dataclasses.replace(s, irreversible="") for s in plan.steps)
+    )
+    one = dataclasses.replace(plain, steps=(dataclasses.replace(plain.steps[0], irreversible="gone"), *plain.steps[1:]))
+    for wanted in (plan, plain, one):
+        operation = work.add_operation(fleet.zfs, admin, plan=wanted)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(step_up, "ask", lambda request: asked.append(True))
+            before = len(asked)
+            step_up.ask_for_plan(rf.post("/"), operation)
+            asked.append(len(asked) > before)
+    assert asked == [True, True, False, True, True]
+
+
+# The table
+
+
+def test_every_action_that_needs_it_is_an_action() -> None:
+    assert policy.ACTIONS.keys() >= step_up.ACTIONS
+
+
+def test_the_time_is_a_setting(late: Client, settings: Any) -> None:
+    settings.ACCOUNT_REAUTHENTICATION_TIMEOUT = 3600
+    assert late.post(reverse("person-invite"), {"label": "x", "role": ""}).status_code == 200
+    assert AuditEntry.objects.filter(action="user.invite").exists()
