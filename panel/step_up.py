@@ -34,6 +34,7 @@ ACTIONS = frozenset(
         "host.add",
         "host.change",
         "host.forget",
+        "jail.breakglass",
         "release.trust",
         "tenant.archive",
         "tenant.invite",

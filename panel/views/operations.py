@@ -21,8 +21,8 @@ from jails.models import Host, Jail, Operation, OperationStep, Release, Template
 from jails.operations import lifecycle
 from jails.operations.kind import Refused
 from jails.operations.step import Action, Plan, RemoveFile, Run, Step, WriteFile, plan_from_data, step_from_data
-from panel.context import shell_of
 from panel import step_up
+from panel.context import shell_of
 from panel.views import live
 from panel.views.access import find, source
 

@@ -18,7 +18,7 @@ from jails import audit, memberships, plans, policy
 from jails.models import Invitation, Jail, Membership, Operation, Template, Tenant, TenantPlan
 from jails.operations import jail_give, lifecycle
 from jails.operations.kind import Refused
-from panel import accounts
+from panel import accounts, step_up
 from panel.forms.tenants import (
     THINGS,
     ArchiveForm,
@@ -234,6 +234,8 @@ def member(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     leaves = membership.user == request.user and request.method == "POST" and "remove" in request.POST
     if not leaves and not policy.allowed(request.user, "tenant.members", membership):
         refuse(request, "tenant.members", membership)
+    if not leaves:
+        step_up.ask_for(request, "tenant.members")
     sent = request.POST if request.method == "POST" else None
     grants_one = sent is not None and "grant" in sent
     form = MemberForm(None if grants_one else sent, initial={"role": membership.role, "rights": membership.rights})

@@ -188,6 +188,22 @@ def test_one_persons_proof_is_not_anothers(late: Client, fleet: Fleet, admin: Us
     assert late.post(reverse("person-invite"), {"label": "x", "role": ""}).headers["Location"].startswith(ASK)
 
 
+def test_roles_of_a_team_ask_but_leaving_it_does_not(client: Client, fleet: Fleet, now: Clock) -> None:
+    owner = fleet.people["owner"]
+    owner.set_password(PASSWORD)
+    owner.save()
+    acme = fleet.acme
+    theirs = acme.memberships.get(user=fleet.people["member"])
+    path = reverse("tenant-member", args=[acme.slug, theirs.pk])
+    client.force_login(owner, backend="django.contrib.auth.backends.ModelBackend")
+    now.at += 16 * 60
+    assert client.post(path, {"role": "viewer"}).headers["Location"].startswith(ASK)
+    client.force_login(fleet.people["member"], backend="django.contrib.auth.backends.ModelBackend")
+    now.at += 16 * 60
+    assert not client.post(path, {"remove": "1"}).headers["Location"].startswith(ASK)
+    assert not acme.memberships.filter(pk=theirs.pk).exists()
+
+
 # Plans
 
 
