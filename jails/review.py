@@ -49,13 +49,14 @@ def _where(*conditions: Q, **fields: Any) -> Callable[[Rows], Rows]:
     return lambda rows: rows.filter(*conditions, **fields)
 
 
-SIGN_IN = ("session.sign_in", "session.lockout")
+SIGN_IN = ("session.sign_in", "session.lockout", "session.step_up")
 RIGHTS = (
     "user.invite",
     "user.change",
     "user.disable",
     "user.enable",
     "user.link",
+    "user.factors",
     "tenant.add",
     "tenant.invite",
     "tenant.archive",

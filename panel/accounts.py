@@ -21,6 +21,14 @@ RESERVED_NAMES = frozenset({"anonymous", "cellblock", "command-line", "demo", "n
 """What the log calls those who are no person."""
 
 
+WAYS = {
+    "reauthenticate": "Use your password",
+    "mfa_reauthenticate": "Use a code of your app, or a recovery code",
+    "mfa_reauthenticate:webauthn": "Use a passkey",
+}
+"""allauth's ways to prove anew who one is, in the panel's words."""
+
+
 class AccountAdapter(DefaultAccountAdapter):
     """People are invited; nobody makes an account for themselves."""
 
@@ -40,6 +48,9 @@ class AccountAdapter(DefaultAccountAdapter):
         from panel import step_up
 
         return not step_up.is_recent(context.request)
+
+    def get_reauthentication_methods(self, user: Any) -> list[dict[str, Any]]:
+        return [way | {"description": WAYS[way["id"]]} for way in super().get_reauthentication_methods(user)]
 
     def get_password_change_redirect_url(self, request: HttpRequest) -> str:
         return reverse("account")

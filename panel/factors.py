@@ -56,19 +56,20 @@ def _key(secret: str) -> bytes:
     return base64.urlsafe_b64encode(derived)
 
 
-def encrypt_anew() -> int:
-    """Encrypt with the secret of now all that an older one encrypted. How many rows; what none can read stays."""
-    count, cipher = 0, _cipher()
+def encrypt_anew() -> tuple[int, int]:
+    """Encrypt with the secret of now all that an older one encrypted. How many rows, and how many none can read."""
+    count, unreadable, cipher = 0, 0, _cipher()
     with transaction.atomic():
         for row in Authenticator.objects.select_for_update().exclude(type=Authenticator.Type.WEBAUTHN):
             name = "secret" if row.type == Authenticator.Type.TOTP else "seed"
             try:
                 row.data[name] = cipher.rotate(row.data[name].encode()).decode()
             except InvalidToken:
+                unreadable += 1
                 continue
             row.save(update_fields=["data"])
             count += 1
-    return count
+    return count, unreadable
 
 
 def has_factor(person: Any) -> bool:

@@ -297,7 +297,10 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
 ACCOUNT_ADAPTER = "panel.accounts.AccountAdapter"
-ACCOUNT_FORMS = {"login": "panel.forms.account.SignInForm"}
+ACCOUNT_FORMS = {
+    "login": "panel.forms.account.SignInForm",
+    "reauthenticate": "panel.forms.account.PasswordForm",
+}
 ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
@@ -335,6 +338,7 @@ MFA_ADAPTER = "panel.factors.MFAAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_ALLOW_UNVERIFIED_EMAIL = True  # people are invited: no address stands for a person
+MFA_RATE_LIMITS = {"webauthn_login": "30/m/ip"}  # a sign-in is two requests, and an office has one address
 MFA_TOTP_ISSUER = f"Cellblock {urlsplit(URL).hostname}"
 MFA_FORMS = {
     "authenticate": "panel.forms.factors.AuthenticateForm",

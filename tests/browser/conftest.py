@@ -268,20 +268,13 @@ def rows(_async_allowed, _log_can_be_emptied, transactional_db, live_server):
 
 
 @pytest.fixture
-def sign_in(browser, rows, complaints):
-    """Opens a browser of its own for a person of the fleet: `sign_in("owner")` gives a page."""
-    from django.conf import settings
-    from django.test import Client
-
+def visit_rows(browser, rows, complaints):
+    """Opens a browser of its own on the fleet of rows, for nobody yet: `visit_rows()` gives a page."""
     contexts = []
 
-    def new(role="administrator", **options):
-        client = Client()
-        client.force_login(rows.people[role], backend="django.contrib.auth.backends.ModelBackend")
+    def new(**options):
         options = {"reduced_motion": "reduce", "viewport": {"width": 1280, "height": 900}, **options}
         contexts.append(browser.new_context(base_url=rows.url, **options))
-        value = client.cookies[settings.SESSION_COOKIE_NAME].value
-        contexts[-1].add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": value, "url": rows.url}])
         page = contexts[-1].new_page()
         page.set_default_timeout(10_000)
         complaints.watch(page)
@@ -290,3 +283,20 @@ def sign_in(browser, rows, complaints):
     yield new
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def sign_in(visit_rows, rows):
+    """The same for a person of the fleet: `sign_in("owner")` gives a page."""
+    from django.conf import settings
+    from django.test import Client
+
+    def new(role="administrator", **options):
+        client = Client()
+        client.force_login(rows.people[role], backend="django.contrib.auth.backends.ModelBackend")
+        page = visit_rows(**options)
+        value = client.cookies[settings.SESSION_COOKIE_NAME].value
+        page.context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": value, "url": rows.url}])
+        return page
+
+    return new

@@ -1,5 +1,6 @@
 """Every screen without a violation of WCAG 2 A and AA that axe can find, in light and dark."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -14,6 +15,7 @@ from jails.looks import looking
 from jails.models import AuditReview, Host, HostAccessRecord, Jail, Look, Pool, TenantPlan, Worker
 from tests.panel import work
 from tests.panel.crowd import make_crowd
+from tests.panel.test_factors import add_all_factors
 
 pytestmark = pytest.mark.browser
 RULES = {
@@ -43,6 +45,11 @@ PATHS = {
     "tenant with a plan": "/tenants/acme/",
     "plan of a tenant": "/tenants/acme/plan",
     "search": "/search?q=w",
+    "account": "/account/",
+    "second factors": "/accounts/factors/",
+    "add an app": "/accounts/factors/app/add",
+    "add a passkey": "/accounts/passkeys/add",
+    "new recovery codes": "/accounts/factors/codes/new",
     "not found": "/nowhere",
 }
 
@@ -178,6 +185,50 @@ def test_processes_of_a_jail(sign_in, rows, looked_at, checked):
     looked_at("processes", None, state="failed", problem="Its host could not be reached.")
     page.reload()
     expect(page.get_by_role("status").first).to_contain_text("could not be reached")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/accounts/factors/",
+        "/accounts/factors/codes",
+        "/accounts/factors/app/remove",
+        "/accounts/factors/reauthenticate",
+        "/accounts/reauthenticate/",
+        "/accounts/passkeys/reauthenticate",
+    ],
+)
+def test_page_of_who_has_all_factors(sign_in, rows, checked, path):
+    person = rows.people["administrator"]
+    person.set_password("correct horse battery")
+    person.save()
+    add_all_factors(person)
+    page = sign_in()
+    page.goto(path)
+    expect(page).to_have_url(re.compile(path))
+    assert checked(page) == []
+
+
+def test_the_pages_before_one_is_signed_in(visit_rows, rows, checked):
+    person = rows.people["administrator"]
+    person.set_password("correct horse battery")
+    person.save()
+    add_all_factors(person)
+    page = visit_rows()
+    page.goto("/accounts/login/")
+    assert checked(page) == []
+    page.get_by_label("User name").fill(person.username)
+    page.get_by_label("Password").fill("correct horse battery")
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    expect(page.get_by_role("heading", name="Second factor")).to_be_visible()
+    assert checked(page) == []
+
+
+def test_who_must_set_one_up(sign_in, rows, checked, settings):
+    settings.MFA_REQUIRED_ROLES = frozenset({"administrator"})
+    page = sign_in()
+    page.goto("/")
+    expect(page.get_by_text("Your role needs one.")).to_be_visible()
     assert checked(page) == []
 
 

@@ -542,7 +542,7 @@ ROWS: list[Row] = [
     *rows("account_set_password", get=SIGNED_IN, post=SIGNED_IN, password1="a", password2="b"),
     # Second factors; nobody here has one, or a password to prove anything with
     *rows("mfa_index", get=SIGNED_IN),
-    *rows("mfa_authenticate", get="login *", post="login *", code="000000"),
+    *rows("mfa_authenticate", get="away APQUOMVSN, login DX", post="away APQUOMVSN, login DX", code="000000"),
     *[
         row
         for name in ("account_reauthenticate", "mfa_reauthenticate", "mfa_reauthenticate_webauthn")
@@ -555,7 +555,7 @@ ROWS: list[Row] = [
     *rows("mfa_generate_recovery_codes", get=SIGNED_IN, post=SIGNED_IN),
     *rows("mfa_list_webauthn", get="away APQUOMVSN, login DX"),
     *rows("mfa_add_webauthn", get="away APQUOMVSN, login DX", post="away APQUOMVSN, login DX"),
-    *rows("mfa_login_webauthn", get="away APQUOMVSN, login DX", post="away APQUOMVSN, login DX", credential="{}"),
+    *rows("mfa_login_webauthn", get="away APQUOMVSN, login DX", post="away APQUOMVSN, login DX", credential="1"),
     *rows("mfa_edit_webauthn", "no passkey", get="404 APQUOMVSN, login DX", post="404 APQUOMVSN, login DX", name="x"),
     *rows("mfa_remove_webauthn", "no passkey", get="404 APQUOMVSN, login DX", post="404 APQUOMVSN, login DX"),
 ]

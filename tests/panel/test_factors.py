@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +23,8 @@ from panel.views.factors import OPEN_WITHOUT_FACTOR
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "correct horse battery"
+REGISTERED = json.loads(Path(__file__).with_name("passkey.json").read_text())
+"""What Chromium's virtual authenticator answered."""
 PASSKEY = {"name": "Key", "credential": {"clientExtensionResults": {"credProps": {"rk": True}}}}
 
 
@@ -64,6 +68,15 @@ def add_app(person: User) -> str:
     secret = totp.generate_totp_secret()
     totp.TOTP.activate(person, secret)
     return secret
+
+
+def add_all_factors(person: User) -> None:
+    from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+
+    add_app(person)
+    RecoveryCodes.activate(person)
+    key = {"name": "Blue security key", "credential": REGISTERED}
+    Authenticator.objects.create(user=person, type="webauthn", data=key)
 
 
 def wrong(code: str) -> str:
@@ -341,7 +354,9 @@ def test_a_new_secret_of_the_panel_reads_what_an_old_one_encrypted(ada: User, se
     secret = add_app(ada)
     settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "n" * 60, [settings.SECRET_KEY]
     assert factors.MFAAdapter().decrypt(Authenticator.objects.get().data["secret"]) == secret
-    assert factors.encrypt_anew() == 1
+    output = StringIO()
+    call_command("factors_reencrypt", stdout=output)
+    assert output.getvalue() == "1 encrypted with the secret of now\n"
     settings.SECRET_KEY_FALLBACKS = []
     assert factors.MFAAdapter().decrypt(Authenticator.objects.get().data["secret"]) == secret
 
@@ -349,6 +364,7 @@ def test_a_new_secret_of_the_panel_reads_what_an_old_one_encrypted(ada: User, se
 def test_with_another_secret_the_page_says_what_to_do(client: Client, ada: User, settings: Any) -> None:
     secret = add_app(ada)
     settings.SECRET_KEY = "n" * 60
+    assert factors.encrypt_anew() == (0, 1)
     sign_in(client)
     response = client.post(reverse("mfa_authenticate"), {"code": code_of(secret)})
     assert b"secret has changed" in response.content
