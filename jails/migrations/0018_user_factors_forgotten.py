@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jails", "0015_roles_and_grants"),
+        ("jails", "0017_looks"),
     ]
 
     operations = [
