@@ -22,6 +22,8 @@ GENESIS = "0" * 64
 SECRET_WORDS = ("password", "secret", "token", "private", "passphrase", "credential")
 REMOVED = "(removed)"
 HASHED = tuple(f.attname for f in AuditEntry._meta.concrete_fields if f.attname != "hash")
+LATER = ("approval",)
+"""Columns that the first entries were written without: where one is NULL it is in no line and in no hash."""
 
 
 def record(action: str, **fields: Any) -> AuditEntry:
@@ -46,14 +48,18 @@ def entry(
     source: str = "",
     host: str = "",
     on_behalf_of: str = "",
+    approval: str = "",
 ) -> AuditEntry:
     """An entry that is not in the log yet, for `record_all`.
 
-    actor: a User, or a name for what is no person. tenant and host are taken from `obj` or `operation` when not given.
+    actor: a User, or a name for what is no person. tenant and host are taken from `obj` or `operation` when not given,
+    on_behalf_of and approval from `operation`.
     """
     subject = obj if obj is not None else operation
     tenant = tenant or _tenant_of(obj) or _tenant_of(operation)
     is_person = hasattr(actor, "username")
+    on_behalf_of = on_behalf_of or getattr(operation, "on_behalf_of", "")
+    approval = approval or getattr(operation, "approved_by", "")
     return AuditEntry(
         at=timezone.now(),
         actor_id=actor.pk if is_person else None,
@@ -73,6 +79,7 @@ def entry(
         outcome=_text(outcome, 20),
         detail=_text(detail, 4000),
         operation=str(operation.pk) if operation is not None else "",
+        approval=_text(approval, 200) or None,
     )
 
 
@@ -93,7 +100,8 @@ def record_all(entries: Sequence[AuditEntry]) -> None:
 
 
 def entry_hash(entry: AuditEntry) -> str:
-    """SHA-256 over every column but `hash`, as JSON with sorted keys; times in UTC with microseconds."""
+    """SHA-256 over every column but `hash`, as JSON with sorted keys; times in UTC with microseconds. Without those of
+    LATER that are NULL."""
     return hash_of({name: getattr(entry, name) for name in HASHED})
 
 
@@ -108,7 +116,7 @@ def line(entry: AuditEntry) -> str:
 
 
 def _json(values: dict[str, Any]) -> str:
-    canonical = {name: _canonical(value) for name, value in values.items()}
+    canonical = {name: _canonical(value) for name, value in values.items() if value is not None or name not in LATER}
     return json.dumps(canonical, sort_keys=True, separators=(",", ":"))
 
 

@@ -6,6 +6,7 @@ the tenant's pages until an owner has read it. While it is open, policy.py lets 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
@@ -93,16 +94,12 @@ def is_open(user: User, jail: Jail) -> bool:
     return jail.pk in open_jails(user, [jail])
 
 
-def open_jails(user: User, jails: list[Jail]) -> set[int]:
-    """Of these jails the ids of those into which this person may go now. One query for all."""
-    rows = _open().filter(user=user, jail__in=[jail.pk for jail in jails])
+def open_jails(user: User, jails: Collection[Jail]) -> dict[int, int]:
+    """Of these jails those into which this person may go now: id → that of the break-glass. One query for all."""
     owners = {jail.pk: jail.tenant_id for jail in jails}
-    found = rows.values_list("jail_id", "tenant_id")
-    return {pk for pk, tenant in found if pk is not None and tenant == owners[pk]}
-
-
-def _open() -> QuerySet[BreakGlass]:
-    return BreakGlass.objects.filter(ended_at=None, expires_at__gt=timezone.now())
+    rows = BreakGlass.objects.filter(ended_at=None, expires_at__gt=timezone.now(), user=user, jail__in=owners)
+    found = rows.values_list("jail_id", "tenant_id", "pk")
+    return {jail: pk for jail, tenant, pk in found if jail is not None and tenant == owners[jail]}
 
 
 def shown(rows: QuerySet[BreakGlass]) -> QuerySet[BreakGlass]:

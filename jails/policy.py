@@ -13,6 +13,8 @@ from django.db.models import Model, Q, QuerySet
 
 from jails.models import (
     Address,
+    Agreement,
+    Approval,
     AuditEntry,
     AuditReview,
     BreakGlass,
@@ -25,6 +27,7 @@ from jails.models import (
     Operation,
     Release,
     Right,
+    Side,
     Template,
     Tenant,
     User,
@@ -168,6 +171,36 @@ def has_tenant(user: Any, obj: Any = None) -> bool:
 _sees_hosts = is_administrator | is_auditor | operates
 _runs_hosts = is_administrator | operates
 
+
+def works_for(user: Any, side: str, thing: Any) -> bool:
+    """Whether what the person does on that jail is done by the host's or by the tenant's side."""
+    predicate = _runs_hosts if side == Side.HOST else is_member
+    return bool(predicate(user, thing))
+
+
+def speaks_for(user: Any, side: str, thing: Any) -> bool:
+    """Whether the person may agree and approve for that side: of a tenant its owners and managers."""
+    predicate = _runs_hosts if side == Side.HOST else is_manager
+    return bool(predicate(user, thing))
+
+
+@rules.predicate
+def is_asked(user: Any, obj: Any = None) -> bool:
+    """Whether an approval or a proposal is this person's to answer: the other side's, and never one's own."""
+    if isinstance(obj, Approval):
+        return obj.asked_by_id != user.pk and speaks_for(user, obj.side, obj)
+    if isinstance(obj, Agreement):
+        return obj.proposed_by_id != user.pk and speaks_for(user, Side(obj.side).other, obj)
+    return False
+
+
+@rules.predicate
+def has_asked(user: Any, obj: Any = None) -> bool:
+    if isinstance(obj, Approval):
+        return bool(obj.asked_by_id == user.pk)
+    return isinstance(obj, Agreement) and speaks_for(user, obj.side, obj)
+
+
 ACTIONS: dict[str, Any] = {
     "panel.overview": is_administrator | is_auditor | is_operator,
     "host.view": _sees_hosts,
@@ -212,6 +245,15 @@ ACTIONS: dict[str, Any] = {
     "breakglass.end": is_administrator,
     "breakglass.acknowledge": is_owner,
     "operation.view": _sees_hosts | is_viewer,
+    "agreement.view": _sees_hosts | is_viewer,
+    "agreement.propose": has_tenant & (_runs_hosts | is_manager),
+    "agreement.set": is_administrator & has_tenant,
+    "agreement.decide": is_asked,
+    "agreement.withdraw": has_asked,
+    "agreement.read": is_owner,
+    "approval.view": _sees_hosts | is_viewer,
+    "approval.decide": is_asked,
+    "approval.withdraw": has_asked | is_asked,
     "tenant.list": is_administrator | is_auditor,
     "tenant.view": is_administrator | is_auditor | is_viewer,
     "tenant.add": is_administrator,
@@ -344,6 +386,10 @@ def _scope(user: User, model: type[Model]) -> Q:
     if model is Invitation:
         owned = [tenant for tenant, role in tenant_roles(user).items() if role == OWNER]
         return Q(tenant_id__in=owned)
+    if model is Approval:
+        return on_hosts | Q(tenant_id__in=tenants)
+    if model is Agreement:
+        return Q(jail__host_id__in=hosts) | Q(tenant_id__in=tenants)
     if model in (AuditEntry, BreakGlass):
         return Q(tenant_id__in=tenants)
     return Q(pk__in=[])

@@ -62,6 +62,8 @@ RIGHTS = (
     "tenant.archive",
     "tenant.member_change",
     "tenant.member_remove",
+    "agreement.set",
+    "agreement.accept",
 )
 
 

@@ -17,6 +17,7 @@ from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
+from jails import approvals
 from jails.models import Host, HostAccessRecord, Look, Operation, Worker
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ def sweep() -> int:
         if not queue.send(operation):
             break  # the broker is away
     drafts = Operation.objects.filter(status=Operation.Status.DRAFT, created_at__lt=now - DRAFTS)
-    drafts.update(status=Operation.Status.DISCARDED, finished_at=now, changed_at=now)
+    approvals.keeps_draft(drafts).update(status=Operation.Status.DISCARDED, finished_at=now, changed_at=now)
     return len(due)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from io import StringIO
 from threading import Thread
 from typing import Any
@@ -298,6 +301,45 @@ def test_no_column_can_be_edited_unseen(column: str, five: None, unguarded: None
     else:
         edit(3, **{column: new.get(column, "forged")})
     assert audit.verify().bad_sequence == 3
+
+
+LINE_OF_BEFORE = (
+    '{"action":"tenant.add","actor":"root","actor_id":7,"after":{"name":"Acme"},"at":"2026-03-01T12:00:00.000000+00:00",'
+    '"before":null,"detail":"","host":"","object_id":"1","object_name":"acme","object_type":"tenant","on_behalf_of":"",'
+    '"operation":"","outcome":"done","plan_digest":"","previous_hash":"' + audit.GENESIS + '","sequence":1,'
+    '"source":"192.0.2.9","tenant":"acme","tenant_id":1}'
+)
+"""As an entry was hashed before the log said by which approval something was done."""
+
+
+def test_entries_from_before_approvals_hold(db: None) -> None:
+    columns = json.loads(LINE_OF_BEFORE)
+    made = AuditEntry(**columns | {"at": datetime(2026, 3, 1, 12, 0, tzinfo=UTC)})
+    digest = hashlib.sha256(LINE_OF_BEFORE.encode()).hexdigest()
+    assert audit.entry_hash(made) == audit.hash_of(columns) == digest
+    made.hash = digest
+    made.save(force_insert=True)
+    AuditHead.objects.update_or_create(pk=1, defaults={"sequence": 1, "hash": digest})
+    with transaction.atomic():
+        audit.record("operation.confirm", approval="approval 12 of owner-person")
+        audit.record("operation.confirm")
+    verdict = audit.verify()
+    assert (verdict.ok, verdict.checked) == (True, 3)
+    lines = [json.loads(audit.line(entry)) for entry in AuditEntry.objects.order_by("sequence")]
+    assert ["approval" in values for values in lines] == [False, True, False]
+    assert lines[0] == columns | {"hash": digest}
+
+
+@pytest.mark.parametrize(
+    ("sequence", "value"), [(1, "approval 12 of eve"), (1, ""), (2, None), (2, "approval 13 of eve")]
+)
+def test_no_approval_can_be_put_in_or_taken_away_unseen(sequence: int, value: str | None, unguarded: None) -> None:
+    with transaction.atomic():
+        audit.record("operation.confirm")
+        audit.record("operation.confirm", approval="approval 12 of owner-person")
+    assert audit.verify().ok
+    edit(sequence, approval=value)
+    assert audit.verify().bad_sequence == sequence
 
 
 def test_the_end_alone_can_be_checked(five: None, unguarded: None) -> None:

@@ -16,6 +16,8 @@ from django.utils import timezone
 from jails import audit, breakglass, policy
 from jails.models import (
     Address,
+    Agreement,
+    Approval,
     AuditEntry,
     AuditHead,
     AuditReview,
@@ -82,6 +84,7 @@ def operation(fleet: Fleet, kind_name: str, parameters: dict[str, Any] | None = 
 
 def things(fleet: Fleet) -> dict[str, Any]:
     """What the actions of the table are asked about. "": nothing in particular."""
+    member = fleet.people["member"]
     template = Template(host=fleet.ufs, name="t2", tenant=fleet.acme, published_at=timezone.now())
     return {
         "": None,
@@ -104,6 +107,12 @@ def things(fleet: Fleet) -> dict[str, Any]:
         "operation of acme": operation(fleet, "jail_start", tenant=fleet.acme),
         "operation on warden2": operation(fleet, "host_setup", host=fleet.ufs),
         "operation of globex": operation(fleet, "jail_start", host=fleet.ufs, tenant=fleet.other),
+        "approval of acme": Approval(tenant=fleet.acme, host=fleet.zfs, side="tenant", asked_by=member),
+        "approval of the host": Approval(tenant=fleet.acme, host=fleet.zfs, side="host", asked_by=member),
+        "proposed by acme": Agreement(
+            tenant=fleet.acme, jail=fleet.jails["www1"], side="tenant", proposed_by=fleet.people["owner"]
+        ),
+        "proposed to acme": Agreement(tenant=fleet.acme, side="host", proposed_by=fleet.people["auditor"]),
         "break-glass into acme": BreakGlass(tenant=fleet.acme),
         "break-glass into globex": BreakGlass(tenant=fleet.other),
         "member": fleet.people["member"],
@@ -156,6 +165,15 @@ ALLOWED = {
     "breakglass.view": {"break-glass into acme": "AUOMV", "break-glass into globex": "AUS"},
     "breakglass.end": {"break-glass into acme": "A", "break-glass into globex": "A"},
     "breakglass.acknowledge": {"break-glass into acme": "O", "break-glass into globex": "S", "": ""},
+    "agreement.view": {"www1": "APUOMV", "proposed by acme": "APUOMV", "proposed to acme": "AUOMV", "globex": "AUS"},
+    "agreement.propose": {"www1": "APO", "shop": "AQS", "loghost": "", "acme": "AO", "globex": "AS", "": ""},
+    "agreement.set": {"www1": "A", "loghost": "", "acme": "A", "": ""},
+    "agreement.decide": {"proposed by acme": "AP", "proposed to acme": "O", "": ""},
+    "agreement.withdraw": {"proposed by acme": "O", "proposed to acme": "A", "": ""},
+    "agreement.read": {"proposed to acme": "O", "": ""},
+    "approval.view": {"approval of acme": "APUOMV", "approval of the host": "APUOMV", "": "AU"},
+    "approval.decide": {"approval of acme": "O", "approval of the host": "AP", "": ""},
+    "approval.withdraw": {"approval of acme": "OM", "approval of the host": "APM", "": ""},
     "operation.view": {
         "operation of acme": "APUOMV",
         "operation on warden2": "AQU",
@@ -306,6 +324,16 @@ VISIBLE: dict[type[Model], dict[str, set[str]]] = {
         "viewer": {"into www1"},
         "stranger": {"into shop"},
     },
+    Agreement: {
+        "operator": {"agreement on www1"},
+        "other operator": {"agreement on shop"},
+        **{role: {"agreement on www1", "agreement on all jails"} for role in ("owner", "member", "viewer")},
+        "stranger": {"agreement on shop"},
+    },
+    Approval: {
+        **{role: {"approval of www1"} for role in ("operator", "owner", "member", "viewer")},
+        **{role: {"approval of shop"} for role in ("other operator", "stranger")},
+    },
     User: {},
     Pool: {},
     Worker: {},
@@ -321,6 +349,8 @@ def name_of(row: Any) -> str:
         return str(row.user)
     if isinstance(row, AuditEntry):
         return row.action if row.action.startswith("of ") else f"{row.action} of {row.tenant}"
+    if isinstance(row, Approval):
+        return f"approval of {row.subject}"
     if isinstance(row, BreakGlass):
         return f"into {row.jail_name}"
     return f"{row} of {row.host}" if isinstance(row, (Release, Template)) else str(row)
@@ -348,6 +378,14 @@ def test_exactly_these_rows_are_visible(model: type[Model], fleet: Fleet) -> Non
     AuditReview.objects.create(sequence=1, rule="refused", at=timezone.now())
     for name in ("www1", "shop"):
         breakglass.enter(fleet.jails[name], "A reason good enough.", HOUR, user=fleet.people["administrator"])
+    admin = fleet.people["administrator"]
+    for name, jail in (("www1", fleet.jails["www1"]), ("shop", fleet.jails["shop"]), ("", None)):
+        tenant = jail.tenant if jail else fleet.acme
+        assert tenant is not None
+        Agreement.objects.create(tenant=tenant, jail=jail, state="in force", side="host", proposed_by=admin)
+        if jail is not None:
+            fields = {"subject": name, "work": "restarts", "side": "tenant", "asked_by": admin, "lasts": HOUR}
+            Approval.objects.create(tenant=tenant, jail=jail, host=jail.host, expires_at=timezone.now(), **fields)
     everything = {name_of(row) for row in model._default_manager.all()}
     for role, person in fleet.people.items():
         seen = [name_of(row) for row in policy.visible(person, model)]

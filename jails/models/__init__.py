@@ -1,4 +1,5 @@
 from .address import Address, Network, ObservedAddress
+from .agreement import Agreement, Approval, Side, Work
 from .audit import AuditEntry, AuditHead
 from .breakglass import BreakGlass
 from .host import Host, HostAccessRecord, HostFactsRecord, HostSurveyRecord, Pool, Worker
@@ -12,6 +13,8 @@ from .user import User
 
 __all__ = [
     "Address",
+    "Agreement",
+    "Approval",
     "AuditEntry",
     "AuditHead",
     "AuditReview",
@@ -35,10 +38,12 @@ __all__ = [
     "ResourceLock",
     "ReviewMark",
     "Right",
+    "Side",
     "Template",
     "Tenant",
     "TenantPlan",
     "TrustedManifest",
     "User",
+    "Work",
     "Worker",
 ]

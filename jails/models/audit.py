@@ -27,6 +27,9 @@ class AuditEntry(models.Model):
     outcome = models.CharField(max_length=20)
     detail = models.TextField(blank=True)
     operation = models.CharField(max_length=36, blank=True)
+    # NULL where there is none, as in the entries from before there was this column: what they were hashed without.
+    approval = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001
+    """By which approval it was done, where it needed one: `approval 12 of owner-person`, `break-glass 3`."""
     previous_hash = models.CharField(max_length=64)
     hash = models.CharField(max_length=64)
 

@@ -48,6 +48,13 @@ class Operation(models.Model):
     confirmed_at = models.DateTimeField(null=True, blank=True)
     confirmed_digest = models.CharField(max_length=64, blank=True)
 
+    approvals = models.ManyToManyField("jails.Approval", blank=True, related_name="used_for")
+    """By which it was confirmed, where the operating agreement gives it to the other side."""
+    approved_by = models.CharField(max_length=200, blank=True)
+    """The same in words, for the log: `approval 12 of owner-person`, `break-glass 3`."""
+    on_behalf_of = models.CharField(max_length=150, blank=True)
+    """Who approved it."""
+
     status = models.CharField(max_length=12, choices=Status.choices, default=Status.DRAFT)
     sealed = models.CharField(max_length=64, blank=True)
     """A worker's HMAC over what it decided to run: id, kind, parameters, plan and number of steps. Empty at its end."""

@@ -26,7 +26,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, transacti
 from django.db.models import Q
 from django.utils import timezone
 
-from jails import audit, plans, policy
+from jails import approvals, audit, plans, policy
 from jails.freebsd import fstat
 from jails.freebsd.command import Pipeline
 from jails.hosts.connection import CommandTimeout, Connection, HostUnavailable, Result, Unavailable
@@ -302,7 +302,8 @@ class _Run:
             return "The log does not know that anybody confirmed this plan."
         if self._has_ended_since(at):
             return "The log says that it has ended already."
-        return policy.why_not_operation(operation.confirmed_by, operation) or self._why_no_room()
+        why = policy.why_not_operation(operation.confirmed_by, operation)
+        return why or approvals.why_not_begin(operation) or self._why_no_room()
 
     def _why_no_room(self) -> str:
         """The plan of its tenant may have become smaller since it was confirmed."""

@@ -15,7 +15,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from jails import audit, plans, policy
+from jails import approvals, audit, plans, policy
 from jails.hosts.facts import HostFacts, Missing
 from jails.models import Host, HostFactsRecord, Operation, User
 from jails.operations import kind, locks, queue
@@ -82,7 +82,7 @@ def _queue(operation: Operation, digest: str, expected: str, user: User, source:
             raise Refused("The plan has changed since it was shown: read the new one, then confirm it.")
         if plan_from_data(row.plan).digest() != row.digest:
             raise Refused("Its stored plan is damaged: plan it again.")
-        why = _why_not(user, row)
+        why = _why_not(user, row) or approvals.use(user, row)
         if not why:
             _reserve(row)
             row.status = Status.QUEUED

@@ -107,8 +107,8 @@ def sequence(text: str) -> int | None:
 
 
 CSV_HEAD = (
-    "sequence", "at", "who", "for", "from", "tenant", "action", "object type", "object", "object id", "host", "outcome",
-    "detail", "before", "after", "plan digest", "operation", "hash",
+    "sequence", "at", "who", "for", "approval", "from", "tenant", "action", "object type", "object", "object id",
+    "host", "outcome", "detail", "before", "after", "plan digest", "operation", "hash",
 )  # fmt: skip
 
 
@@ -124,6 +124,7 @@ def _cells(entry: AuditEntry, source: str) -> tuple[Any, ...]:
         entry.at.isoformat(timespec="seconds"),
         entry.actor,
         entry.on_behalf_of,
+        entry.approval or "",
         source,
         entry.tenant,
         entry.action,
