@@ -41,7 +41,7 @@ def is_compared(row: Jail) -> bool:
 
 def file_of(row: Jail, addresses: Sequence[Address]) -> jailfile.JailFile:
     """As jails.operations.common.file_of, with addresses that are read already."""
-    limits = {key: value for key, value in row.limits.items() if key in jailfile.LIMITS and value is not None}
+    limits = jailfile.in_file(row.limits)
     given = tuple(jailfile.Address(one.ip, one.interface, one.prefix) for one in addresses)
     return jailfile.JailFile(row.name, str(row.uuid), row.path, row.hostname, given, limits, row.wanted)
 
@@ -52,7 +52,7 @@ def wanted_of(row: Jail, addresses: Sequence[Address]) -> Wanted:
         return Wanted(row.name, row.config_path, _of_adopted(row), boot=row.boot, tree=row.path)
     values = file_of(row, addresses).parameters()
     given = dict(normal(name, value) for name, value in values.items())
-    return Wanted(row.name, row.config_path, given, boot=row.boot, path=row.path, tree=row.path)
+    return Wanted(row.name, row.config_path, given, boot=row.boot, path=row.path, tree=row.path, limited=True)
 
 
 def _of_adopted(row: Jail) -> dict[str, Values]:
@@ -197,7 +197,7 @@ def _is_news(row: Drift, columns: dict[str, Any]) -> bool:
 
 def _is_logged(name: str) -> bool:
     parameter = parameters.find(name)
-    return name in drift.OWN or (parameter is not None and parameter.kind in LOGGED)
+    return name in drift.OWN or name.startswith(drift.RULE) or (parameter is not None and parameter.kind in LOGGED)
 
 
 def _logged(name: str, columns: dict[str, Any]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from jails.models import Address, Host, Jail, Network, Operation, Release, Templ
 from jails.models.release import Base, Storage
 from jails.operations import adoption, jailfile, layout, lifecycle
 from jails.operations.kind import Refused
+from jails.operations.limits import of_file
 
 SOURCE = "command line"
 LIMITS = {"children_max": 0, "securelevel": -1, "enforce_statfs": 2}
@@ -440,7 +441,8 @@ def _limits(configured: ConfiguredJail, dataset: Dataset | None) -> dict[str, in
         if len(values) != 1 or not re.fullmatch(r"-?[0-9]{1,9}", values[0]):
             raise ValueError(f"its file says {jailfile.LIMITS[limit]} is {' '.join(values)!r}")
         limits[limit] = int(values[0])
-    return limits
+    held = {limit: amount for limit, amount in of_file(configured.name, given).items() if amount is not None}
+    return limits | held
 
 
 # Making it

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from jails.freebsd import jailconf, names, parameters, rcconf
+from jails.freebsd import jailconf, names, parameters, rcconf, rctl
 from jails.freebsd.jailconf.write import Value
 from jails.freebsd.parameters import Change, Kind
 from jails.hosts.facts import ConfiguredJail, HostFacts, Missing, RunningJail, plain_address
@@ -25,6 +25,8 @@ Values = tuple[str, ...] | None
 BOOT, FILE, TREE = "boot", "file", "tree"
 """Not of jail.conf(5): whether it starts at boot, its definition as a whole, and its directory."""
 OWN = (FILE, TREE, BOOT)
+RULE = "rctl."
+"""Before the name of a resource: a limit that is no parameter either, but a command of the file and a rule in force."""
 ON: Values = ("true",)
 OFF: Values = ("false",)
 REFUSED = "refused"
@@ -68,7 +70,8 @@ class Wanted:
 
     file: where it is to be defined; "" where that is not the panel's to say. boot: None likewise. path: its root, by
     which a running jail is known to be this one; "" where only the kernel knows it. tree: its directory, "" where it is
-    not looked for.
+    not looked for. limited: whether its limits of rctl(8) are the panel's to say, so that the commands of its file that
+    set them are told as such.
     """
 
     name: str
@@ -77,6 +80,16 @@ class Wanted:
     boot: bool | None = None
     path: str = ""
     tree: str = ""
+    limited: bool = False
+
+    @property
+    def normal(self) -> dict[str, Values]:
+        """The parameters in one spelling."""
+        return normal(self.parameters.items(), limits_of=self.limits_of)
+
+    @property
+    def limits_of(self) -> str:
+        return self.name if self.limited else ""
 
 
 @dataclass(frozen=True)
@@ -115,9 +128,9 @@ class Comparison:
         live = self._live(wanted)
         configured = self.configured(wanted)
         found = [*self._own(wanted, configured)]
-        want = normal(wanted.parameters.items())
+        want = wanted.normal
         given = self._given(wanted, configured)
-        run = running(live) if live is not None else {}
+        run = running(live) | self._rules(wanted, {*want, *(given or ())}) if live is not None else {}
         found += _parameters(want, given, run, self._host)
         return tuple(found[:MOST])
 
@@ -131,7 +144,17 @@ class Comparison:
         return self._host.get(name, default(name))
 
     def _given(self, wanted: Wanted, configured: ConfiguredJail | None) -> dict[str, Values] | None:
-        return normal(configured.parameters) if configured is not None and wanted.file else None
+        if configured is None or not wanted.file:
+            return None
+        return normal(configured.parameters, limits_of=wanted.limits_of)
+
+    def _rules(self, wanted: Wanted, mentioned: Iterable[str]) -> dict[str, Values]:
+        """What rctl(8) holds a running jail to; () for what somebody says and is not in force."""
+        found = self.facts.limits_in_force(wanted.name) if wanted.limited else None
+        if found is None:
+            return {}
+        none: dict[str, Values] = {name: () for name in mentioned if name.startswith(RULE)}
+        return none | {f"{RULE}{rctl.RESOURCES[limit]}": (str(amount),) for limit, amount in found.items()}
 
     def _live(self, wanted: Wanted) -> RunningJail | None:
         live = self.facts.jail(wanted.name)
@@ -217,11 +240,15 @@ def _parameters(
 
 
 def _is_looked_at(name: str) -> bool:
+    if name.startswith(RULE):
+        return True
     return name in _LOOKED_AT or (name.startswith("allow.") and name in parameters.TABLE)
 
 
 def _can_be_told(name: str, want: Mapping[str, Values], run: Mapping[str, Values]) -> bool:
     """Whether what jls(8) shows of it can be held against what is wanted."""
+    if name.startswith(RULE):
+        return True
     if name == "path":
         return False  # the kernel has followed symbolic links; that of another jail is known before
     if name in _SYSVIPC and run.get("allow.sysvipc") == ON:
@@ -235,8 +262,11 @@ def _can_be_told(name: str, want: Mapping[str, Values], run: Mapping[str, Values
 # One spelling
 
 
-def normal(given: Iterable[tuple[str, Sequence[str] | None]]) -> dict[str, Values]:
-    """Parameters as a file or the panel has them, each once and in one spelling; without those that are absent."""
+def normal(given: Iterable[tuple[str, Sequence[str] | None]], *, limits_of: str = "") -> dict[str, Values]:
+    """Parameters as a file or the panel has them, each once and in one spelling; without those that are absent.
+
+    limits_of: the jail whose limits, set by commands of rctl(8), are told as `rctl.memoryuse` and so on; "" for none.
+    """
     found: dict[str, Values] = {}
     interface = ""
     for name, values in given:
@@ -256,7 +286,26 @@ def normal(given: Iterable[tuple[str, Sequence[str] | None]]) -> dict[str, Value
         # Which of the two it is follows from whether there are addresses.
         if found.get(f"ip{version}") in (("new",), ("disable",)):
             del found[f"ip{version}"]
-    return found
+    return _with_limits(found, limits_of) if limits_of else found
+
+
+def _with_limits(found: dict[str, Values], jail: str) -> dict[str, Values]:
+    limits: dict[str, int] = {}
+    left: dict[str, list[str]] = {"exec.prestart": [], "exec.poststop": []}
+    for command in found.get("exec.prestart") or ():
+        said = rctl.limits_of_prestart(jail, command)
+        limits |= said or {}
+        left["exec.prestart"] += [] if said else [command]
+    left["exec.poststop"] = [one for one in found.get("exec.poststop") or () if not rctl.is_poststop(jail, one)]
+    others = {name: values for name, values in found.items() if name not in left}
+    others |= {name: tuple(values) for name, values in left.items() if values}
+    return others | {f"{RULE}{rctl.RESOURCES[limit]}": (str(amount),) for limit, amount in limits.items()}
+
+
+def limits_of(values: Mapping[str, Values]) -> dict[str, int | None]:
+    """Of parameters in one spelling: the limits of rctl(8), by the names of Jail.limits."""
+    found = {limit: values.get(f"{RULE}{resource}") for limit, resource in rctl.RESOURCES.items()}
+    return {limit: int(amount[0]) if amount else None for limit, amount in found.items()}
 
 
 def running(live: RunningJail) -> dict[str, Values]:
@@ -353,6 +402,8 @@ def runs_so(name: str, wanted: Values, live: Values, host: Mapping[str, Values] 
         return {plain_address(one) for one in wanted or ()} == {plain_address(one) for one in live or ()}
     if name == "securelevel":
         return _level_is_so(wanted, live, (host or {}).get(name, default(name)))
+    if name.startswith(RULE):
+        return (live or None) == wanted
     if wanted is None:
         wanted = (host or {}).get(name, default(name))
     return live == wanted
@@ -371,7 +422,7 @@ def _level_is_so(wanted: Values, live: Values, host: Values) -> bool:
 
 def needs_restart(name: str) -> bool:
     """Whether a running jail has to be stopped and started for a new value; parameters.change says why."""
-    return name not in OWN and parameters.change(name) is Change.RESTART
+    return name not in OWN and not name.startswith(RULE) and parameters.change(name) is Change.RESTART
 
 
 def for_file(name: str, values: Values) -> Value:

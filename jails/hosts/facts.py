@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from jails.freebsd import boot, foreign, ifconfig, jailconf, jls, mount, names, rcconf, sh, sysctl, uname
+from jails.freebsd import boot, foreign, ifconfig, jailconf, jls, mount, names, rcconf, rctl, sh, sysctl, uname
 from jails.freebsd.command import Argv, Pipeline
 from jails.freebsd.foreign import ForeignJail, cbsd
 from jails.hosts import zfs_reader
@@ -77,7 +77,9 @@ class HostFacts:
     """All of it is as of one moment, apart from what changed while it was gathered. Sizes in bytes, times since 1970.
 
     files: text of the configuration files that exist, by path. names: what is in a directory, by its path.
-    missing: what could not be read, by section: identity, version, jails, interfaces, mounts, space, files, names, zfs.
+    rules: all of rctl(8), none where the kernel was started without it.
+    missing: what could not be read, by section: identity, version, jails, interfaces, mounts, space, files, names,
+    rules, zfs.
     unreadable: files that exist and are not text, or too long.
     """
 
@@ -102,6 +104,7 @@ class HostFacts:
     files: Mapping[str, str] = field(default_factory=dict, hash=False, repr=False)
     unreadable: tuple[str, ...] = ()
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False, repr=False)
+    rules: tuple[rctl.Rule, ...] = field(default=(), repr=False)
     missing: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def to_data(self) -> dict[str, Any]:
@@ -135,6 +138,10 @@ class HostFacts:
     @property
     def racct(self) -> bool:
         return self.sysctls.get("kern.racct.enable") == "1"
+
+    def limits_in_force(self, name: str) -> dict[str, int] | None:
+        """What rctl(8) holds a jail to, by the names of rctl.RESOURCES; None where that could not be read."""
+        return None if "rules" in self.missing else rctl.in_force(self.rules, name)
 
     @property
     def vnet(self) -> bool:
@@ -531,7 +538,7 @@ def _with_mountpoint(dataset: Dataset, path: str) -> Dataset:
 
 
 class _Answers:
-    """One request to the host: seven tools and one shell, which also lists directories by itself."""
+    """One request to the host: eight tools and one shell, which also lists directories by itself."""
 
     def __init__(self, connection: Connection, jail_root: str) -> None:
         self.directories = (jail_root, RELEASES, TEMPLATES, JAIL_CONF_D)
@@ -543,6 +550,7 @@ class _Answers:
             "ifconfig": ifconfig.LIST,
             "mount": mount.LIST,
             "df": mount.df("/", jail_root),
+            "rctl": rctl.LIST,
             "tar": ("sh", "-c", _TAR, "sh", jail_root[1:], *(path[1:] for path in files)),
         }
         nonce = secrets.token_hex(16)
@@ -698,6 +706,12 @@ def _text(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str | None:
     return None if "\0" in text else text
 
 
+def _rules(answers: _Answers) -> dict[str, Any]:
+    if answers.parts["rctl"].rc and _identity(answers)["sysctls"].get("kern.racct.enable") != "1":
+        return {"rules": ()}
+    return {"rules": rctl.parse(answers.stdout("rctl"))}
+
+
 _SECTIONS: dict[str, Callable[[_Answers], dict[str, Any]]] = {
     "identity": _identity,
     "version": _version,
@@ -707,6 +721,7 @@ _SECTIONS: dict[str, Callable[[_Answers], dict[str, Any]]] = {
     "space": _space,
     "names": _names,
     "files": _files,
+    "rules": _rules,
 }
 
 

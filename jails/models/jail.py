@@ -80,7 +80,8 @@ class Jail(models.Model):
     release = models.ForeignKey("jails.Release", models.RESTRICT, null=True, blank=True, related_name="jails")
     template = models.ForeignKey("jails.Template", models.RESTRICT, null=True, blank=True, related_name="jails")
     limits = models.JSONField(default=dict, blank=True)
-    """What the form may limit: `quota` in bytes (ZFS), `children_max`, `securelevel`, `enforce_statfs`."""
+    """What the form may limit: `quota` in bytes (ZFS); `memory` in bytes, `cpu` in per cent of one CPU
+    and `processes`, as rctl(8) holds a jail to them; `children_max`, `securelevel`, `enforce_statfs`."""
 
     state = models.CharField(max_length=10, choices=State.choices, default=State.PENDING)
     state_since = models.DateTimeField(default=timezone.now)

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from jails.freebsd import ifconfig, sh, sockstat, zpool
+from jails.freebsd import ifconfig, rctl, sh, sockstat, zpool
 from jails.freebsd.command import Argv, Pipeline
 from jails.hosts.connection import Connection
 from jails.operations.step import CAPTURE, Check, digest
@@ -334,6 +334,18 @@ def jail_gone(name: str) -> Question:
 def jail_param(name: str, param: str, value: str) -> Question:
     """A running jail's parameter, as jls(8) prints it."""
     return Question(_sh(_JLS.format("", '"$2"'), name, param), _line(value), f"{param} of the jail {name} is {value}")
+
+
+@register
+def limit_is(name: str, resource: str, amount: str) -> Question:
+    """What rctl(8) denies a jail more than, as a number, or `none`. A rule with a user or process has no part in it."""
+
+    def holds(answer: str) -> bool:
+        found = rctl.in_force(rctl.parse(answer.encode("utf-8", "surrogateescape")), name)
+        amounts = {rctl.RESOURCES[limit]: str(value) for limit, value in found.items()}
+        return amounts.get(resource, "none") == amount
+
+    return Question(rctl.LIST, holds, f"the limit {resource} of the jail {name} is {amount}")
 
 
 @register

@@ -250,7 +250,7 @@ def make_file(
     notes: Mapping[str, str] | None = None,
 ) -> jailfile.JailFile:
     """`limits` as Jail.limits has them; the quota is no part of the file. `more` as Jail.wanted."""
-    known = {key: value for key, value in limits.items() if key in jailfile.LIMITS and value is not None}
+    known = jailfile.in_file(limits)
     return jailfile.JailFile(name, uuid, path, hostname, tuple(addresses), known, more or {}, notes or {})
 
 

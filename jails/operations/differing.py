@@ -132,7 +132,7 @@ class Look:
     @cached_property
     def want(self) -> dict[str, Values]:
         """What is wanted, in one spelling."""
-        return drift.normal(self.wanted.parameters.items())
+        return self.wanted.normal
 
     @cached_property
     def differences(self) -> tuple[Difference, ...]:
@@ -170,7 +170,7 @@ def with_family(names: Iterable[str]) -> list[str]:
 def usual_of(row: Jail) -> dict[str, Values]:
     """Of a managed jail, without what was accepted from its host as it is."""
     values = rows.file_of(row, rows.own_addresses(row)).usual()
-    return drift.normal(normal(name, value) for name, value in values.items())
+    return drift.normal((normal(name, value) for name, value in values.items()), limits_of=row.name)
 
 
 def baseline_of(row: Jail) -> dict[str, Values]:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from jails.freebsd import names, parameters
+from jails.freebsd import names, parameters, rctl
 from jails.freebsd.parameters import Kind as Takes
 from jails.freebsd.parameters import Setter
 from jails.hosts import drift
@@ -29,6 +29,7 @@ LIMITS: Mapping[str, tuple[str, int, int, int]] = {
     "securelevel": ("securelevel", -1, 3, -1),
     "enforce_statfs": ("enforce_statfs", 0, 2, 2),
 }
+RULES: Mapping[str, str] = {f"{drift.RULE}{resource}": limit for limit, resource in rctl.RESOURCES.items()}
 FAMILIES = ("ip4.addr", "ip6.addr")
 
 
@@ -104,6 +105,8 @@ _USUAL = "usual"
 
 
 def _is_wide(name: str) -> bool:
+    if name.startswith(drift.RULE):
+        return False
     parameter = parameters.find(name)
     # Of these some values widen a jail and others do not.
     return parameters.setter(name) >= Setter.ADMINISTRATOR or (parameter is not None and parameter.kind is Takes.CHOICE)
@@ -170,7 +173,7 @@ class _Update:
     def __init__(self, look: Look, accepted: Sequence[Difference]) -> None:
         self.look, self.row = look, look.row
         self.values: dict[str, Any] = {}
-        self.limits: dict[str, int] = {}
+        self.limits: dict[str, int | None] = {}
         self.wanted: dict[str, Any] = {}
         self.addresses: dict[str, list[tuple[int, str]]] = {}
         self.gained: set[str] = set()
@@ -183,6 +186,8 @@ class _Update:
     def _take(self, name: str, values: Values) -> None:
         if name == BOOT:
             self.values["boot"] = values == ON
+        elif name in RULES:
+            self.limits[RULES[name]] = int(values[0]) if values else None
         elif name in FAMILIES:
             self._take_addresses(name, values or ())
         elif name in LIMITS and self._take_limit(name, values):

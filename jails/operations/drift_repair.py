@@ -12,13 +12,13 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from jails.freebsd import jail, jailconf, parameters
+from jails.freebsd import jail, jailconf, parameters, rctl
 from jails.freebsd.parameters import Change, Setter
 from jails.hosts import drift
 from jails.hosts.drift import BOOT, FILE, ON, OWN, REFUSED, TREE, Comparison, Difference, Values
 from jails.hosts.facts import HostFacts, plain_address
 from jails.models import Host, Operation
-from jails.operations import checks, common, effects, jailfile, layout, power
+from jails.operations import checks, common, effects, jailfile, layout, limits, power
 from jails.operations.differing import (
     DriftKind,
     Look,
@@ -54,6 +54,7 @@ class DriftRepair(DriftKind):
             name
             for name in with_family(names)
             if name in want
+            and not name.startswith(drift.RULE)
             and parameters_setter(name, want[name]) >= Setter.ADMINISTRATOR
             and not drift.same(name, want[name], baseline.get(name))
         ]
@@ -127,8 +128,12 @@ class _Repair:
             return self.before
         try:
             document = jailconf.edit(self.before, filename=self.path)
+            hooks = {one.parameter: one for one in differing if self._is_of_hooks(one.parameter)}
             for one in differing:
-                document = self._with(document, one)
+                if one.parameter not in hooks:
+                    document = self._with(document, one)
+            if hooks:
+                document = self._with_hooks(document, hooks)
         except (jailconf.EditRefused, ValueError) as error:
             raise Refused(f"The file cannot be changed without touching what was written by hand: {error}.") from error
         return document.text
@@ -149,6 +154,22 @@ class _Repair:
             return jailconf.render_jail(row.name, values, header=f"{row.name}: as Cellblock has adopted it.")
         except (jailconf.EditRefused, ValueError) as error:
             raise Refused(f"Its definition cannot be written: {error}.") from error
+
+    def _is_of_hooks(self, name: str) -> bool:
+        return name.startswith(drift.RULE) or (self.look.wanted.limited and name in jailfile.HOOKS)
+
+    def _with_hooks(self, document: jailconf.Document, differing: Mapping[str, Difference]) -> jailconf.Document:
+        """Its limits as they are wanted, and beside them the other commands before a start and after a stop."""
+        standing = self.facts.configured_jail(self.row.name)
+        given = dict(standing.parameters) if standing is not None else {}
+        shall = limits.of_file(self.row.name, given)
+        shall |= {
+            limit: amount
+            for limit, amount in drift.limits_of(self.look.want).items()
+            if f"{drift.RULE}{rctl.RESOURCES[limit]}" in differing
+        }
+        others = {name: self.look.want.get(name) or () for name in jailfile.HOOKS if name in differing}
+        return jailfile.with_rules(document, self.row.name, given, shall, others=others)
 
     def _with(self, document: jailconf.Document, one: Difference) -> jailconf.Document:
         name, values = one.parameter, one.wanted
@@ -227,7 +248,7 @@ class _Repair:
         """What `jail -m` changes: name → what runs, what shall."""
         found: dict[str, tuple[Values, Values]] = {}
         for one in self.chosen:
-            if not self.running or not one.in_kernel or one in self.restarting:
+            if not self.running or not one.in_kernel or one in self.restarting or one.parameter.startswith(drift.RULE):
                 continue
             shall = one.wanted if one.wanted is not None else self.look.comparison.default(one.parameter)
             if shall is None or len(shall) != 1 or parameters.change(one.parameter) is not Change.LIVE:
@@ -241,6 +262,7 @@ class _Repair:
             yield from write
             if live := self.live:
                 yield self._live_step(live)
+            yield from self._limit_steps()
             return
         if not self.found.stop_file:
             raise Refused(f"No file describes {self.row.name}, so it cannot be restarted: bring back its file first.")
@@ -254,6 +276,18 @@ class _Repair:
         yield from common.free_addresses_step([one for one in given if one.ip not in self._own_ips()])
         yield from write
         yield common.start_step(self.row.name, then.path, then.file, addresses=given, subject=self.row.name)
+
+    def _limit_steps(self) -> Iterable[Step]:
+        chosen = [one for one in self.chosen if one.in_kernel and one.parameter.startswith(drift.RULE)]
+        if not chosen or not self.running:
+            return
+        if not self.facts.racct:
+            words = power.listed([one.parameter for one in chosen])
+            raise Refused(f"{words} of {self.row.name}: {limits.OFF} on {self.host.name}. {limits.HOW_ON}")
+        wanted = drift.limits_of(self.look.want)
+        names = {f"{drift.RULE}{resource}": limit for limit, resource in rctl.RESOURCES.items()}
+        shall = {names[one.parameter]: wanted[names[one.parameter]] for one in chosen}
+        yield from limits.live_steps(self.row.name, self.found.path, self.facts, shall)
 
     def _own_ips(self) -> set[str]:
         """What it has or is given today: its stop leaves it where it was the host's own before."""

@@ -18,7 +18,7 @@ from jails.freebsd.parameters import Change
 from jails.hosts.facts import ConfiguredJail, HostFacts, plain_address
 from jails.models import Host, Jail, Operation, Tenant
 from jails.models.release import Storage
-from jails.operations import adoption, checks, common, effects, jailfile, layout, power
+from jails.operations import adoption, checks, common, effects, jailfile, layout, limits, power
 from jails.operations.kind import Kind, Refused, Request
 from jails.operations.step import BootList, Plan, Run, Step, Undo, WriteFile
 from jails.operations.wish import Wish
@@ -31,7 +31,9 @@ HOW = {
     BOOT: "at the host's next boot",
 }
 """How a value comes to hold, for people."""
-LIMITS = ("quota", *jailfile.LIMITS)
+LIMITS = ("quota", *jailfile.RULES, *jailfile.LIMITS)
+ALWAYS = ("quota", *jailfile.LIMITS)
+"""Limits that a wish must name; of the others one that it leaves out stays as it is."""
 PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "hostname": ("host.hostname",),
     "addresses": ("ip4.addr", "ip6.addr"),
@@ -39,6 +41,9 @@ PARAMETERS: Mapping[str, tuple[str, ...]] = {
 }
 """Field of the form → parameters of jail(8)."""
 FIELDS = ("hostname", "addresses", "boot", *LIMITS)
+
+
+_NOT_OURS = "Its commands at start and stop are not Cellblock's: set its limits on the host, in rctl.conf(5)."
 
 
 class Effect(NamedTuple):
@@ -57,14 +62,19 @@ def effects_of(row: Jail, wanted: Mapping[str, Any], facts: HostFacts) -> list[E
     """What a wish (cleaned, or as a form has it so far) changes of a jail, and what each value takes."""
     running = power.look(row, facts).running is not None
     return [
-        Effect(field, old, new, _how(field, running))
+        Effect(field, old, new, _how(field, running, facts))
         for field, (old, new) in _values(row, wanted).items()
         if (set(old) != set(new) if field == "addresses" else old != new)
     ]
 
 
+def _wanted_limits(row: Jail, wanted: Mapping[str, Any]) -> dict[str, int | None]:
+    """As they will be in its row."""
+    return {**row.limits, **(wanted.get("limits") or {})}
+
+
 def _values(row: Jail, wanted: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    limits = wanted.get("limits") or {}
+    given = wanted.get("limits") or {}
     pairs: dict[str, tuple[Any, Any]] = {
         "hostname": (row.hostname, wanted.get("hostname", row.hostname)),
         "boot": (row.boot, wanted.get("boot", row.boot)),
@@ -73,16 +83,26 @@ def _values(row: Jail, wanted: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     pairs["addresses"] = (own, [one["ip"] for one in wanted["addresses"]] if "addresses" in wanted else own)
     for limit in LIMITS:
         old = row.limits.get(limit, _DEFAULTS[limit])
-        pairs[limit] = (old, limits.get(limit, old))
+        pairs[limit] = (old, given.get(limit, old))
     return {field: pairs[field] for field in FIELDS}
 
 
-_DEFAULTS: Mapping[str, int | None] = {"quota": None, "children_max": 0, "securelevel": -1, "enforce_statfs": 2}
+_DEFAULTS: Mapping[str, int | None] = {
+    "quota": None,
+    "memory": None,
+    "cpu": None,
+    "processes": None,
+    "children_max": 0,
+    "securelevel": -1,
+    "enforce_statfs": 2,
+}
 
 
-def _how(field: str, running: bool) -> str:
+def _how(field: str, running: bool, facts: HostFacts) -> str:
     if field == "quota":
         return LIVE
+    if field in jailfile.RULES:
+        return LIVE if running and facts.racct else START
     if field == "boot":
         return BOOT
     if not running:
@@ -96,8 +116,10 @@ def _shown(effect: Effect, value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(value) or "none"
-    if effect.field == "quota" and value is not None:
+    if effect.field in ("quota", "memory") and value is not None:
         return plans.size(value)
+    if effect.field == "cpu" and value is not None:
+        return f"{value} %"
     return "none" if value in (None, "") else str(value)
 
 
@@ -130,7 +152,7 @@ class JailChange(Kind):
             "limits": wish.limits(),
         }
         given = parameters.get("limits")
-        for limit in LIMITS:
+        for limit in ALWAYS:
             if isinstance(given, Mapping) and limit not in given:
                 wish.wrong(limit, "is missing.")
         wish.refuse_wrong()
@@ -163,6 +185,8 @@ class JailChange(Kind):
         resolved = _resolved(host, facts, row, wish["addresses"])
         path = _file_of(found, facts)
         before = facts.file(path) or ""
+        if row.adoption and changes.keys() & set(jailfile.RULES):
+            raise Refused(dict.fromkeys(sorted(changes.keys() & set(jailfile.RULES)), _NOT_OURS))
         after = _edited(found, changes, resolved, path, before)
         adopted = _Adopted(host, facts, found, changes, resolved, path, after) if row.adoption else None
         steps = [
@@ -179,6 +203,7 @@ class JailChange(Kind):
             steps=tuple(steps),
             summary=tuple(map(str, changes.values())),
             warnings=tuple(warnings),
+            notes=limits.notes(host.name, facts, [wish["limits"]]) if changes.keys() & set(jailfile.RULES) else (),
             resources=_resources(host, row, changes),
             result=(*common.addresses_to_result(resolved), *([adopted.result(wish)] if adopted else [])),
         )
@@ -193,9 +218,10 @@ class JailChange(Kind):
         wish = operation.parameters
         (row,) = self.jails(operation.host, wish)
         changed = [field for field, (old, new) in _values(row, wish).items() if old != new]
+        kept = _wanted_limits(row, wish)
         _forget_accepted(row, wish)
         common.keep_addresses(row, wish["addresses"], common.addresses_of_result(plan.result))
-        Jail.objects.filter(pk=row.pk).update(hostname=wish["hostname"], boot=wish["boot"], limits=wish["limits"])
+        Jail.objects.filter(pk=row.pk).update(hostname=wish["hostname"], boot=wish["boot"], limits=kept)
         if row.adoption:
             _keep_adopted(row, plan)
             words = power.listed([field.replace("_", ".") for field in changed])
@@ -368,9 +394,16 @@ def _edited(
                 document = document.set(row.name, parameter, changes[limit].new)
             elif limit in changes:
                 document = _with_limit(document, row.name, limit, parameter, changes[limit].new)
+        if changes.keys() & set(jailfile.RULES):
+            shall = {**limits.of(row), **{name: changes[name].new for name in jailfile.RULES if name in changes}}
+            document = jailfile.with_rules(document, row.name, _given(found), shall)
     except jailconf.EditRefused as error:
         raise Refused(f"The file cannot be changed without touching what was written by hand: {error}.") from error
     return document.text
+
+
+def _given(found: power.Found) -> dict[str, tuple[str, ...]]:
+    return dict(found.configured.parameters) if found.configured is not None else {}
 
 
 def _with_addresses(
@@ -379,7 +412,7 @@ def _with_addresses(
     """Takes out what the jail loses and adds what it gains; what else stands in the lists stays."""
     gone = set(effect.old) - set(effect.new)
     gained = [address for address in resolved if address.ip not in effect.old]
-    given = dict(found.configured.parameters) if found.configured is not None else {}
+    given = _given(found)
     for version in (4, 6):
         lists, family = f"ip{version}.addr", f"ip{version}"
         old = given.get(lists, ())
@@ -427,6 +460,8 @@ def _file_steps(
     live = {effect.field: effect for effect in changes.values() if effect.how == LIVE and effect.field in PARAMETERS}
     if live:
         yield _live_step(found, live)
+    rules = {field: effect.new for field, effect in changes.items() if field in jailfile.RULES and effect.how == LIVE}
+    yield from limits.live_steps(found.name, found.path, facts, rules)
 
 
 def file_step(name: str, path: str, before: str | None, after: str) -> Step:
@@ -444,7 +479,7 @@ def file_step(name: str, path: str, before: str | None, after: str) -> Step:
 
 def _live_step(found: power.Found, live: Mapping[str, Effect]) -> Step:
     wanted = {PARAMETERS[field][0]: str(effect.new) for field, effect in live.items()}
-    given = dict(found.configured.parameters) if found.configured is not None else {}
+    given = _given(found)
     # Back to what the file says, not to what it is for the moment: root in the jail may change its hostname any time.
     now = {PARAMETERS[field][0]: str(effect.old) for field, effect in live.items()}
     now |= {name: given[name][-1] for name in wanted if given.get(name)}

@@ -16,7 +16,7 @@ from jails.freebsd import names, uname
 from jails.hosts.facts import HostFacts
 from jails.models import Host, Jail, Operation, Release, Template, Tenant
 from jails.models.release import Base, Storage
-from jails.operations import checks, common, in_the_way, jailfile, layout, trees
+from jails.operations import checks, common, in_the_way, jailfile, layout, limits, trees
 from jails.operations.kind import Kind, Refused, Request
 from jails.operations.release_fetch import end_of_life_notes
 from jails.operations.step import BootList, Plan, Run, Step, Undo
@@ -125,7 +125,11 @@ class JailCreate(Kind):
             steps=common.each_once(steps),
             summary=_summary(wanted),
             warnings=_warnings(wanted, later),
-            notes=(*(end_of_life_notes(release.name) if release is not None else ()), *_port_notes(wanted)),
+            notes=(
+                *(end_of_life_notes(release.name) if release is not None else ()),
+                *_port_notes(wanted),
+                *limits.notes(request.host.name, facts, [wish["limits"]]),
+            ),
             resources=_resources(wanted),
             result=(
                 ("dataset", wanted.dataset),
@@ -377,7 +381,8 @@ def _start(wanted: _Wanted) -> tuple[Step, ...]:
         only_if=(checks.jail_absent(wanted.name), checks.is_not(checks.jail_gone(wanted.name))),
         tolerant=True,
     )
-    start = dataclasses.replace(start, undo=(stop, wait, *left))
+    rules = limits.left_undo(wanted.name, wanted.request.parameters["limits"])
+    start = dataclasses.replace(start, undo=(stop, wait, *left, *rules), again=(*start.again, *rules))
     return (*common.free_addresses_step(wanted.addresses), start)
 
 
@@ -423,8 +428,9 @@ def _summary(wanted: _Wanted) -> tuple[str, ...]:
     afterwards = "is started" if wish["start"] else "stays stopped"
     boots = "starts at boot" if wish["boot"] else "does not start at boot"
     whose = f"for {wanted.tenant}" if wanted.tenant else "without a tenant"
+    held = limits.words({limit: wish["limits"].get(limit) for limit in jailfile.RULES})
     return (
-        f"A {wish['kind']} jail from {wanted.base.name}, in {where}.",
+        f"A {wish['kind']} jail from {wanted.base.name}, in {where}{f', held to {held}' if held else ''}.",
         f"It has {at}, is {whose}, {afterwards} and {boots}.",
     )
 

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jails.freebsd import files, jailconf, names, zfs
+from jails.freebsd import files, jailconf, names, rctl, zfs
 from jails.hosts.facts import JAIL_CONF_D, HostFacts
 from jails.models import Host, Jail, Operation
-from jails.operations import checks, common, effects, layout, power
+from jails.operations import checks, common, effects, jailfile, layout, limits, power
 from jails.operations.jail_change import file_step
 from jails.operations.kind import Kind, Refused, Request
 from jails.operations.step import BootList, Plan, RemoveFile, Run, Step, Undo
@@ -190,6 +190,7 @@ def _edited(found: power.Found, before: str, old: _Names, new: _Names) -> str:
         document = document.set(new.name, "path", new.path)
         if logs:
             document = document.set(new.name, "exec.consolelog", new.log)
+        document = jailfile.with_rules(document, new.name, given, limits.of_file(old.name, given), called=old.name)
     except jailconf.EditRefused as error:
         raise Refused(f"The file cannot be changed without touching what was written by hand: {error}.") from error
     head = f"# {old.name}: managed by Cellblock."
@@ -306,7 +307,9 @@ def _warnings(found: power.Found, facts: HostFacts) -> Iterable[str]:
     if found.running is not None:
         yield f"{found.name} will be stopped for a moment."
         yield from filter(None, (power.host_addresses_lost(found, facts),))
-    if facts.racct:
+    # Those of its file go with it.
+    ours = rctl.rules(found.name, facts.limits_in_force(found.name) or {})
+    if any(rule.subject == "jail" and rule.who == found.name and rule not in ours for rule in facts.rules):
         yield f"Limits that somebody has set with rctl(8) for {found.name} stay under that name: move them by hand."
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jails.models import Jail, Operation
-from jails.operations import in_the_way, power
+from jails.operations import in_the_way, limits, power
 from jails.operations.kind import Refused, Request
 from jails.operations.step import Plan
 
@@ -27,7 +27,11 @@ class JailStart(power.PowerKind):
             title=self.titled([one.name for one in wanted]),
             steps=tuple(step for one in wanted for step in power.start_steps(one, facts, independent=len(wanted) > 1)),
             summary=tuple(summary),
-            notes=(*power.dying_notes(wanted), *in_the_way.before_start(host, wanted)),
+            notes=(
+                *power.dying_notes(wanted),
+                *in_the_way.before_start(host, wanted),
+                *limits.notes(host.name, facts, [limits.of(one.row) for one in wanted]),
+            ),
             resources=power.resources(host, wanted, start=True),
         )
 

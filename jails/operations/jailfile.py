@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from jails.freebsd import jailconf, names, parameters
+from jails.freebsd import jailconf, names, parameters, rctl
 from jails.freebsd.jailconf.effective import same_option
 from jails.freebsd.parameters import Setter, Value
 from jails.hosts import drift
@@ -28,6 +28,13 @@ LIMITS: Mapping[str, str] = {
     "enforce_statfs": "enforce_statfs",
 }
 """Names of Jail.limits that are parameters of jail(8); `quota` is a property of the dataset."""
+RULES = tuple(rctl.RESOURCES)
+"""Names of Jail.limits that are rules of rctl(8): set when the jail starts and taken away when it stops, by its file.
+
+/etc/rctl.conf would hold them as well, but for all jails in one file, for good, and whether or not the jail is there.
+"""
+HOOKS = ("exec.prestart", "exec.poststop")
+"""Parameters that hold the commands for RULES, beside whatever else stands in them."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,7 @@ class JailFile:
             # Without it the jail would be gone with its last process, and its mounts and aliases would stay.
             "persist": True,
             "exec.clean": True,
+            **rule_commands(self.name, self.limits),
             "exec.start": "/bin/sh /etc/rc",
             "exec.stop": "/bin/sh /etc/rc.shutdown",
             "exec.consolelog": layout.console_log(self.name),
@@ -115,10 +123,15 @@ class JailFile:
 
 
 def _add(values: dict[str, Value], name: str, wanted: Sequence[str] | None) -> None:
-    """Of addresses, these are more than those of the panel's networks; anything else takes the place of the usual."""
+    """Of addresses, these are more than those of the panel's networks, and of commands before a start and after a stop
+    more than those for limits; anything else takes the place of the usual."""
     before = values.get(name)
     for old in [old for old in values if same_option(old, name)]:
         del values[old]
+    if name in HOOKS and isinstance(before, tuple):
+        more = tuple(wanted or ())
+        values[name] = (*before, *more) if name == "exec.prestart" else (*more, *before)
+        return
     if wanted is None:
         return
     if name in ("ip4.addr", "ip6.addr"):
@@ -168,6 +181,52 @@ def base_name(base: Release | Template | None) -> str:
     if base is None:
         return ""
     return f"release {base.name}-{base.architecture}" if isinstance(base, Release) else f"template {base.name}"
+
+
+def in_file(limits: Mapping[str, int | None]) -> dict[str, int]:
+    """Those of Jail.limits that its file says: all but the quota."""
+    return {key: value for key, value in limits.items() if key in (*LIMITS, *RULES) and value is not None}
+
+
+def rule_commands(name: str, limits: Mapping[str, int | None]) -> dict[str, tuple[str, ...]]:
+    """exec.prestart and exec.poststop with the limits of rctl(8); nothing where there are none."""
+    if all(limits.get(limit) is None for limit in RULES):
+        return {}
+    return {"exec.prestart": (rctl.prestart(name, limits),), "exec.poststop": (rctl.poststop(name, limits),)}
+
+
+def with_rules(
+    document: jailconf.Document,
+    name: str,
+    given: Mapping[str, Sequence[str]],
+    limits: Mapping[str, int | None],
+    *,
+    called: str = "",
+    others: Mapping[str, Sequence[str]] | None = None,
+) -> jailconf.Document:
+    """The file with these limits of rctl(8), and other commands as they are. EditRefused as Document.set.
+
+    given: its parameters as they are read. called: the name that its commands have of it, where that is another one.
+    others: of HOOKS, the other commands where they are not to be as they are.
+    """
+    wanted = rule_commands(name, limits)
+    for parameter in HOOKS:
+        before = given.get(parameter, ())
+        kept = [one for one in before if not _is_rule_command(called or name, parameter, one)]
+        kept = list((others or {}).get(parameter, kept))
+        # First before others start anything, and last when others have stopped it.
+        ours = list(wanted.get(parameter, ()))
+        after = [*ours, *kept] if parameter == "exec.prestart" else [*kept, *ours]
+        if tuple(after) == tuple(before):
+            continue
+        document = document.set(name, parameter, after) if after else document.remove(name, parameter)
+    return document
+
+
+def _is_rule_command(name: str, parameter: str, command: str) -> bool:
+    if parameter == "exec.prestart":
+        return rctl.limits_of_prestart(name, command) is not None
+    return rctl.is_poststop(name, command)
 
 
 def is_default(name: str, value: int) -> bool:

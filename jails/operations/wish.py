@@ -13,12 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from jails.freebsd import names, parameters
-from jails.operations.jailfile import LIMITS
+from jails.freebsd import names, parameters, rctl
+from jails.operations.jailfile import LIMITS, RULES
 from jails.operations.kind import Refused
 
 QUOTA_MIN, QUOTA_MAX = 1 << 20, 1 << 60
 """Bytes: a jail with less than a mebibyte is a mistake in the unit."""
+LEAST = {"memory": 16 << 20, "cpu": 1, "processes": 10}
+"""With less of it no jail starts: /etc/rc alone has several processes at a time."""
 ID_MAX = 2**63 - 1
 
 
@@ -114,7 +116,10 @@ class Wish:
         return found
 
     def limits(self, name: str = "limits") -> dict[str, int | None]:
-        """quota in bytes or None, children_max, securelevel, enforce_statfs; errors are those of each by its name."""
+        """quota in bytes or None, children_max, securelevel, enforce_statfs; errors are those of each by its name.
+
+        Also memory in bytes, cpu in per cent of one CPU and processes, each or None, where they are given.
+        """
         value = self._take(name)
         if value is None:
             value = {}
@@ -128,6 +133,7 @@ class Wish:
             "securelevel": inner.number("securelevel", -1, 3, -1),
             "enforce_statfs": inner.number("enforce_statfs", 0, 2, 2),
         }
+        limits |= {rule: inner.number(rule, LEAST[rule], rctl.MOST[rule]) for rule in RULES if rule in value}
         for limit, parameter in LIMITS.items():
             if limit not in inner.errors and (problem := parameters.validate(parameter, limits[limit])):
                 inner.wrong(limit, problem)

@@ -15,11 +15,12 @@ from typing import Any
 
 from django import forms
 
-from jails.freebsd import fetch, names
+from jails.freebsd import fetch, names, rctl
 from jails.freebsd.names import Check
 from jails.hosts.hostkey import HostKey
 from jails.models import Host, Jail
 from jails.models.release import Storage
+from jails.operations.wish import LEAST
 from panel.forms.fields import parse_size
 from panel.forms.hosts import address_error
 from panel.forms.networks import cidr_error
@@ -169,6 +170,9 @@ def _jail(table: _Table) -> Wish:
     table.flag("running")
     table.text("tenant", _or_empty(names.tenant_error))
     table.size("quota")
+    table.size("memory")
+    table.number_or_none("cpu", LEAST["cpu"], rctl.MOST["cpu"])
+    table.number_or_none("processes", LEAST["processes"], rctl.MOST["processes"])
     table.number("children_max", 0, 1000)
     table.number("securelevel", -1, 3)
     table.number("enforce_statfs", 0, 2)
@@ -238,6 +242,14 @@ class _Table:
             return low
         self.given[key] = value
         return int(value)
+
+    def number_or_none(self, key: str, low: int, high: int) -> None:
+        """A number, or `none`: then None is given."""
+        if self._data.get(key) == NO_QUOTA:
+            self._take(key, str, "a number")
+            self.given[key] = None
+        else:
+            self.number(key, low, high)
 
     def size(self, key: str) -> None:
         """Bytes, `10 GiB`, or `none`: then None is given."""

@@ -95,7 +95,6 @@ def _jail(row: Jail) -> dict[str, Any]:
         return {"adopted": True, "tenant": _slug(row.tenant), **running}
     base = row.template or row.release
     limits = {**DEFAULT_LIMITS, **{name: value for name, value in row.limits.items() if value is not None}}
-    quota = limits["quota"]
     return {
         "kind": row.kind,
         "storage": row.storage,
@@ -105,9 +104,14 @@ def _jail(row: Jail) -> dict[str, Any]:
         "boot": row.boot,
         **running,
         "tenant": _slug(row.tenant),
-        "quota": NO_QUOTA if quota is None else format_size(quota),
-        **{name: limits[name] for name in ("children_max", "securelevel", "enforce_statfs")},
+        **{name: _limit(name, limits[name]) for name in DEFAULT_LIMITS},
     }
+
+
+def _limit(name: str, value: int | None) -> int | str:
+    if value is None:
+        return NO_QUOTA
+    return format_size(value) if name in ("quota", "memory") else value
 
 
 def addresses_of(row: Jail) -> list[dict[str, Any]]:

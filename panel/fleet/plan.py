@@ -636,9 +636,9 @@ class _OnHost:
 def _shown(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if name == "quota":
-        return NO_QUOTA if value is None else format_size(value)
-    return str(value)
+    if value is None:
+        return NO_QUOTA
+    return format_size(value) if name in ("quota", "memory") else str(value)
 
 
 def _way_to_root(username: str, become: str, otherwise: str = "") -> str:

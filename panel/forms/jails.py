@@ -6,18 +6,27 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django import forms
+from django.db.models.fields.json import KT
 
 from jails import policy
-from jails.freebsd import names
+from jails.freebsd import names, rctl
 from jails.freebsd.uname import Release as Version
-from jails.models import Host, Jail, Release, Template, Tenant, User
+from jails.models import Host, HostFactsRecord, Jail, Release, Template, Tenant, User
 from jails.models.release import Base, Storage
 from jails.operations import jailfile
-from jails.operations.wish import QUOTA_MAX, QUOTA_MIN
+from jails.operations.wish import LEAST, QUOTA_MAX, QUOTA_MIN
 from panel.forms.addresses import AddressesForm
 from panel.forms.fields import CheckedField, SizeField, format_size
 
-DEFAULT_LIMITS = {"quota": None, "children_max": 0, "securelevel": -1, "enforce_statfs": 2}
+DEFAULT_LIMITS = {
+    "quota": None,
+    "memory": None,
+    "cpu": None,
+    "processes": None,
+    "children_max": 0,
+    "securelevel": -1,
+    "enforce_statfs": 2,
+}
 SECURELEVELS = (
     ("-1", "That of the host"),
     ("0", "0: insecure"),
@@ -34,7 +43,7 @@ ONLY_ADMINISTRATORS = "Only an administrator may set this: it widens what the ja
 
 
 class LimitsForm(forms.Form):
-    """quota, children_max, securelevel and enforce_statfs, as Jail.limits has them. Set `user` before __init__.
+    """Limits as Jail.limits has them. Set `user` before __init__.
 
     `had` are the limits there are already: what widens the jail already may stay.
     """
@@ -43,6 +52,21 @@ class LimitsForm(forms.Form):
     had: Mapping[str, Any] = DEFAULT_LIMITS
 
     quota = SizeField(label="Quota", help_text="Like 10 GiB. Empty: as much as the pool has.")
+    memory = SizeField(label="Memory", help_text="Like 512 MiB: what is above it is paged out. Empty: no limit.")
+    cpu = forms.IntegerField(
+        label="CPU, %",
+        required=False,
+        min_value=LEAST["cpu"],
+        max_value=rctl.MOST["cpu"],
+        help_text="Of one processor: 200 are two. Empty: no limit.",
+    )
+    processes = forms.IntegerField(
+        label="Processes",
+        required=False,
+        min_value=LEAST["processes"],
+        max_value=rctl.MOST["processes"],
+        help_text="At the same time. Empty: no limit.",
+    )
     children_max = forms.IntegerField(
         label="Jails inside",
         required=False,
@@ -63,10 +87,18 @@ class LimitsForm(forms.Form):
             raise forms.ValidationError(f"must be {format_size(QUOTA_MIN)} to {format_size(QUOTA_MAX)}.")
         return quota
 
+    def clean_memory(self) -> int | None:
+        memory: int | None = self.cleaned_data["memory"]
+        least, most = LEAST["memory"], rctl.MOST["memory"]
+        if memory is not None and not least <= memory <= most:
+            raise forms.ValidationError(f"must be {format_size(least)} to {format_size(most)}.")
+        return memory
+
     def limits(self) -> dict[str, int | None]:
         data = self.cleaned_data
         return {
             "quota": data.get("quota"),
+            **{rule: data.get(rule) for rule in jailfile.RULES if data.get(rule) or self.had.get(rule)},
             "children_max": data.get("children_max") or 0,
             "securelevel": int(data.get("securelevel") or -1),
             "enforce_statfs": int(data.get("enforce_statfs") or 2),
@@ -87,9 +119,7 @@ class LimitsForm(forms.Form):
 
     @property
     def limit_fields(self) -> list[forms.BoundField]:
-        return [
-            self[name] for name in ("quota", "children_max", "securelevel", "enforce_statfs") if name in self.fields
-        ]
+        return [self[name] for name in DEFAULT_LIMITS if name in self.fields]
 
     @property
     def limits_wanted(self) -> bool:
@@ -100,8 +130,15 @@ class LimitsForm(forms.Form):
         )
 
 
+def counts_limits(host: Host) -> bool:
+    """Whether rctl(8) works there, as far as its last refresh tells; unknown is taken for yes."""
+    record = HostFactsRecord.objects.filter(host=host).annotate(on=KT("data__sysctls__kern.racct.enable"))
+    return record.values_list("on", flat=True).first() in (None, "1")
+
+
 def _ordinary(name: str) -> tuple[str, str]:
-    return ("", str(DEFAULT_LIMITS[name]))
+    usual = DEFAULT_LIMITS[name]
+    return ("", "" if usual is None else str(usual))
 
 
 class CreateForm(AddressesForm, LimitsForm):
@@ -136,6 +173,7 @@ class CreateForm(AddressesForm, LimitsForm):
         self.fields["hostname"].help_text = "Empty: the name" + (f" under {self.domain}." if self.domain else ".")
         if not self.has_zfs:
             del self.fields["quota"]
+        self.counts_limits = counts_limits(host)
 
     def _defaults(self) -> dict[str, Any]:
         first = next(iter(self.bases), None)
@@ -211,6 +249,11 @@ class ChangeForm(AddressesForm, LimitsForm):
         super().__init__(data, initial=initial, **options)
         if jail.storage != Storage.ZFS:
             del self.fields["quota"]
+        if jail.adoption:
+            # Its commands at start and stop are its administrator's.
+            for rule in jailfile.RULES:
+                del self.fields[rule]
+        self.counts_limits = counts_limits(jail.host)
 
     def clean(self) -> dict[str, Any]:
         data = super().clean()

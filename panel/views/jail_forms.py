@@ -236,6 +236,8 @@ def takes(jail: Jail, name: str) -> dict[str, Any]:
         return {"restart": False, "words": "Counts when the host boots next."}
     if name == "quota":
         return {"restart": False, "words": "Holds at once, running or not."}
+    if name in jailfile.RULES and jail.state == Jail.State.RUNNING:
+        return {"restart": False, "words": "Holds at once, by rctl."}
     if jail.state != Jail.State.RUNNING:
         return {"restart": False, "words": "Holds when it next starts."}
     change = parameters.change(name)
@@ -365,8 +367,7 @@ def _change_url(wish: Mapping[str, Any], operation: Operation) -> str:
 
 def _shared_values(wish: Mapping[str, Any]) -> dict[str, Any]:
     limits = {name: "" if value is None else value for name, value in wish["limits"].items()}
-    if isinstance(limits.get("quota"), int):
-        limits["quota"] = format_size(limits["quota"])
+    limits |= {name: format_size(limits[name]) for name in ("quota", "memory") if isinstance(limits.get(name), int)}
     addresses = address_values((address["network"], address["ip"]) for address in wish["addresses"])
     return {"boot": "on" if wish["boot"] else "", **limits, **addresses}
 

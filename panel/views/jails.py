@@ -25,8 +25,10 @@ from jails.freebsd import names, service, sh
 from jails.freebsd.uname import eol_of
 from jails.models import Host, Jail, Operation, Template, Tenant
 from jails.operations import jail_adopt, lifecycle, power
+from jails.operations.jailfile import RULES
 from jails.operations.kind import Refused
 from panel.context import shell_of
+from panel.forms.jails import counts_limits
 from panel.tables import jails as table
 from panel.views import breakglass, live
 from panel.views.access import find, refuse, source
@@ -232,6 +234,7 @@ def page(request: HttpRequest, uuid: UUID) -> HttpResponse:
         "may_be_adopted": bool(jail_adopt.ways(jail)),
         "quota_share": quota_share(jail),
         "break_glasses": entered,
+        "limits_off": any(jail.limits.get(rule) for rule in RULES) and not counts_limits(jail.host),
         "mark": mark,
         **_base(jail),
         **related,

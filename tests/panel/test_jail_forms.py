@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from jails.models import Address, Jail, Network, Operation
 from jails.operations import jail_change
@@ -580,3 +581,45 @@ class TestNextFree:
     def test_in_a_huge_network(self, fleet):
         huge = Network.objects.create(name="six", cidr="2001:db8::/32")
         assert addresses.next_free(fleet.zfs, huge) == "2001:db8::2"
+
+
+class TestLimits:
+    """Of memory, CPU and processes, which rctl(8) counts only where its host has turned that on."""
+
+    def test_they_are_asked_for_in_units(self, as_person, fleet, planned):
+        fields = {"memory": "512 MiB", "cpu": "150", "processes": "200"}
+        assert as_person("operator").post(CREATE, wanted(fleet, tenant="", **fields)).status_code == 302
+        limits = Operation.objects.get().parameters["limits"]
+        assert (limits["memory"], limits["cpu"], limits["processes"]) == (512 << 20, 150, 200)
+
+    def test_an_empty_field_takes_a_limit_away(self, as_person, fleet, planned):
+        jail = fleet.jails["www1"]
+        Jail.objects.filter(pk=jail.pk).update(limits={**jail.limits, "memory": 512 << 20})
+        url = reverse("jail-change", args=[jail.uuid])
+        page = as_person("operator").get(url)
+        assert b'value="512 MiB"' in page.content and b"Holds at once, by rctl." in page.content
+        given = {"hostname": jail.hostname, "memory": "", "securelevel": "-1", "enforce_statfs": "2"}
+        assert as_person("operator").post(url, given).status_code == 302
+        assert Operation.objects.get().parameters["limits"]["memory"] is None
+
+    @pytest.mark.parametrize(("field", "value"), [("memory", "1 MiB"), ("cpu", "0"), ("processes", "2")])
+    def test_too_little_is_said_at_the_field(self, as_person, fleet, planned, field, value):
+        page = as_person("operator").post(CREATE, wanted(fleet, tenant="", **{field: value}))
+        assert page.status_code == 422 and field in page.context["form"].errors
+
+    @pytest.mark.parametrize(("value", "said"), [("0", True), ("1", False)])
+    def test_a_host_that_counts_nothing_is_named_with_the_way_out(self, as_person, fleet, value, said):
+        from jails.models import HostFactsRecord
+
+        jail = fleet.jails["www1"]
+        Jail.objects.filter(pk=jail.pk).update(limits={**jail.limits, "cpu": 50})
+        HostFactsRecord.objects.filter(host=jail.host).delete()
+        HostFactsRecord.objects.create(
+            host=jail.host, data={"sysctls": {"kern.racct.enable": value}}, gathered_at=timezone.now()
+        )
+        for name in ("jail", "jail-change"):
+            text = as_person("operator").get(reverse(name, args=[jail.uuid])).content
+            assert (b"kern.racct.enable" in text) == said
+            assert (reverse("host-readiness", args=[jail.host.name]).encode() + b'">readiness' in text) == said
+        member = as_person("member").get(reverse("jail", args=[jail.uuid])).content
+        assert (b"Its administrator can turn them on" in member) == said and b"readiness" not in member
