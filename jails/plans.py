@@ -130,6 +130,14 @@ def of_change(row: Jail, wish: Mapping[str, Any]) -> Growth | None:
     )
 
 
+def of_sandbox(row: Jail, quota: int | None) -> Growth | None:
+    """Of a copy of a jail: a jail more, with a quota of its own."""
+    if row.tenant is None:
+        return None
+    more = Use(jails=1, disk=quota or 0)
+    return Growth(row.tenant, more, unlimited=() if quota else (f"the copy of {row.name}",), fields={"disk": "quota"})
+
+
 def of_snapshot(row: Jail, field: str) -> Growth | None:
     """Of a snapshot of a jail. field: the parameter of the operation that one would leave out, or change."""
     return Growth(row.tenant, Use(snapshots=1), fields={"": field}) if row.tenant is not None else None

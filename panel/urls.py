@@ -60,6 +60,7 @@ urlpatterns = [
     path("jails/<uuid:uuid>/change", jails.change, name="jail-change"),
     path("jails/<uuid:uuid>/drift", drift.page, name="jail-drift"),
     path("jails/<uuid:uuid>/snapshots", snapshots.page, name="jail-snapshots"),
+    path("jails/<uuid:uuid>/sandbox", snapshots.sandbox, name="jail-sandbox"),
     path("jails/<uuid:uuid>/rename", jails.rename, name="jail-rename"),
     path("jails/<uuid:uuid>/destroy", jails.destroy, name="jail-destroy"),
     path("jails/<uuid:uuid>/give", jails.give, name="jail-give"),

@@ -179,6 +179,8 @@ class JailChange(Kind):
             raise Refused(f"{error}.") from error
         found = power.look(row, facts)
         _require_changeable(host, found)
+        if row.kind == Jail.Kind.SANDBOX and wish["addresses"]:
+            raise Refused({"addresses": f"{row.name} is a sandbox, which never has a network."})
         changes = {effect.field: effect for effect in effects_of(row, wish, facts)}
         if not changes:
             raise Refused("Nothing changes: every value is as it was.")

@@ -81,7 +81,7 @@ class JailCreate(Kind):
             "storage": wish.choice("storage", (Storage.ZFS, Storage.UFS)),
             "release": wish.key("release"),
             "template": wish.key("template"),
-            "hostname": wish.text("hostname", names.hostname_error, default=_as_hostname(name)),
+            "hostname": wish.text("hostname", names.hostname_error, default=as_hostname(name)),
             "addresses": wish.addresses(),
             "boot": wish.flag("boot"),
             "start": wish.flag("start"),
@@ -168,7 +168,7 @@ class JailCreate(Kind):
         Jail.objects.filter(uuid=uuid_of(str(operation.pk)), state=Jail.State.PENDING).delete()
 
 
-def _as_hostname(name: str) -> str:
+def as_hostname(name: str) -> str:
     """The name where a host may be called so; “-” for what no hostname has."""
     return re.sub(r"[^A-Za-z0-9-]", "-", name).strip("-") or "jail"
 
@@ -389,7 +389,7 @@ def _start(wanted: _Wanted) -> tuple[Step, ...]:
 def _boot(wanted: _Wanted, later: HostFacts) -> tuple[Step, ...]:
     """The last thing: nothing that could fail comes after it, so no boot list is ever changed for nothing."""
     name, boots = wanted.name, wanted.request.parameters["boot"]
-    if not boots and _boot_problem(later):
+    if not boots and boot_problem(later):
         return ()
     action = BootList(add=(name,)) if boots else BootList(remove=(name,))
     undo = (Undo(BootList(destroyed=(name,))),)
@@ -397,7 +397,7 @@ def _boot(wanted: _Wanted, later: HostFacts) -> tuple[Step, ...]:
     return (common.boot_step(wanted.request.host, later, action, purpose=words, undo=undo),)
 
 
-def _boot_problem(facts: HostFacts) -> str:
+def boot_problem(facts: HostFacts) -> str:
     """Why it cannot be told what starts at boot, or ""."""
     try:
         facts.boot_state()
@@ -407,7 +407,7 @@ def _boot_problem(facts: HostFacts) -> str:
 
 
 def _warnings(wanted: _Wanted, later: HostFacts) -> tuple[str, ...]:
-    problem = _boot_problem(later)
+    problem = boot_problem(later)
     return (f"Whether {wanted.name} starts at boot cannot be told: {problem}.",) if problem else ()
 
 

@@ -110,6 +110,7 @@ KINDS = (
     "snapshot_create",
     "snapshot_destroy",
     "jail_rollback",
+    "sandbox_create",
     "drift_repair",
     "drift_accept",
     "jail_adopt",

@@ -18,7 +18,7 @@ from jails.freebsd.command import Argv
 from jails.models import Release, Template
 from jails.models.release import Storage
 from jails.operations import checks, common, layout
-from jails.operations.step import Run, Step, Undo, WriteFile
+from jails.operations.step import Check, Run, Step, Undo, WriteFile
 
 COPY_SECONDS = 4 * 3600
 UNPACK_SECONDS = 3600
@@ -118,19 +118,39 @@ def make_real(tree: Tree) -> tuple[Step, ...]:
 
 
 def _clone(tree: Tree) -> tuple[Step, ...]:
-    base = tree.base
-    ours = checks.dataset_ours(tree.dataset, tree.operation_id)
-    properties = tree.properties | {"mountpoint": tree.path}
-    step = Step(
-        key="tree",
-        purpose=f"Clone {base.name}: it takes space only for what the jail changes",
-        action=Run((zfs.clone(base.snapshot, tree.dataset, properties),)),
-        done_when=(ours, checks.dataset_origin(tree.dataset, base.snapshot), checks.mounted(tree.path)),
-        undo=tree.discard,
-        again=tree.discard,
-        seconds=120,
+    step = clone_step(
+        tree.base.snapshot,
+        tree.dataset,
+        tree.path,
+        tree.properties,
+        purpose=f"Clone {tree.base.name}: it takes space only for what the jail changes",
     )
     return (step,)
+
+
+def clone_step(
+    snapshot: str,
+    dataset: str,
+    path: str,
+    properties: Mapping[str, str],
+    *,
+    purpose: str,
+    requires: tuple[Check, ...] = (),
+    key: str = "tree",
+) -> Step:
+    """Clone a snapshot and mount it on `path`, all or nothing. `properties` hold the operation's id."""
+    ours = checks.dataset_ours(dataset, properties[layout.OPERATION])
+    discard = (Undo(Run((zfs.destroy(dataset),)), only_if=(ours,)),)
+    return Step(
+        key=key,
+        purpose=purpose,
+        action=Run((zfs.clone(snapshot, dataset, {**properties, "mountpoint": path}),)),
+        done_when=(ours, checks.dataset_origin(dataset, snapshot), checks.mounted(path)),
+        undo=discard,
+        again=discard,
+        requires=requires,
+        seconds=120,
+    )
 
 
 def _copy(tree: Tree) -> tuple[Step, ...]:

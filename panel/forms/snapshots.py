@@ -7,8 +7,17 @@ from typing import Any
 from django import forms
 from django.utils import timezone
 
+from jails.freebsd import names
 from jails.operations import snapshots
-from panel.forms.fields import CheckedField
+from panel.forms.fields import CheckedField, SizeField
+
+
+class SandboxForm(forms.Form):
+    name = CheckedField(names.jail_name_error, label="Name", help_text="Letters, digits, “-” and “_”.")
+    quota = SizeField(
+        label="Quota", help_text="Like 10 GiB, for what is changed in it. Empty: as much as the pool has."
+    )
+    start = forms.BooleanField(label="Start it at once", required=False)
 
 
 class SnapshotForm(forms.Form):

@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
@@ -19,9 +20,9 @@ from jails.hosts.data import decode
 from jails.hosts.zfs_reader import Snapshot
 from jails.models import HostFactsRecord, Jail, Operation
 from jails.operations import snapshots
-from panel.forms.snapshots import SnapshotForm
+from panel.forms.snapshots import SandboxForm, SnapshotForm
 from panel.views.access import find
-from panel.views.planning import plan_from_button, plan_from_form
+from panel.views.planning import plan_from_button, plan_from_form, posted
 
 A_PAGE = 50
 
@@ -53,6 +54,34 @@ def _take(request: HttpRequest, jail: Jail) -> HttpResponse:
         if response := plan_from_form(request, form, "snapshot_create", wish, jail.host):
             return response
     return _page(request, jail, form, status=422)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def sandbox(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """A copy of the jail as it was at `snapshot`, under a name of its own."""
+    jail: Jail = find(request, Jail.objects.select_related("host", "tenant"), "jail.sandbox", uuid=uuid)
+    request.tree_host = jail.host.name
+    wanted = (request.POST if request.method == "POST" else request.GET).get("snapshot", "")
+    found, _ = ([], None) if snapshots.why_none(jail) else of_jail(jail)
+    snapshot = next((one for one in found if snapshots.short(one) == wanted), None)
+    if snapshot is None:
+        messages.error(request, f"{jail.name} has no snapshot of that name: choose one of the list.")
+        return redirect("jail-snapshots", jail.uuid)
+    given = {"name": f"{jail.name[:40]}-sandbox", "quota": jail.limits.get("quota"), "start": True}
+    form = SandboxForm(posted(request), initial=given)
+    if form.is_valid():
+        wish = {"jail": str(jail.uuid), "snapshot": wanted, **form.cleaned_data}
+        if response := plan_from_form(request, form, "sandbox_create", wish, jail.host):
+            return response
+    context = {
+        "jail": jail,
+        "tree_jail": jail.pk,
+        "form": form,
+        "name": wanted,
+        "at": snapshots.taken_at(snapshot),
+    }
+    return render(request, "panel/jail_sandbox.html", context, status=422 if form.errors else 200)
 
 
 def _page(request: HttpRequest, jail: Jail, form: SnapshotForm, status: int = 200) -> HttpResponse:

@@ -137,6 +137,10 @@ def test_snapshots(sign_in, trouble, checked, count):
     page.goto(f"/jails/{jail.uuid}/snapshots")
     expect(page.get_by_role("heading", level=1)).to_have_text("Snapshots of www1")
     assert checked(page) == []
+    if count:
+        page.get_by_role("link", name="Make a sandbox of day3").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Sandbox of www1")
+        assert checked(page) == []
 
 
 @pytest.mark.parametrize("role", ["administrator", "owner"])

@@ -127,6 +127,23 @@ def test_a_rollback_that_fails(committed, warden, tmp_path):
     assert warden.picture() == before and warden.read("/jail/www1/root/page") == "new\n"
 
 
+def test_sandbox(committed, warden, tmp_path):
+    www1 = warden.make("www1", "192.0.2.11", boot=True)
+    warden.sh("zfs snapshot zroot/cellblock/host/www1@monday")
+    wish = {"jail": str(www1.uuid), "snapshot": "monday", "name": "try1", "start": True}
+    operation = warden.confirm("sandbox_create", **wish)
+    assert run(warden, operation, tmp_path) == "done", operation.error
+    assert warden.running() == {"www1": "/jail/www1", "try1": "/jail/try1"}
+    assert worked(warden, "jail", "-c", "try1") == 1
+    assert warden.do("jail_destroy", jail=str(Jail.objects.get(name="try1").uuid), name="try1").status == "done"
+    before = warden.picture()
+    assert before["jails"] == {"www1": "/jail/www1"} and not any("try1" in str(row) for row in before["zfs"])
+    operation = warden.confirm("sandbox_create", **wish)
+    warden.fail("jail -f /etc/jail.conf.d/try1.conf -q -c")
+    assert run(warden, operation, tmp_path) == "failed", operation.error
+    assert warden.picture() == before and Jail.objects.count() == 1
+
+
 def test_snapshots(committed, warden, tmp_path):
     www1 = warden.make("www1", "192.0.2.11")
     warden.sh("zfs snapshot zroot/cellblock/host/www1@monday; zfs snapshot zroot/cellblock/host/www1@tuesday")

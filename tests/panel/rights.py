@@ -246,6 +246,20 @@ ROWS: list[Row] = [
         back="monday",
     ),
     *rows(
+        "jail-sandbox",
+        "www1",
+        get="away APO, 403 U, 404 QMVSN, login DX",
+        post="away APO, 403 U, 404 QMVSN, login DX",
+        snapshot="monday",
+        name="try1",
+    ),
+    *rows(
+        "jail-sandbox",
+        "shop",
+        get="away AQS, 403 U, 404 POMVN, login DX",
+        post="away AQS, 403 U, 404 POMVN, login DX",
+    ),
+    *rows(
         "jail-give",
         "www1",
         get="200 A, 403 PU, 404 QOMVSN, login DX",

@@ -146,3 +146,38 @@ def test_the_jails_page_leads_there(as_person: Any, www1: Jail) -> None:
 def test_its_size_counts_with_the_quota(as_person: Any, www1: Jail) -> None:
     assert www1.limits["quota"] == 10 * GiB
     assert "out of its quota of 10" in words(as_person("owner").get(url(www1)))
+
+
+# A sandbox
+
+
+def sandbox_url(jail: Jail) -> str:
+    return f"/jails/{jail.uuid}/sandbox"
+
+
+def test_the_form_of_a_sandbox_has_a_name_and_the_quota_of_the_jail(as_person: Any, www1: Jail) -> None:
+    response = as_person("owner").get(f"{sandbox_url(www1)}?snapshot=day3")
+    assert 'value="www1-sandbox"' in response.content.decode() and 'value="10 GiB"' in response.content.decode()
+
+
+def test_a_sandbox_ends_in_a_plan(as_person: Any, www1: Jail) -> None:
+    work.seen_snapshots(www1, 3)
+    sent = {"snapshot": "day3", "name": "try1", "quota": "1 GiB", "start": "on"}
+    response = as_person("owner").post(sandbox_url(www1), sent)
+    made = Operation.objects.get()
+    assert response.url == f"/operations/{made.pk}/"
+    assert made.parameters == {
+        "jail": str(www1.uuid), "snapshot": "day3", "name": "try1", "quota": GiB, "start": True,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "www2"])
+def test_a_name_of_a_sandbox_that_cannot_be(as_person: Any, www1: Jail, name: str) -> None:
+    response = as_person("owner").post(sandbox_url(www1), {"snapshot": "day3", "name": name})
+    assert response.status_code == 422 and "name" in response.context["form"].errors
+
+
+@pytest.mark.parametrize("snapshot", ["", "day9", "day3\0", "day3@x"])
+def test_no_snapshot_to_copy(as_person: Any, www1: Jail, snapshot: str) -> None:
+    response = as_person("owner").post(sandbox_url(www1), {"snapshot": snapshot, "name": "try1"})
+    assert response.url == url(www1) and not Operation.objects.exists()
