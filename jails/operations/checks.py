@@ -405,7 +405,7 @@ def nothing_mounted_below(path: str) -> Question:
     below = path.rstrip("/") + "/"
     return Question(
         ("mount", "-p"),
-        lambda answer: not any(point.startswith(below) for point in _mount_points(answer)),
+        lambda answer: not any(point.startswith(below) for point in _own_mount_points(answer)),
         f"nothing is mounted below {path}",
     )
 
@@ -416,9 +416,14 @@ def mounted_below_only(path: str, *allowed: str) -> Question:
     below = path.rstrip("/") + "/"
     return Question(
         ("mount", "-p"),
-        lambda answer: all(point in allowed for point in _mount_points(answer) if point.startswith(below)),
+        lambda answer: all(point in allowed for point in _own_mount_points(answer) if point.startswith(below)),
         f"nothing {'else ' if allowed else ''}is mounted below {path}",
     )
+
+
+def _own_mount_points(text: str) -> set[str]:
+    """Without the snapshots that ZFS itself mounts where somebody looks into one: they go with their file system."""
+    return {point for point in _mount_points(text) if "/.zfs/snapshot/" not in point}
 
 
 def _mount_points(text: str) -> set[str]:

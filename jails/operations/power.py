@@ -492,7 +492,11 @@ def foreign_mounts(found: Found, facts: HostFacts) -> list[str]:
     datasets = (
         {found.row.dataset, *(one.name for one in facts.children(found.row.dataset))} if found.row.dataset else set()
     )
-    return [one.path for one in facts.mounted_below(root) if one.path not in own and one.device not in datasets]
+    return [
+        one.path
+        for one in facts.mounted_below(root)
+        if one.path not in own and one.device.partition("@")[0] not in datasets
+    ]
 
 
 def left_behind(found: Found, facts: HostFacts) -> str:

@@ -118,6 +118,8 @@ ANSWERS = [
     (checks.unmounted("/jail/a"), "z/a /jail/a/b zfs rw 0 0\n", True),
     (checks.nothing_mounted_below("/jail/a"), "z/a /jail/a/b zfs rw 0 0\n", False),
     (checks.nothing_mounted_below("/jail/a"), "z/a /jail/a zfs rw 0 0\nz/b /jail/ab zfs rw 0 0\n", True),
+    (checks.nothing_mounted_below("/jail/a"), "z/a@s /jail/a/.zfs/snapshot/s zfs ro,nosuid 0 0\n", True),
+    (checks.mounted_below_only("/jail/a", "/jail/a/dev"), "z/a@s /jail/a/.zfs/snapshot/s zfs ro,nosuid 0 0\n", True),
     (checks.mounted_below_only("/jail/a", "/jail/a/dev"), "devfs /jail/a/dev devfs rw 0 0\n", True),
     (checks.mounted_below_only("/jail/a", "/jail/a/dev"), "z/b /jail/a/dev/x zfs rw 0 0\n", False),
     (checks.rc_list_has("jail_list", "www1"), "db www1\n", True),
