@@ -2,7 +2,7 @@
 
 PYTEST = .venv/bin/python -m pytest
 
-.PHONY: help env run test test-postgres lint bench lock clean
+.PHONY: help env run test test-postgres lint audit bench lock clean
 
 help:
 	@echo 'make env    build .venv and static/vendor from the lock files'
@@ -10,7 +10,8 @@ help:
 	@echo 'make test   run the tests; those whose service is missing say so and are skipped'
 	@echo '            (CELLBLOCK_TEST_SLOW=1 make test: also those that take minutes)'
 	@echo 'make test-postgres  run those that use the database on PostgreSQL (CELLBLOCK_TEST_POSTGRES_URL)'
-	@echo 'make lint   check format, style and types'
+	@echo 'make lint   check format, style, types and settings for production'
+	@echo 'make audit  ask for known vulnerabilities of the packages in use'
 	@echo 'make bench  print the performance ratios'
 	@echo 'make lock   make the lock files anew'
 	@echo 'make clean  remove what make env built; data in .state stays'
@@ -54,6 +55,13 @@ lint: env
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
+	.venv/bin/bandit --quiet --configfile pyproject.toml --recursive jails panel manage.py
+	CELLBLOCK_ENV_FILE=/dev/null CELLBLOCK_DEMO=0 CELLBLOCK_URL=https://panel.example CELLBLOCK_TRUSTED_PROXY=127.0.0.1 \
+		CELLBLOCK_SECRET_KEY=abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ CELLBLOCK_STATE_DIR=.state/lint \
+		.venv/bin/python manage.py check --deploy --fail-level WARNING
+
+audit: env
+	.ci/audit
 
 bench: env
 	.venv/bin/python -m tests.bench

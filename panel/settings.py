@@ -387,6 +387,11 @@ CONTENT_SECURITY_POLICY = {
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 SECURE_REFERRER_POLICY = "same-origin"
+# Behind a proxy that says how it was asked; a monitor may ask for the health without TLS.
+SECURE_SSL_REDIRECT = HTTPS and bool(trusted_proxies)
+SECURE_REDIRECT_EXEMPT = [r"^health$"]
+# Whether the domain's other names have TLS, the panel cannot know: HSTS is for its own name alone.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", 31_536_000) if HTTPS else 0
 X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_NAME = "__Host-session" if HTTPS else "session"
@@ -400,6 +405,7 @@ CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SECURE = HTTPS
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 5_000
+DATA_UPLOAD_MAX_NUMBER_FILES = 0  # no form takes a file
 
 # Time, language, static files
 

@@ -125,7 +125,7 @@ def clear() -> None:
     with connection.cursor() as cursor:
         for model in _all():
             if model._meta.label not in NOT_OURS:
-                cursor.execute(f"DELETE FROM {_quoted(model._meta.db_table)}")  # noqa: S608
+                cursor.execute(f"DELETE FROM {_quoted(model._meta.db_table)}")  # noqa: S608 # nosec B608
 
 
 def load(model: Model, columns: Sequence[str], lines: Iterable[bytes]) -> int:
@@ -135,7 +135,7 @@ def load(model: Model, columns: Sequence[str], lines: Iterable[bytes]) -> int:
         raise LookupError(f"{model._meta.label} has other columns")
     into = ", ".join(_quoted(fields[name].column) for name in columns)
     places = ", ".join(["%s"] * len(columns))
-    insert = f"INSERT INTO {_quoted(model._meta.db_table)} ({into}) VALUES ({places})"  # noqa: S608
+    insert = f"INSERT INTO {_quoted(model._meta.db_table)} ({into}) VALUES ({places})"  # noqa: S608 # nosec B608
     ordered = [fields[name] for name in columns]
     count, remaining = 0, iter(lines)
     with connection.cursor() as cursor:

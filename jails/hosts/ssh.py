@@ -339,12 +339,15 @@ class _Transport(paramiko.Transport):
 
 
 def _execute(channel: Channel, text: str, deadline: float) -> None:
-    """Ask for the command; paramiko itself would wait for the answer for ever. Raises TimeoutError."""
+    """Ask for the command; paramiko itself would wait for the answer for ever. Raises TimeoutError.
+
+    `text` is made of quoted words, by the caller.
+    """
     guard = threading.Timer(max(0.0, deadline - time.monotonic()), channel.close)
     guard.daemon = True
     guard.start()
     try:
-        channel.exec_command(text)
+        channel.exec_command(text)  # nosec B601
     except (paramiko.SSHException, EOFError, OSError):
         if time.monotonic() >= deadline:
             raise TimeoutError from None

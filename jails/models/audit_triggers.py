@@ -13,7 +13,7 @@ MAKE = {
         f"CREATE TRIGGER audit_no_update BEFORE UPDATE ON {TABLE} BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END",
         f"CREATE TRIGGER audit_no_delete BEFORE DELETE ON {TABLE} BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END",
         # INSERT OR REPLACE deletes what it replaces without a word to the trigger above.
-        f"CREATE TRIGGER audit_no_replace BEFORE INSERT ON {TABLE} "  # noqa: S608
+        f"CREATE TRIGGER audit_no_replace BEFORE INSERT ON {TABLE} "  # noqa: S608 # nosec B608
         f"WHEN NEW.sequence IN (SELECT sequence FROM {TABLE}) "
         f"BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END",
     ],
