@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from smtplib import SMTPException
 from typing import Any
 
+import structlog
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core import context
 from allauth.usersessions.models import UserSession
@@ -17,6 +19,7 @@ from jails import audit, memberships, policy
 from jails.models import Invitation, Membership, Tenant, User
 from jails.models.tenant import token_digest
 
+log = structlog.get_logger(__name__)
 RESERVED_NAMES = frozenset({"anonymous", "cellblock", "command-line", "demo", "nobody", "panel", "system", "worker"})
 """What the log calls those who are no person."""
 
@@ -51,6 +54,17 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def get_reauthentication_methods(self, user: Any) -> list[dict[str, Any]]:
         return [way | {"description": WAYS[way["id"]]} for way in super().get_reauthentication_methods(user)]
+
+    def get_email_confirmation_url(self, request: HttpRequest, emailconfirmation: Any) -> str:
+        """At the panel's own address, whatever name the request came by."""
+        return str(settings.URL) + reverse("account_confirm_email", args=[emailconfirmation.key])
+
+    def send_notification_mail(self, *args: Any, **kwargs: Any) -> None:
+        """What it tells of has been done; a mail server that is away must not make that fail."""
+        try:
+            super().send_notification_mail(*args, **kwargs)
+        except (OSError, SMTPException) as error:
+            log.warning("a notification was not sent", error=str(error))
 
     def get_password_change_redirect_url(self, request: HttpRequest) -> str:
         return reverse("account")

@@ -11,7 +11,7 @@ import secrets
 import zoneinfo
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import dj_database_url
 import structlog
@@ -60,6 +60,15 @@ def kept_secret(path: Path) -> str:
     return path.read_text().strip()
 
 
+def secret_of(name: str) -> str:
+    """What is in the file that a setting names, "" when it names none: what prints the environment shows no secret."""
+    path = env.str(name, "")
+    try:
+        return Path(path).read_text().strip() if path else ""
+    except OSError as error:
+        raise refuse(name, f"cannot be read: {error}") from error
+
+
 # What this is
 
 DEMO = env.bool("DEMO", False)
@@ -93,12 +102,7 @@ if not DEMO and not HTTPS and not is_loopback(urlsplit(URL).hostname):
 
 # Secrets. The key that workers seal steps with is no setting: only workers open the file named here.
 
-SECRET_KEY = env.str("SECRET_KEY", "")
-if secret_key_file := env.str("SECRET_KEY_FILE", ""):
-    try:
-        SECRET_KEY = Path(secret_key_file).read_text().strip()
-    except OSError as error:
-        raise refuse("SECRET_KEY_FILE", f"cannot be read: {error}") from error
+SECRET_KEY = secret_of("SECRET_KEY_FILE") or env.str("SECRET_KEY", "")
 if not SECRET_KEY and DEMO:
     SECRET_KEY = kept_secret(STATE_DIR / "secret_key")
 if not SECRET_KEY:
@@ -300,10 +304,15 @@ ACCOUNT_ADAPTER = "panel.accounts.AccountAdapter"
 ACCOUNT_FORMS = {
     "login": "panel.forms.account.SignInForm",
     "reauthenticate": "panel.forms.account.PasswordForm",
+    "add_email": "panel.forms.account.AddressForm",
 }
 ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
-ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_EMAIL_VERIFICATION = "none"  # an address is no way in; a new one counts once its link was used
+ACCOUNT_CHANGE_EMAIL = True
+ACCOUNT_EMAIL_CONFIRMATION_EXPIRE_DAYS = 1
+ACCOUNT_EMAIL_SUBJECT_PREFIX = "[Cellblock] "
+ACCOUNT_EMAIL_NOTIFICATIONS = True  # of changed passwords, factors and addresses, to who has an address
 ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_SESSION_REMEMBER = True  # as long as CELLBLOCK_SESSION_SECONDS
@@ -428,9 +437,26 @@ STORAGES = {
 }
 WHITENOISE_USE_FINDERS = DEMO
 WHITENOISE_AUTOREFRESH = DEBUG
-EMAIL_BACKEND = (
-    "django.core.mail.backends.console.EmailBackend" if DEMO else "django.core.mail.backends.smtp.EmailBackend"
+
+# Mail: smtp://[NAME[:PASSWORD]@]HOST[:PORT] asks for STARTTLS (but of this machine), smtps:// speaks TLS at once
+
+MAIL_URL = urlsplit(env.str("MAIL_URL", "console:" if DEMO else ""))
+MAIL_SENDS = bool(MAIL_URL.scheme)
+if MAIL_SENDS and MAIL_URL.scheme not in ("console", "smtp", "smtps"):
+    raise refuse("MAIL_URL", f"expected smtp://HOST, smtps://HOST or console:, got {MAIL_URL.scheme}:")
+if MAIL_URL.scheme in ("smtp", "smtps") and not MAIL_URL.hostname:
+    raise refuse("MAIL_URL", "names no host")
+EMAIL_BACKEND = "django.core.mail.backends." + (
+    "smtp.EmailBackend" if MAIL_URL.hostname else "console.EmailBackend" if MAIL_SENDS else "dummy.EmailBackend"
 )
+EMAIL_HOST = MAIL_URL.hostname or ""
+EMAIL_HOST_USER = unquote(MAIL_URL.username or "")
+EMAIL_HOST_PASSWORD = secret_of("MAIL_PASSWORD_FILE") or unquote(MAIL_URL.password or "")
+EMAIL_USE_SSL = MAIL_URL.scheme == "smtps"
+EMAIL_USE_TLS = MAIL_URL.scheme == "smtp" and not is_loopback(MAIL_URL.hostname)
+EMAIL_PORT = MAIL_URL.port or (465 if EMAIL_USE_SSL else 587 if EMAIL_USE_TLS else 25)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("MAIL_FROM", f"cellblock@{urlsplit(URL).hostname}")
 
 # Logs: one line an event on stderr, JSON unless somebody reads along. Tracebacks come without the values of variables,
 # some of which are secrets.

@@ -117,12 +117,14 @@ urlpatterns = [
     path("account/theme", account.theme, name="account-theme"),
     path("account/sessions", account.sessions, name="account-sessions"),
     path("enter/<str:token>/", account.enter, name="enter"),
-    # Of allauth's pages those that the panel has a use for: nobody signs up, and there is no mail.
+    # Of allauth's pages those that the panel has a use for: nobody signs up.
     path("accounts/login/", allauth.login, name="account_login"),
     path("accounts/logout/", allauth.logout, name="account_logout"),
     path("accounts/inactive/", allauth.account_inactive, name="account_inactive"),
     path("accounts/password/change/", account.change_password, name="account_change_password"),
     path("accounts/password/set/", account.set_password, name="account_set_password"),
+    path("accounts/email/", account.email, name="account_email"),
+    path("accounts/email/confirm/<str:key>/", account.confirm_email, name="account_confirm_email"),
     path("accounts/reauthenticate/", account.reauthenticate, name="account_reauthenticate"),
     path("accounts/factors/", factors.index, name="mfa_index"),
     path("accounts/factors/sign-in", factors.authenticate, name="mfa_authenticate"),

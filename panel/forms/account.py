@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from allauth.account.forms import LoginForm, ReauthenticateForm
+from allauth.account.forms import AddEmailForm, LoginForm, ReauthenticateForm
 from django import forms
 
 from jails.freebsd import names
@@ -17,6 +17,14 @@ class SignInForm(LoginForm):
         self.fields["login"].widget.attrs |= {"autofocus": True, "autocapitalize": "none", "spellcheck": "false"}
         for field in self.fields.values():
             field.widget.attrs.pop("placeholder", None)
+
+
+class AddressForm(AddEmailForm):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["email"].label = "New address"
+        self.fields["email"].widget.attrs.pop("placeholder", None)
+        self.fields["email"].help_text = "A link is sent there; the address counts once you open it."
 
 
 class PasswordForm(ReauthenticateForm):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from smtplib import SMTPException
 from typing import Any
 
 from allauth.account import views as allauth
 from allauth.account.internal.flows.login import record_authentication
+from allauth.account.models import EmailAddress, get_emailconfirmation_model
 from allauth.account.utils import perform_login
 from allauth.usersessions.models import UserSession
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db import IntegrityError, transaction
@@ -20,6 +24,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from jails import audit, policy
 from jails.models import Invitation, Membership, Tenant
+from panel import step_up
 from panel.accounts import Closed, end_sessions, invitation_of, note_closed, redeem
 from panel.context import TEAM
 from panel.factors import factors_of, must_have_factor
@@ -39,6 +44,7 @@ def page(request: HttpRequest) -> HttpResponse:
         "hosts": request.user.operated_hosts.all() if request.user.is_operator else [],
         "sessions": own_sessions(request),
         "factors": factors_of(request.user),
+        "address": addresses_of(request.user)["address"],
         "must_have_factor": must_have_factor(request.user),
     }
     return render(request, "panel/account.html", context)
@@ -74,6 +80,56 @@ def change_password(request: HttpRequest) -> HttpResponse:
 @transaction.atomic
 def set_password(request: HttpRequest) -> HttpResponse:
     return allauth.password_set(request)
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def email(request: HttpRequest) -> HttpResponse:
+    """The address that mail goes to: a new one counts once the link that was sent there is used."""
+    if request.method == "POST" and not settings.MAIL_SENDS:
+        return redirect("account_email")
+    if request.method == "POST":
+        step_up.ask(request)
+    view = allauth.EmailView.as_view(extra_context={"mail_sends": settings.MAIL_SENDS})
+    try:
+        return noting_address(request, view)
+    except (OSError, SMTPException):
+        messages.error(request, "The mail server could not be reached: nothing was changed. Try again later.")
+        return redirect("account_email")
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def confirm_email(request: HttpRequest, key: str) -> HttpResponse:
+    """Whose address it becomes has to be signed in: the link alone, in whoever's mail box, changes nothing."""
+    found = get_emailconfirmation_model().from_key(key)
+    if found is None or found.email_address.user_id != request.user.pk:
+        return render(request, "account/email_confirm.html", status=404)
+    return noting_address(request, allauth.confirm_email, key=key)
+
+
+def noting_address(request: HttpRequest, view: Callable[..., HttpResponse], **kwargs: Any) -> HttpResponse:
+    """In one transaction with the entry of the change."""
+    if request.method != "POST":
+        return view(request, **kwargs)
+    with transaction.atomic():
+        before = addresses_of(request.user)
+        response = view(request, **kwargs)
+        after = addresses_of(request.user)
+        if after != before:
+            entry = {"before": before, "after": after, "source": source(request)}
+            audit.record("user.email", actor=request.user, obj=request.user, **entry)
+    return response
+
+
+def addresses_of(person: Any) -> dict[str, str]:
+    rows = list(EmailAddress.objects.filter(user=person))
+    return {
+        "address": next((row.email for row in rows if row.verified), ""),
+        "to be confirmed": next((row.email for row in rows if not row.verified), ""),
+    }
 
 
 reauthenticate = proving(allauth.reauthenticate)

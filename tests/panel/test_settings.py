@@ -54,6 +54,11 @@ def production(load: Load) -> Load:
         ("URL", {"URL": "http://cellblock.example.org"}),
         ("WORKERS", {"WORKERS": "elsewhere"}),
         ("STATE_DIR", {"STATE_DIR": "/dev/null/state"}),
+        ("MFA_REQUIRED_ROLES", {"MFA_REQUIRED_ROLES": "administrator,boss"}),
+        ("STEP_UP_MINUTES", {"STEP_UP_MINUTES": "0"}),
+        ("MAIL_URL", {"MAIL_URL": "http://mail.example.org"}),
+        ("MAIL_URL", {"MAIL_URL": "smtp:///"}),
+        ("MAIL_PASSWORD_FILE", {"MAIL_PASSWORD_FILE": "/nonexistent/password"}),
         ("TRUSTED_PROXY", {"TRUSTED_PROXY": "192.0.2.1,proxy"}),
         ("DATABASE_URL", {"BROKER_URL": "redis://192.0.2.9:6379/0"}),
         ("DATABASE_URL", {"WORKERS": "remote", "BROKER_URL": "redis://127.0.0.1/0"}),
@@ -156,3 +161,38 @@ def test_a_traceback_in_the_log_shows_no_values(load: Load, form: str) -> None:
 def test_a_broker_that_is_away_does_not_hold_up_who_sends(load: Load) -> None:
     options = load(DEMO="1", BROKER_URL="redis://127.0.0.1:6379/0")["CELERY_BROKER_TRANSPORT_OPTIONS"]
     assert options["socket_connect_timeout"] <= 5 and options["socket_timeout"] <= 5 and options["max_retries"] <= 1
+
+
+def test_staff_must_have_a_second_factor_in_production_and_nobody_in_the_demo(load: Load, production: Load) -> None:
+    assert production()["MFA_REQUIRED_ROLES"] == {"administrator", "operator", "auditor"}
+    assert production(MFA_REQUIRED_ROLES="administrator, owner")["MFA_REQUIRED_ROLES"] == {"administrator", "owner"}
+    assert production(MFA_REQUIRED_ROLES="")["MFA_REQUIRED_ROLES"] == frozenset()
+    assert load(DEMO="1")["MFA_REQUIRED_ROLES"] == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("url", "port", "starttls", "tls"),
+    [
+        ("smtp://mail.example.org", 587, True, False),
+        ("smtps://mail.example.org", 465, False, True),
+        ("smtp://127.0.0.1", 25, False, False),
+        ("smtp://mail.example.org:2525", 2525, True, False),
+    ],
+)
+def test_mail_goes_over_tls_but_to_this_machine(
+    production: Load, url: str, port: int, starttls: bool, tls: bool
+) -> None:
+    settings = production(MAIL_URL=url)
+    assert (settings["EMAIL_PORT"], settings["EMAIL_USE_TLS"], settings["EMAIL_USE_SSL"]) == (port, starttls, tls)
+    assert settings["MAIL_SENDS"] and settings["DEFAULT_FROM_EMAIL"] == "cellblock@cellblock.example.org"
+
+
+def test_the_password_of_the_mail_server_comes_from_a_file(production: Load, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("p@ss/word\n")
+    settings = production(MAIL_URL="smtp://panel%40x@mail.example.org", MAIL_PASSWORD_FILE=str(tmp_path / "password"))
+    assert (settings["EMAIL_HOST_USER"], settings["EMAIL_HOST_PASSWORD"]) == ("panel@x", "p@ss/word")
+
+
+def test_without_a_mail_server_nothing_is_sent(production: Load) -> None:
+    assert not production()["MAIL_SENDS"]
+    assert production()["EMAIL_BACKEND"].endswith("dummy.EmailBackend")
