@@ -7,23 +7,23 @@ transaction ends, so that there are no gaps: call `record` as the last thing in 
 from __future__ import annotations
 
 import hashlib
-import json
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import datetime
 from typing import Any
 
 from django.db import models, transaction
 from django.utils import timezone
 
+from jails import auditrows, stretches
 from jails.models.audit import AuditEntry, AuditHead
 
 GENESIS = "0" * 64
 SECRET_WORDS = ("password", "secret", "token", "private", "passphrase", "credential")
 REMOVED = "(removed)"
 HASHED = tuple(f.attname for f in AuditEntry._meta.concrete_fields if f.attname != "hash")
-LATER = ("approval",)
-"""Columns that the first entries were written without: where one is NULL it is in no line and in no hash."""
+LATER = auditrows.LATER
 
 
 def record(action: str, **fields: Any) -> AuditEntry:
@@ -117,7 +117,7 @@ def line(entry: AuditEntry) -> str:
 
 def _json(values: dict[str, Any]) -> str:
     canonical = {name: _canonical(value) for name, value in values.items() if value is not None or name not in LATER}
-    return json.dumps(canonical, sort_keys=True, separators=(",", ":"))
+    return auditrows.dump(canonical)
 
 
 def scrub(value: Any) -> Any:
@@ -151,11 +151,12 @@ class Verdict:
         return not self.problem
 
 
-def verify(newest: int | None = None, checkpoints: Iterable[tuple[int, str]] = ()) -> Verdict:
+def verify(newest: int | None = None, checkpoints: Iterable[tuple[int, str]] = (), processes: int = 1) -> Verdict:
     """Walk the chain in constant memory; name the first entry that was edited, removed or put in.
 
     newest: look only at so many of the last entries, and take the one before them as it is. checkpoints: sequences,
     each with the hash its entry had, lowest first, noted elsewhere: they show a chain that was made anew, or cut off.
+    processes: more than one for a long log, where no transaction is open and no thread runs.
     """
     # In this order: what is appended meanwhile is behind the head that was read, and left out.
     highest = AuditEntry.objects.aggregate(highest=models.Max("sequence"))["highest"] or 0
@@ -163,8 +164,8 @@ def verify(newest: int | None = None, checkpoints: Iterable[tuple[int, str]] = (
     first = max(1, head.sequence - newest + 1) if newest else 1
     before = AuditEntry.objects.filter(sequence=first - 1).values_list("hash", flat=True).first()
     walk = Walk(first, GENESIS if first == 1 else before or "", iter(checkpoints))
-    entries = AuditEntry.objects.filter(sequence__gte=first, sequence__lte=head.sequence).order_by("sequence")
-    for entry in entries.iterator(chunk_size=1000):
+    stretches.walk_on(walk, head.sequence, processes)
+    for entry in auditrows.rows(walk.expected, head.sequence):
         if problem := walk.step(entry):
             return walk.verdict(problem)
     if walk.expected <= head.sequence:
@@ -190,14 +191,26 @@ class Walk:
         while self.noted is not None and self.noted[0] < first:
             self.noted = next(checkpoints, None)
 
-    def step(self, entry: AuditEntry) -> str:
+    def noted_up_to(self, last: int) -> Iterator[tuple[int, str]]:
+        """The checkpoints up to there, to be looked at elsewhere: this walk passes over them."""
+        while self.noted is not None and self.noted[0] <= last:
+            yield self.noted
+            self.noted = next(self._checkpoints, None)
+
+    def note(self, checkpoints: Sequence[tuple[int, str]]) -> None:
+        """Look at these again, all before the next one."""
+        ahead = [self.noted] if self.noted is not None else []
+        self._checkpoints = itertools.chain(checkpoints, ahead, self._checkpoints)
+        self.noted = next(self._checkpoints, None)
+
+    def step(self, entry: AuditEntry | auditrows.Row) -> str:
         """What is wrong with the next entry, or ""."""
         number = self.expected
         if entry.sequence != number:
             return f"entry {number} is missing, the next one is {entry.sequence}"
         if entry.previous_hash != self.previous:
             return f"entry {number} does not continue entry {number - 1}"
-        if entry.hash != entry_hash(entry):
+        if entry.hash != (entry.digest if isinstance(entry, auditrows.Row) else entry_hash(entry)):
             return f"entry {number} was changed after it was written"
         while self.noted is not None and self.noted[0] == number:
             if self.noted[1] != entry.hash:
@@ -212,9 +225,7 @@ class Walk:
 
 
 def _canonical(value: Any) -> Any:
-    if hasattr(value, "astimezone"):
-        return value.astimezone(UTC).isoformat(timespec="microseconds")
-    return value
+    return auditrows.spelled(value) if isinstance(value, datetime) else value
 
 
 def _text(value: Any, limit: int | None = None) -> str:

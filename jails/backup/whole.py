@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db import connection, transaction
 from django.utils import timezone
 
-from jails import audit
+from jails import audit, audittext
 from jails.backup import archive, keyfiles, tables
 from jails.models import AuditHead, Operation, Worker
 from jails.models.audit_triggers import drop_triggers, make_triggers
@@ -163,6 +163,7 @@ def _clear() -> dict[str, Any]:
     drop_triggers(connection)
     tables.clear()
     make_triggers(connection)
+    audittext.make(connection)
     return {"sequence": head.sequence, "hash": head.hash}
 
 

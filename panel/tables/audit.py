@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import django_filters
 from django import forms
-from django.db.models import Q, QuerySet
+from django.db import connection
+from django.db.models import F, Func, Q, QuerySet
 from django.http import QueryDict
 
+from jails import audittext
 from jails.models import AuditEntry, Operation
 from panel.tables.jails import without
 
@@ -26,6 +28,8 @@ OUTCOMES = [
 ]
 OPERATIONS = 500
 """Of a jail's operations so many, the last ones, are in its own log."""
+DIGEST = 64
+EXACT = ("who", "tenant", "action", "outcome", "host", "operation", "object")
 DATE = forms.DateInput(attrs={"type": "date"})
 
 
@@ -45,15 +49,44 @@ class AuditFilter(django_filters.FilterSet):
         model = AuditEntry
         fields: list[str] = []
 
+    narrowed = False
+    """Whether the rows to filter are those of few tenants already."""
+    text = ""
+    """What is looked for in the entries themselves; `exact` are the rows that all other filters leave."""
+    exact: QuerySet[AuditEntry]
+
+    def filter_queryset(self, queryset: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
+        self.exact = super().filter_queryset(queryset)
+        return with_text(self.exact, self.text) if self.text else self.exact
+
+    @property
+    def found(self) -> QuerySet[AuditEntry]:
+        """All that is left, for what reads all of it."""
+        return audittext.narrowed(self.qs, self.text) if self.text and len(self.text) != DIGEST else self.qs
+
+    @property
+    def has_exact(self) -> bool:
+        """Whether it is narrowed by something that has an index with the newest in front."""
+        return self.narrowed or any(self.form.cleaned_data.get(name) for name in EXACT)
+
+    @property
+    def has_days(self) -> bool:
+        return any(self.form.cleaned_data.get(name) for name in ("since", "until"))
+
     def search(self, rows: QuerySet[AuditEntry], name: str, text: str) -> QuerySet[AuditEntry]:
-        found = Q(actor__icontains=text) | Q(on_behalf_of__icontains=text) | Q(object_name__icontains=text)
-        return rows.filter(found | Q(action__icontains=text) | Q(detail__icontains=text) | Q(plan_digest=text))
+        self.text = text
+        return rows
 
     def not_before(self, rows: QuerySet[AuditEntry], name: str, day: date) -> QuerySet[AuditEntry]:
-        return rows.filter(at__gte=midnight(day))
+        return self._where_time(rows, moment__gte=midnight(day))
 
     def not_after(self, rows: QuerySet[AuditEntry], name: str, day: date) -> QuerySet[AuditEntry]:
-        return rows if day == date.max else rows.filter(at__lt=midnight(day + timedelta(days=1)))
+        return rows if day == date.max else self._where_time(rows, moment__lt=midnight(day + timedelta(days=1)))
+
+    def _where_time(self, rows: QuerySet[AuditEntry], **fields: datetime) -> QuerySet[AuditEntry]:
+        """With another filter, the index of times is of no use: SQLite's planner is not asked."""
+        hidden = connection.vendor == "sqlite" and self.has_exact
+        return rows.alias(moment=Unindexed("at") if hidden else F("at")).filter(**fields)
 
     def of_object(self, rows: QuerySet[AuditEntry], name: str, text: str) -> QuerySet[AuditEntry]:
         """`host:3`: its kind and its id in the log. Of a jail that is there, also the operations it was part of."""
@@ -66,6 +99,20 @@ class AuditFilter(django_filters.FilterSet):
 
     def of_operation(self, rows: QuerySet[AuditEntry], name: str, pk: object) -> QuerySet[AuditEntry]:
         return rows.filter(operation=str(pk))
+
+
+class Unindexed(Func):
+    """SQLite uses no index for an expression."""
+
+    template = "+%(expressions)s"
+    arity = 1
+
+
+def with_text(rows: QuerySet[AuditEntry], text: str) -> QuerySet[AuditEntry]:
+    """Those that hold the text, in whatever case, or have a plan of that digest."""
+    found = Q(actor__icontains=text) | Q(on_behalf_of__icontains=text) | Q(object_name__icontains=text)
+    found |= Q(action__icontains=text) | Q(detail__icontains=text)
+    return rows.filter(found | Q(plan_digest=text) if len(text) == DIGEST else found)
 
 
 def midnight(day: date) -> datetime:
@@ -81,18 +128,33 @@ def chips(form: forms.Form, query: QueryDict) -> list[dict[str, str]]:
     ]
 
 
+class Pick(Protocol):
+    """Rows beside a key, nearest to it first."""
+
+    def __call__(self, count: int, *, before: int | None = None, after: int | None = None) -> list[Any]: ...
+
+
+def picked(rows: QuerySet[Any], key: str) -> Pick:
+    def pick(count: int, *, before: int | None = None, after: int | None = None) -> list[Any]:
+        if after is not None:
+            return list(rows.filter(**{f"{key}__gt": after}).order_by(key)[:count])
+        return list((rows if before is None else rows.filter(**{f"{key}__lt": before})).order_by(f"-{key}")[:count])
+
+    return pick
+
+
 class Page:
     """A key-set page: the newest rows, those before a key, or those after one. Newest first."""
 
-    def __init__(self, rows: QuerySet[Any], query: QueryDict, size: int, key: str = "sequence") -> None:
+    def __init__(self, rows: QuerySet[Any] | Pick, query: QueryDict, size: int, key: str = "sequence") -> None:
         before, after = sequence(query.get("before", "")), sequence(query.get("after", ""))
+        pick = picked(rows, key) if isinstance(rows, QuerySet) else rows
         if after is not None:
-            found = list(rows.filter(**{f"{key}__gt": after}).order_by(key)[: size + 1])
+            found = pick(size + 1, after=after)
             self.entries = found[:size][::-1]
             has_newer, has_older = len(found) > size, True
         else:
-            rows = rows if before is None else rows.filter(**{f"{key}__lt": before})
-            found = list(rows.order_by(f"-{key}")[: size + 1])
+            found = pick(size + 1, before=before)
             self.entries = found[:size]
             has_newer, has_older = before is not None, len(found) > size
         self.newer = self.older = ""

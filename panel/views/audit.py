@@ -20,6 +20,7 @@ from jails.models import AuditEntry, AuditHead, Membership, Operation, Tenant
 from panel.context import shell_of
 from panel.tables import audit as table
 from panel.tables import sheet
+from panel.tables.audit_finder import Finder
 from panel.views.access import require, source
 
 A_PAGE = 50
@@ -44,15 +45,15 @@ def index(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
         require(request, "audit.view")
     rows = shell_of(request).of_team(policy.visible(request.user, AuditEntry), "tenant_id")
     wanted = table.AuditFilter(request.GET, rows)
+    wanted.narrowed = not sees_all
     is_valid = wanted.is_valid()
-    found = wanted.qs if is_valid else rows.none()
     source_of = sources(request, tenants)
     exports = EXPORTS if sees_all else EXPORTS[:1]
     kind = request.GET.get("export", "")
     if is_valid and kind in dict(exports):
         tenant = tenants[0] if not sees_all and len(tenants) == 1 else None
-        return exported(request, kind, found, source_of, tenant)
-    page = table.Page(found.defer("before", "after", "detail"), request.GET, A_PAGE)
+        return exported(request, kind, wanted.found, source_of, tenant)
+    page = table.Page(Finder(wanted) if is_valid else rows.none(), request.GET, A_PAGE)
     context = {
         "form": wanted.form,
         "page": page,

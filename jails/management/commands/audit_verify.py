@@ -1,4 +1,5 @@
 import heapq
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,13 @@ class Command(BaseCommand):
             type=Path,
             help="sealed segments to check as well; else those of this machine",
         )
+        parser.add_argument(
+            "--processes",
+            metavar="N",
+            type=int,
+            default=os.cpu_count() or 1,
+            help="for a long log; else one a processor",
+        )
         parser.add_argument("--public-key", action="store_true", help="print this machine's public key, and no more")
 
     def handle(self, *, checkpoint: str | None = None, **options: Any) -> None:
@@ -41,7 +49,7 @@ class Command(BaseCommand):
         noted = [parsed(checkpoint)] if checkpoint else signed(options["checkpoints"], options["key"])
         sealed = segments_of(options["archive"], options["key"])
         try:
-            verdict = audit.verify(checkpoints=heapq.merge(noted, sealed))
+            verdict = audit.verify(checkpoints=heapq.merge(noted, sealed), processes=options["processes"])
         except ValueError as error:
             raise CommandError(str(error), returncode=1) from error
         proven = f" Proven by a checkpoint: up to entry {verdict.proven}." if verdict.proven else ""
