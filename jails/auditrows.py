@@ -22,8 +22,8 @@ from jails.models.audit import AuditEntry
 CHUNK = 1000
 COLUMNS = (
     "sequence", "actor_id", "tenant_id", "at", "before", "after", "approval", "action", "actor", "detail", "host",
-    "object_id", "object_name", "object_type", "on_behalf_of", "operation", "outcome", "plan_digest", "source", "tenant",
-    "previous_hash", "hash",
+    "object_id", "object_name", "object_type", "on_behalf_of", "operation", "outcome", "plan_digest", "source",
+    "tenant", "previous_hash", "hash",
 )  # fmt: skip
 """Numbers, then a time, then JSON, then texts, the first of which may be NULL."""
 LATER = ("approval",)

@@ -250,14 +250,15 @@ def audit_checkpoint() -> None:
 
 @shared_task(name="jails.tasks.audit_seal", ignore_result=True)
 def audit_seal() -> None:
-    """Seal the entries of past months (UTC) that are not sealed yet."""
-    from jails import checkpoints, segments
+    """Seal the entries of past months (UTC) that are not sealed yet; let the database look what the log is made of."""
+    from jails import audittext, checkpoints, segments
 
     this_month = timezone.now().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     try:
         segments.seal(this_month)
     except (checkpoints.Broken, ValueError) as problem:
         _tell_of_broken_log(str(problem))
+    audittext.analyse()
 
 
 def _tell_of_broken_log(problem: str) -> None:

@@ -21,6 +21,7 @@ from tests.bench import pages
 ENTRIES = 1_000_000
 BATCH = 10_000
 WRITERS = 100
+PROCESSES = 2
 EACH = 20
 RUNS = 3
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
@@ -137,6 +138,8 @@ def checking() -> Iterator[tuple[str, list[float], str]]:
     rows_alone = took(lambda: [None for _ in found.iterator(chunk_size=1000)])
     checked = [took(lambda: audit.verify(newest=newest)) for _ in range(RUNS)]
     yield "checking, ÷ hashlib", [one / hashing for one in checked], f"{newest:,} entries"
+    several = [took(lambda: audit.verify(newest=newest, processes=PROCESSES)) for _ in range(RUNS)]
+    yield f"checking, {PROCESSES} processes", [one / hashing for one in several], "÷ hashlib in one"
     yield "checking, ÷ reading the rows", [one / rows_alone for one in checked], f"{newest:,} entries"
 
 
