@@ -1,4 +1,4 @@
-"""Sign-ins, sign-outs and changes of passwords are entries of the log."""
+"""Sign-ins, sign-outs and changes of passwords are entries of the log; what a jail used outlives it."""
 
 import time
 from typing import Any
@@ -11,11 +11,12 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.db import transaction
+from django.db.models.signals import pre_delete
 from django.dispatch import receiver
 
 from jails import audit
 from jails.freebsd import names
-from jails.models import User
+from jails.models import Jail, User
 
 
 def address_of(request: Any) -> str:
@@ -109,3 +110,10 @@ def _typed(credentials: dict[str, Any]) -> str:
 def _shown(typed: str, person: User | None) -> str:
     """What was typed as a user name. What cannot be one may be a password typed in the wrong field."""
     return typed if person or names.user_name_error(typed) is None else "(no user name)"
+
+
+@receiver(pre_delete, sender=Jail)
+def jail_goes(instance: Jail, **kwargs: Any) -> None:
+    from jails import usage
+
+    usage.close(instance)

@@ -107,6 +107,7 @@ def _is_due(operation: Operation, now: datetime) -> bool:
 @shared_task(name="jails.tasks.refresh_host", ignore_result=True, time_limit=REFRESH_SECONDS)
 def refresh_host(host_id: int) -> None:
     """Many may be asked for at once: one that began after the last was asked for serves them all."""
+    from jails import usage
     from jails.hosts import accessing, surveying
     from jails.hosts.refresh import refresh
     from jails.operations import queue
@@ -121,6 +122,8 @@ def refresh_host(host_id: int) -> None:
     host.refresh_from_db(fields=["refreshed_at", "unavailable_since"])
     if host.available and surveying.is_due(host):
         queue.send_survey(host)
+    if host.available and usage.is_due(host):
+        queue.send_measure(host)
     if host.available:
         accessing.test_again(host)
 
@@ -134,6 +137,17 @@ def survey_host(host_id: int) -> None:
     host = Host.objects.filter(pk=host_id).first()
     if host is not None and _is_served_here(host) and not surveying.is_done(host):
         surveying.survey(host)
+
+
+@shared_task(name="jails.tasks.measure_host", ignore_result=True, time_limit=REFRESH_SECONDS)
+def measure_host(host_id: int) -> None:
+    """Measure what the jails of a host use: with a refresh, about once a minute."""
+    from jails import usage
+
+    seen(worker_name())
+    host = Host.objects.filter(pk=host_id).first()
+    if host is not None and _is_served_here(host) and usage.is_due(host):
+        usage.measure(host)
 
 
 @shared_task(name="jails.tasks.test_access", ignore_result=True, time_limit=REFRESH_SECONDS)

@@ -85,3 +85,35 @@ def seconds(text: str) -> float:
     if found is None:
         raise ValueError(f"ps: expected minutes:seconds.hundredths, got {text[:20]!r}")
     return int(found[1]) * 60 + int(found[2]) + int(found[3]) / 100
+
+
+@dataclass(frozen=True)
+class Used:
+    """What a process in some jail uses: `memory` its resident set in bytes, `cpu_seconds` also of the children that it
+    has waited for."""
+
+    pid: int
+    ppid: int
+    jid: int
+    memory: int
+    cpu_seconds: float
+
+
+_USED = ("pid", "ppid", "jid", "rss", "time")
+USAGE: Argv = ("ps", "-ax", "-S", *(word for name in _USED for word in ("-o", f"{name}=")))
+
+
+def parse_usage(output: bytes) -> tuple[Used, ...]:
+    """What USAGE printed of processes in jails; ValueError for a line that is none of it, or nothing at all."""
+    found = []
+    lines = output.decode("utf-8", "replace").splitlines()
+    for line in lines:
+        words = line.split()
+        if len(words) != 5 or not all(re.fullmatch(r"-?[0-9]+", word, re.ASCII) for word in words[:4]):
+            raise ValueError(f"ps: expected what a process uses, got {line[:60]!r}")
+        pid, ppid, jid, rss = map(int, words[:4])
+        if jid > 0:
+            found.append(Used(pid, ppid, jid, rss * 1024, seconds(words[4])))
+    if not lines:
+        raise ValueError("ps: expected at least its own process, got nothing")
+    return tuple(found)

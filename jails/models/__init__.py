@@ -9,6 +9,7 @@ from .operation import Operation, OperationStep, ResourceLock
 from .release import Release, Template, TrustedManifest
 from .review import AuditReview, ReviewMark
 from .tenant import Grant, Invitation, Membership, Right, Tenant, TenantPlan
+from .usage import HostSampling, Sample, UsageHour
 from .user import User
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Host",
     "HostAccessRecord",
     "HostFactsRecord",
+    "HostSampling",
     "HostSurveyRecord",
     "Invitation",
     "Jail",
@@ -38,11 +40,13 @@ __all__ = [
     "ResourceLock",
     "ReviewMark",
     "Right",
+    "Sample",
     "Side",
     "Template",
     "Tenant",
     "TenantPlan",
     "TrustedManifest",
+    "UsageHour",
     "User",
     "Work",
     "Worker",

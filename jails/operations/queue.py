@@ -78,6 +78,13 @@ def send_access(host: Host) -> None:
     _send(test_access, host.pk, queue_of("refresh", worker_of(host)))
 
 
+def send_measure(host: Host) -> None:
+    """Have what its jails use measured."""
+    from jails.tasks import measure_host
+
+    _send(measure_host, host.pk, queue_of("refresh", worker_of(host)))
+
+
 def send_look(look: Look) -> bool:
     """Have the host's worker take a look. Whether a message is under way."""
     from jails.tasks import take_look

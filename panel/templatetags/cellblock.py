@@ -157,6 +157,12 @@ def duration(value: Any) -> str:
 
 
 @register.filter
+def add_number(value: float, more: float) -> float:
+    """For places in a drawing: Django's own `add` takes whole numbers alone."""
+    return value + more
+
+
+@register.filter
 def span(seconds: Any) -> str:
     """Seconds in their largest unit: `3 d`; exact on hover."""
     return format_html('<span class="number" title="{} s">{}</span>', f"{int(seconds):,}", _span(int(seconds)))

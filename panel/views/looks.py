@@ -14,6 +14,7 @@ from django.views.decorators.http import require_safe
 from jails.looks import kind as kinds
 from jails.looks import looking
 from jails.models import Jail, Look
+from panel import use as charts_of
 from panel.views import live
 from panel.views.access import find
 
@@ -72,6 +73,32 @@ def looked(
         problem = "No worker has answered. It may be busy or stopped."
     context = {"look": look, "result": look.result, "problem": problem, "waits": look.is_open}
     return context, (look.pk, look.state, look.is_lost, look.seen_at, look.problem)
+
+
+@require_safe
+@login_required
+def use(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """What the jail uses, as charts. Measured by workers all the time: this is no look."""
+    jail = find_jail(request, uuid, "jail.view")
+    span = request.GET.get("span", "")
+    span = span if span in charts_of.SPANS else charts_of.DEFAULT
+    measures = charts_of.measures(jail, span)
+    latest = [measure.chart.rows[0] for measure in measures if measure.chart.rows]
+    mark = live.mark_of(request.get_full_path(), jail.state, jail.state_since, *latest)
+    if live.has(request, mark):
+        return HttpResponseNotModified()
+    context = {
+        "jail": jail,
+        "tree_jail": jail.pk,
+        "mark": mark,
+        "spans": charts_of.SPANS,
+        "span": span,
+        "measures": measures,
+        "cpu_by": charts_of.how_cpu_is_known(jail),
+    }
+    return live.marked(
+        render(request, "panel/_jail_use.html" if request.htmx else "panel/jail_use.html", context), mark
+    )
 
 
 @require_safe

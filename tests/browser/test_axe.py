@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from jails import audit, breakglass, review
 from jails.hosts.access import Access, Line, Verdict
 from jails.looks import looking
-from jails.models import AuditReview, Host, HostAccessRecord, Jail, Look, Pool, TenantPlan, Worker
+from jails.models import AuditReview, Host, HostAccessRecord, Jail, Look, Pool, Sample, TenantPlan, Worker
 from tests.panel import work
 from tests.panel.crowd import make_crowd
 from tests.panel.test_factors import add_all_factors
@@ -234,6 +234,23 @@ def test_who_must_set_one_up(sign_in, rows, checked, settings):
     page = sign_in()
     page.goto("/")
     expect(page.get_by_text("Your role needs one.")).to_be_visible()
+    assert checked(page) == []
+
+
+@pytest.mark.parametrize("span", ["hour", "month"])
+def test_what_a_jail_uses(sign_in, rows, checked, span):
+    www1, now = rows.jails["www1"], timezone.now()
+    values = {"seconds": 60, "cpu": 9.0, "memory": 2**27, "processes": 17, "disk": 2**31}
+    Sample.objects.bulk_create(
+        Sample(jail=www1, at=now - timedelta(minutes=minute), running=minute % 20 > 4, **values)
+        for minute in range(60)
+        if not 30 < minute < 40
+    )
+    page = sign_in("viewer")
+    page.goto(f"/jails/{www1.uuid}/use?span={span}")
+    expect(page.get_by_role("heading", level=2)).to_have_text(["CPU", "Memory", "Processes", "Disk"])
+    for table in page.get_by_text("As a table").all():
+        table.click()
     assert checked(page) == []
 
 

@@ -196,6 +196,8 @@ ROWS: list[Row] = [
     *rows("jail", "loghost", get="200 APU, 404 QOMVSN, login DX"),
     *rows("jail", "shop", get="200 AQUS, 404 POMVN, login DX"),
     *rows("jail", "logdb", get="200 AQU, 404 POMVSN, login DX"),
+    *rows("jail-use", "www1", get="200 APUOMV, 404 QSN, login DX", span="day"),
+    *rows("jail-use", "shop", get="200 AQUS, 404 POMVN, login DX"),
     *rows("jail-processes", "www1", get="200 APUOMV, 404 QSN, login DX"),
     *rows("jail-processes", "logdb", get="200 AQU, 404 POMVSN, login DX"),
     *[

@@ -9,8 +9,10 @@ were there from the first boot (sshd, syslogd) are known by their sockets alone.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
+import zlib
 from typing import Any
 
 from . import clock
@@ -75,6 +77,32 @@ def _opened(pid: int, name: str, jid: int, user: str, listens: list[tuple[str, s
 def running(state: State, jid: int | None = None) -> list[dict[str, Any]]:
     """Processes alive now, of one jail or of all."""
     return [row for row in state.get("processes", []) if (jid is None or row["jid"] == jid) and alive(row)]
+
+
+WAVE = 900
+"""Seconds after which the simulated load of a process repeats."""
+
+
+def _nature(row: dict[str, Any]) -> tuple[float, float]:
+    """How busy a process is on average (share of a core), and where in its wave it begins: always the same for it."""
+    number = zlib.crc32(f"{row['jid']} {row.get('args') or row.get('command')}".encode())
+    return (0.001, 0.004, 0.015, 0.06)[number % 4], (number >> 8) % 628 / 100
+
+
+def cpu_seconds(row: dict[str, Any], now: float) -> float:
+    """CPU time that a process has used: it only grows, sometimes faster."""
+    share, phase = _nature(row)
+    turn = 2 * math.pi / WAVE
+    age = max(0.0, now - float(row["started"]))
+    return share * (age + 0.9 / turn * (math.sin(turn * age + phase) - math.sin(phase)))
+
+
+def memory(row: dict[str, Any], now: float) -> int:
+    """Bytes of its resident set."""
+    share, phase = _nature(row)
+    age = max(0.0, now - float(row["started"]))
+    base = 2_936_832 + int(share * 2**29)
+    return (base + int(base * 0.25 * (1 + math.sin(2 * math.pi * age / WAVE + phase)))) // 4096 * 4096
 
 
 def itself() -> list[Any]:

@@ -63,7 +63,10 @@ def rows(process: Process, state: State) -> list[Row]:
         if row["pid"] == process.pid:
             continue
         one = _row(row["pid"], 1, row["args"], "I", float(row["started"]), row["user"])
-        found.append(one | {"jid": row["jid"], "stat": "IJ" if row["jid"] else "I"})
+        now = clock.now()
+        load = {"cpu": daemons.cpu_seconds(row, now), "memory": daemons.memory(row, now)}
+        load["share"] = (load["cpu"] - daemons.cpu_seconds(row, now - 10)) / 10
+        found.append(one | {"jid": row["jid"], "stat": "IJ" if row["jid"] else "I", "load": load})
     pid = process.pid or _own_pid(state)
     own = _row(pid, pid - 1, " ".join(process.argv), "R", clock.now(), process.user)
     found.append(own | {"jid": process.jid, "stat": "R+J" if process.jid else "R", "own": True})
@@ -216,7 +219,10 @@ def _cell(row: Row, column: str, names: dict[int, str], memory: int) -> str:
     if column in row:
         return str(row[column])
     kernel = row["command"].startswith("[")
-    size = 0 if kernel else 12840
+    load = row.get("load") or {"cpu": 0.01, "memory": 0 if kernel else 3210 * 1024, "share": 0.0}
+    size = load["memory"] // 256
+    hundredths = int(load["cpu"] * 100)
+    spent = f"{hundredths // 6000}:{hundredths // 100 % 60:02d}.{hundredths % 100:02d}"
     age = max(0, int(clock.now() - row["started"]))
     started = time.gmtime(row["started"])
     if column in ("comm", "ucomm"):
@@ -231,8 +237,8 @@ def _cell(row: Row, column: str, names: dict[int, str], memory: int) -> str:
         "state": str(row["stat"]),
         "tt": " - ",
         "tty": "-",
-        "time": "0:00.01",
-        "cputime": "0:00.01",
+        "time": spent,
+        "cputime": spent,
         "vsz": str(size),
         "rss": str(size // 4),
         "%mem": f"{size * 256 * 100 / memory:.1f}",
@@ -249,8 +255,8 @@ def _cell(row: Row, column: str, names: dict[int, str], memory: int) -> str:
         "logname": str(row["user"]),
         "wchan": "select",
         "mwchan": "select",
-        "%cpu": "0.0",
-        "pcpu": "0.0",
+        "%cpu": f"{load['share'] * 100:.1f}",
+        "pcpu": f"{load['share'] * 100:.1f}",
     }
     return made.get(column, made["%mem"] if column == "pmem" else "0")
 

@@ -215,12 +215,13 @@ def _consumption(process: Any, state: dict[str, Any], wanted: dict[str, str]) ->
 
 
 def _used_by(rows: list[dict[str, Any]]) -> dict[str, int]:
-    count = len(rows)
+    count, now = len(rows), clock.now()
     return {
+        "cputime": int(sum(daemons.cpu_seconds(row, now) for row in rows)),
         "maxproc": count,
         "nthr": count,
         "datasize": 2183168 * count,
-        "memoryuse": 2936832 * count,
+        "memoryuse": sum(daemons.memory(row, now) for row in rows),
         "vmemoryuse": 9228288 * count,
         "openfiles": 7 * count,
         "wallclock": int(sum(max(0, clock.now() - float(row["started"])) for row in rows)),
