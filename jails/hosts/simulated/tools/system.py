@@ -303,7 +303,18 @@ def chroot_main(process: Process) -> int:
     place = process.locate(options.operands[0])
     if not place.exists or not place.backing.is_dir():
         process.exit(1, f"{options.operands[0]}: {'Not a directory' if place.exists else 'No such file or directory'}")
-    return _run_or_tell(process, options.operands[1:] or ["/bin/sh", "-i"], root=place.path, cwd="/")
+    user = _user_of(process, options.get("u") or "") if "u" in options else None
+    return _run_or_tell(process, options.operands[1:] or ["/bin/sh", "-i"], root=place.path, cwd="/", user=user)
+
+
+def _user_of(process: Process, wanted: str) -> str:
+    """By name or number. A number that no account has is one all the same, and has no name to run under here."""
+    users = access.account_names(process, "/etc/passwd")
+    if wanted in users:
+        return wanted
+    if not wanted.isdigit():
+        process.exit(1, f"no such user `{wanted}'")
+    return next((name for name, uid in users.items() if uid == int(wanted)), wanted)
 
 
 def sleep_main(process: Process) -> int:
