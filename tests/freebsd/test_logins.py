@@ -264,7 +264,7 @@ def test_the_host_is_out_of_reach(place, tmp_path):
     outside.mkdir(mode=0o777)
     place.home.rmdir()
     place.home.symlink_to(f"../../../../../../../../../..{outside}")
-    refused(place, "outside", [ONE])
+    refused(place, "/home/web", [ONE])
     assert os.listdir(outside) == []
 
 
