@@ -6,4 +6,4 @@ class JailsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from jails import signals  # noqa: F401
+        from jails import keys, signals  # noqa: F401

@@ -22,12 +22,14 @@ from jails.models import (
     Host,
     Invitation,
     Jail,
+    JailKey,
     Membership,
     Network,
     Operation,
     Release,
     Right,
     Side,
+    SshKey,
     Template,
     Tenant,
     User,
@@ -168,6 +170,12 @@ def has_tenant(user: Any, obj: Any = None) -> bool:
     return _tenant_id(obj) is not None
 
 
+@rules.predicate
+def has_keys_in(user: Any, obj: Any = None) -> bool:
+    """Whether keys of the person are in the jail: whoever one has become, these may be taken away."""
+    return _active(user) and isinstance(obj, Jail) and JailKey.objects.filter(jail=obj, user_id=user.pk).exists()
+
+
 _sees_hosts = is_administrator | is_auditor | operates
 _runs_hosts = is_administrator | operates
 
@@ -231,13 +239,17 @@ ACTIONS: dict[str, Any] = {
     "jail.power": _runs_hosts | granted(Right.POWER),
     "jail.snapshot": _runs_hosts | granted(Right.SNAPSHOTS),
     "jail.sandbox": _runs_hosts | (granted(Right.SNAPSHOTS) & granted(Right.CREATE)),
-    "jail.create": _runs_hosts,
+    "jail.create": _runs_hosts | granted(Right.CREATE),
+    "jail.resize": _runs_hosts | granted(Right.CREATE),
+    "jail.keys": (_runs_hosts & ~has_tenant) | granted(Right.CONSOLE),
+    "jail.keys_own": has_keys_in,
+    "jail.revoke": _runs_hosts | is_manager,
     "jail.change": _runs_hosts,
     "drift.view": _sees_hosts,
     "jail.repair": _runs_hosts,
     "jail.accept": _runs_hosts,
     "jail.rename": _runs_hosts,
-    "jail.destroy": _runs_hosts,
+    "jail.destroy": _runs_hosts | granted(Right.DESTROY),
     "jail.give": is_administrator,
     "jail.assign": is_administrator,
     "jail.adopt": is_administrator,
@@ -299,8 +311,13 @@ ACTIONS_OF_OPERATIONS = {
     "template_create": "template.create",
     "template_publish": "template.publish",
     "template_remove": "template.remove",
+    "keys_change": "jail.keys",
 }
-"""Kind of operation → the action its requester needs, on each of its jails or, where it has none yet, on its host."""
+"""Kind of operation → the action its requester needs, on each of its jails or, where it has none yet, on its host.
+
+Some kinds ask for another one by what is wished for (Kind.actions_of). A jail that a tenant makes by itself is asked
+about with the tenant, and must keep to what Kind.why_not_by_itself says.
+"""
 
 for _name, _predicate in ACTIONS.items():
     rules.set_perm(_name, _predicate) if rules.perm_exists(_name) else rules.add_perm(_name, _predicate)
@@ -330,17 +347,23 @@ def why_not_operation(user: User | None, operation: Operation) -> str:
         jails = list(kind.jails(operation.host, operation.parameters))
         widened = kind.widens(operation.host, operation.parameters)
         also = kind.also(operation.parameters)
+        actions = kind.actions_of(user, operation.host, operation.parameters, action)
+        maker = kind.tenant(operation.host, operation.parameters) if action == "jail.create" else None
     except LookupError as error:
         return f"What it is about is gone: {error}."
+    by_itself = maker is not None and not allowed(user, action, operation.host) and allowed(user, action, maker)
+    if by_itself and (why := kind.why_not_by_itself(operation.host, operation.parameters)):
+        return why
     things: list[Any] = [operation.host] if not jails or action == "jail.create" else jails
-    for thing in things:
+    for thing in things if not by_itself else ():
         if _host_id(thing) != operation.host_id:
             return f"{thing} is not on {operation.host_name}."
-        if not allowed(user, action, thing):
-            return f"{user} may not do this to {thing} ({action})."
+        for one in actions:
+            if not allowed(user, one, thing):
+                return f"{user} may not do this to {thing} ({one or action})."
     if also and not allowed(user, also, operation.host):
         return f"{user} may not do this to {operation.host} ({also})."
-    if _assigns(operation, jails) and not allowed(user, "jail.assign"):
+    if not by_itself and _assigns(operation, jails) and not allowed(user, "jail.assign"):
         return "Only an administrator may decide which tenant it belongs to."
     if widened and not is_administrator(user):
         return f"Only an administrator may set {', '.join(widened)}: it widens what the jail may do."
@@ -381,6 +404,10 @@ def _scope(user: User, model: type[Model]) -> Q:
         return on_hosts | Q(tenant_id__in=tenants)
     if model is Address:
         return Q(jail__host_id__in=hosts) | Q(jail__tenant_id__in=tenants)
+    if model is JailKey:
+        return Q(jail__host_id__in=hosts) | Q(jail__tenant_id__in=tenants)
+    if model is SshKey:
+        return Q(user_id=user.pk)
     if model is Tenant:
         return Q(id__in=tenants)
     if model is Membership:

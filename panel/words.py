@@ -19,6 +19,8 @@ DID = {
     "user.change": "changed",
     "user.disable": "disabled",
     "user.enable": "enabled",
+    "user.key_add": "added a key to",
+    "user.key_remove": "removed a key from",
     "invitation.use": "used an invitation",
     "audit.review": "signed off",
     "invitation.withdraw": "withdrew the invitation of",

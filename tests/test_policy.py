@@ -26,11 +26,13 @@ from jails.models import (
     HostFactsRecord,
     Invitation,
     Jail,
+    JailKey,
     Membership,
     Network,
     Operation,
     Pool,
     Release,
+    SshKey,
     Template,
     Tenant,
     User,
@@ -85,6 +87,7 @@ def operation(fleet: Fleet, kind_name: str, parameters: dict[str, Any] | None = 
 def things(fleet: Fleet) -> dict[str, Any]:
     """What the actions of the table are asked about. "": nothing in particular."""
     member = fleet.people["member"]
+    JailKey.objects.create(jail=fleet.jails["www1"], login="web", user=fleet.people["nobody"])
     template = Template(host=fleet.ufs, name="t2", tenant=fleet.acme, published_at=timezone.now())
     return {
         "": None,
@@ -152,13 +155,17 @@ ALLOWED = {
     "jail.power": {"loghost": "AP", "www1": "APOM", "logdb": "AQ", "shop": "AQS", "warden1": "AP", "": "A"},
     "jail.snapshot": {"loghost": "AP", "www1": "APO", "logdb": "AQ", "shop": "AQS", "warden1": "AP", "": "A"},
     "jail.sandbox": {"loghost": "AP", "www1": "APO", "logdb": "AQ", "shop": "AQS", "": "A"},
-    "jail.create": {"warden1": "AP", "warden2": "AQ", "": "A"},
+    "jail.create": {"warden1": "AP", "warden2": "AQ", "acme": "AO", "globex": "AS", "": "A"},
+    "jail.resize": {"loghost": "AP", "www1": "APO", "logdb": "AQ", "shop": "AQS", "acme": "AO", "": "A"},
+    "jail.keys": {"loghost": "AP", "www1": "O", "logdb": "AQ", "shop": "S", "": "A"},
+    "jail.keys_own": {"www1": "N", "loghost": "", "shop": "", "warden1": "", "": ""},
+    "jail.revoke": {"loghost": "AP", "www1": "APO", "logdb": "AQ", "shop": "AQS", "": "A"},
     "jail.change": {"loghost": "AP", "www1": "AP", "logdb": "AQ", "shop": "AQ"},
     "drift.view": {"loghost": "APU", "www1": "APU", "logdb": "AQU", "shop": "AQU"},
     "jail.repair": {"loghost": "AP", "www1": "AP", "logdb": "AQ", "shop": "AQ"},
     "jail.accept": {"loghost": "AP", "www1": "AP", "logdb": "AQ", "shop": "AQ"},
     "jail.rename": {"loghost": "AP", "www1": "AP", "logdb": "AQ", "shop": "AQ"},
-    "jail.destroy": {"loghost": "AP", "www1": "AP", "logdb": "AQ", "shop": "AQ"},
+    "jail.destroy": {"loghost": "AP", "www1": "APO", "logdb": "AQ", "shop": "AQS"},
     "jail.give": {"loghost": "A", "www1": "A", "shop": "A", "": "A"},
     "jail.adopt": {"loghost": "A", "www1": "A", "shop": "A", "": "A"},
     "jail.assign": {"": "A", "acme": "A", "globex": "A"},
@@ -335,6 +342,13 @@ VISIBLE: dict[type[Model], dict[str, set[str]]] = {
         **{role: {"approval of www1"} for role in ("operator", "owner", "member", "viewer")},
         **{role: {"approval of shop"} for role in ("other operator", "stranger")},
     },
+    JailKey: {
+        "operator": {"k of www1"},
+        "other operator": {"k of shop"},
+        **{role: {"k of www1"} for role in ("owner", "member", "viewer")},
+        "stranger": {"k of shop"},
+    },
+    SshKey: {"member": {"k of member-person"}, "nobody": {"k of nobody-person"}},
     User: {},
     Pool: {},
     Worker: {},
@@ -352,6 +366,10 @@ def name_of(row: Any) -> str:
         return row.action if row.action.startswith("of ") else f"{row.action} of {row.tenant}"
     if isinstance(row, Approval):
         return f"approval of {row.subject}"
+    if isinstance(row, JailKey):
+        return f"{row.name} of {row.jail}"
+    if isinstance(row, SshKey):
+        return f"{row.name} of {row.user}"
     if isinstance(row, BreakGlass):
         return f"into {row.jail_name}"
     return f"{row} of {row.host}" if isinstance(row, (Release, Template)) else str(row)
@@ -377,6 +395,11 @@ def test_exactly_these_rows_are_visible(model: type[Model], fleet: Fleet) -> Non
     with transaction.atomic():
         audit.record("of nobody")
     AuditReview.objects.create(sequence=1, rule="refused", at=timezone.now())
+    key = {"name": "k", "type": "ssh-ed25519", "body": "A", "fingerprint": "F"}
+    for role in ("member", "nobody"):
+        SshKey.objects.create(user=fleet.people[role], **key)
+    for name in ("www1", "shop"):
+        JailKey.objects.create(jail=fleet.jails[name], login="web", user=fleet.people["nobody"], **key)
     for name in ("www1", "shop"):
         breakglass.enter(fleet.jails[name], "A reason good enough.", HOUR, user=fleet.people["administrator"])
     admin = fleet.people["administrator"]
@@ -444,7 +467,7 @@ RUNS = {
     ("jail_adopt", "www1"): "A",
     ("jail_unadopt", "www1"): "A",
     ("jail_rename", "www1"): "AP",
-    ("jail_destroy", "www1"): "AP",
+    ("jail_destroy", "www1"): "APO",
     ("jail_give", "www1"): "A",
     ("snapshot_create", "www1"): "APO",
     ("snapshot_destroy", "loghost"): "AP",
@@ -454,6 +477,8 @@ RUNS = {
     ("template_create", "www1"): "AP",
     ("template_publish",): "A",
     ("template_remove",): "AP",
+    ("keys_change", "www1"): "O",
+    ("keys_change", "loghost"): "AP",
 }
 """logdb and shop are on warden2: no operation on warden1 is about them."""
 

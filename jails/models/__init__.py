@@ -8,6 +8,7 @@ from .look import Look
 from .operation import Operation, OperationStep, ResourceLock
 from .release import Release, Template, TrustedManifest
 from .review import AuditReview, ReviewMark
+from .sshkey import JailKey, SshKey
 from .tenant import Grant, Invitation, Membership, Right, Tenant, TenantPlan
 from .usage import HostSampling, Sample, UsageHour
 from .user import User
@@ -29,6 +30,7 @@ __all__ = [
     "HostSurveyRecord",
     "Invitation",
     "Jail",
+    "JailKey",
     "Look",
     "Membership",
     "Network",
@@ -42,6 +44,7 @@ __all__ = [
     "Right",
     "Sample",
     "Side",
+    "SshKey",
     "Template",
     "Tenant",
     "TenantPlan",

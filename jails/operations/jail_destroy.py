@@ -138,11 +138,16 @@ def _clones(facts: HostFacts, goes: _Goes) -> list[str]:
     own = {dataset.name for dataset in goes.datasets}
     clones = {clone.name for dataset in goes.datasets for clone in facts.clones_of(dataset.name)} - own
     clones |= {clone for snapshot in goes.snapshots for clone in snapshot.clones} - own
-    host = goes.found.row.host
-    jails = dict(Jail.objects.filter(host=host, dataset__in=clones).values_list("dataset", "name"))
+    row = goes.found.row
+    host = row.host
+    # A tenant's members, who may destroy a jail, know no jails but their own.
+    jails = {
+        one.dataset: f"the jail {one.name}" if row.tenant_id in (None, one.tenant_id) else "another jail"
+        for one in Jail.objects.filter(host=host, dataset__in=clones)
+    }
     templates = dict(Template.objects.filter(host=host, dataset__in=clones).values_list("dataset", "name"))
     return [
-        f"the jail {jails[name]}" if name in jails else f"the template {templates[name]}" if name in templates else name
+        jails[name] if name in jails else f"the template {templates[name]}" if name in templates else name
         for name in sorted(clones)
     ]
 
@@ -204,7 +209,7 @@ def _warnings(host: Host, facts: HostFacts, goes: _Goes) -> Iterable[str]:
         yield from filter(None, (power.host_addresses_lost(found, facts),))
     users = [one.name for one in facts.configured if found.name in dict(one.parameters).get("depend", ())]
     if users:
-        yield f"{power.listed(users)} depends on it by its name, and will not start without it."
+        yield f"{power.spoken(found, users)} depends on it by its name, and will not start without it."
     if goes.boot_problem:
         yield f"Take {found.name} out of the boot list by hand: {host.name}: {goes.boot_problem}."
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jails import audit, plans
+from jails import audit, keys, plans
 from jails.freebsd import zfs
 from jails.hosts.facts import HostFacts
 from jails.hosts.zfs_reader import Dataset
@@ -107,6 +107,7 @@ class JailGive(Kind):
             row.dataset = datasets.get(str(row.uuid), row.dataset)
             row.save(update_fields=["tenant", "touched", "dataset"])
             row.grants.exclude(membership__tenant=tenant).delete()
+            keys.settle_jail(row, actor=operation.confirmed_by, source="worker")
             if former is not None and former != operation.tenant:
                 _tell(operation, row, former, f"{row.name} is no longer a jail of {former}.")
             if tenant is not None and tenant != operation.tenant:

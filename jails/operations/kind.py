@@ -15,7 +15,7 @@ from jails.operations.step import Plan
 
 if TYPE_CHECKING:
     from jails.hosts.facts import HostFacts
-    from jails.models import Host, Jail, Operation, Tenant
+    from jails.models import Host, Jail, Operation, Tenant, User
     from jails.plans import Growth
 
 
@@ -75,6 +75,14 @@ class Kind:
         """Parameters of jail(8) that the wish sets to what only an administrator may set; policy.py asks."""
         return []
 
+    def actions_of(self, user: User, host: Host, parameters: Mapping[str, Any], usual: str) -> tuple[str, ...]:
+        """What the policy is asked for on each of its jails, where that depends on what is wished for. LookupError."""
+        return (usual,)
+
+    def why_not_by_itself(self, host: Host, parameters: Mapping[str, Any]) -> str:
+        """Why a tenant may not do it without staff: a sentence, or "". Asked only where it has no jail yet."""
+        return f"Only staff may do this on {host}."
+
     def also(self, parameters: Mapping[str, Any]) -> str:
         """What the policy is asked for on its host beside `action`; "" for nothing more."""
         return ""
@@ -118,6 +126,7 @@ KINDS = (
     "template_create",
     "template_publish",
     "template_remove",
+    "keys_change",
 )
 
 

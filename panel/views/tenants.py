@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from jails import audit, memberships, plans, policy
+from jails import audit, keys, memberships, plans, policy
 from jails.models import Invitation, Jail, Membership, Operation, Template, Tenant, TenantPlan
 from jails.operations import jail_give, lifecycle
 from jails.operations.kind import Refused
@@ -30,9 +30,11 @@ from panel.forms.tenants import (
     with_host,
 )
 from panel.views.access import find, refuse, require, source
+from panel.views.keys import leaving
 from panel.views.people import shown_once
 
 LATELY = 6
+LEAVING = 50
 Status = Operation.Status
 UNFINISHED = (Status.STALE, *Operation.OPEN)
 """They run or may go on."""
@@ -99,8 +101,10 @@ def page(request: HttpRequest, slug: str) -> HttpResponse:
         .exclude(status__in=[Status.DRAFT, Status.DISCARDED])
         .select_related("requested_by")
         .defer("plan", "parameters")[:LATELY],
+        "leaving": list(leaving(tenant)[:LEAVING]),
         **plan_context(tenant),
     }
+    context["stuck"] = any(row.is_stuck for row in context["leaving"])
     if context["plan"] is not None and policy.allowed(request.user, "tenant.list"):
         context["usable"] = [
             (things, getattr(context["plan"], plans.USABLE[things]), names(context["plan"], things))
@@ -271,6 +275,7 @@ def save_role(request: HttpRequest, membership: Membership, form: MemberForm) ->
         if role == Membership.Role.MEMBER:
             membership.rights = rights
         membership.save(update_fields=["role", "rights"])
+        keys.settle(membership.user, actor=request.user, source=source(request))
         note(request, "tenant.member_change", membership, before, memberships.rights_of(membership))
     return True
 
@@ -280,6 +285,7 @@ def save_grant(request: HttpRequest, membership: Membership, form: GrantForm) ->
     with transaction.atomic():
         before = memberships.rights_of(membership)
         memberships.set_grants(membership, jail, rights)
+        keys.settle(membership.user, actor=request.user, source=source(request))
         after = memberships.rights_of(membership)
         if before != after:
             note(request, "tenant.member_change", membership, before, after)

@@ -12,7 +12,20 @@ from playwright.sync_api import expect
 from jails import audit, breakglass, review
 from jails.hosts.access import Access, Line, Verdict
 from jails.looks import looking
-from jails.models import AuditReview, Host, HostAccessRecord, Jail, Look, Pool, Sample, TenantPlan, Worker
+from jails.models import (
+    AuditReview,
+    Host,
+    HostAccessRecord,
+    Jail,
+    JailKey,
+    Look,
+    Pool,
+    Sample,
+    SshKey,
+    TenantPlan,
+    Worker,
+)
+from tests.freebsd.test_logins import KEYS
 from tests.panel import work
 from tests.panel.crowd import make_crowd
 from tests.panel.test_factors import add_all_factors
@@ -251,6 +264,34 @@ def test_what_a_jail_uses(sign_in, rows, checked, span):
     expect(page.get_by_role("heading", level=2)).to_have_text(["CPU", "Memory", "Processes", "Disk"])
     for table in page.get_by_text("As a table").all():
         table.click()
+    assert checked(page) == []
+
+
+@pytest.fixture
+def keyed(rows):
+    """Keys of two people in a jail, one of them on its way out; and one that could not be taken out."""
+    owner, member = rows.people["owner"], rows.people["member"]
+    for key in KEYS:
+        values = {"name": key.comment, "type": key.type, "body": key.body, "fingerprint": key.fingerprint}
+        SshKey.objects.create(user=owner, **values)
+        JailKey.objects.create(jail=rows.jails["www1"], login="web", user=owner, **values)
+    values["leaving_since"], values["why_not"] = timezone.now(), "warden1 has not answered yet."
+    JailKey.objects.create(jail=rows.jails["www1"], login="deploy", user=member, **values)
+    return rows
+
+
+@pytest.mark.parametrize("name", ["keys", "removal of a key", "access", "access without keys", "team"])
+def test_keys(sign_in, keyed, checked, name):
+    first = SshKey.objects.first()
+    path = {
+        "keys": "/account/keys",
+        "removal of a key": f"/account/keys/{first.pk}/remove",
+        "access": f"/jails/{keyed.jails['www1'].uuid}/access",
+        "access without keys": f"/jails/{keyed.jails['www2'].uuid}/access",
+        "team": "/tenants/acme/",
+    }[name]
+    page = sign_in("owner")
+    page.goto(path)
     assert checked(page) == []
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from jails.models import Address, AuditEntry, Jail, Network, Operation, ResourceLock
+from jails.models import Address, AuditEntry, Jail, JailKey, Network, Operation, ResourceLock, SshKey
+from tests.freebsd.test_logins import KEYS
 from tests.operations.killing import kill_everywhere
 from tests.operations.warden import Warden
 
@@ -154,6 +155,24 @@ def test_snapshots(committed, warden, tmp_path):
     assert [one.name for one in warden.facts().snapshots_of(www1.dataset)] == [f"{www1.dataset}@friday"]
     assert warden.facts().snapshots[-1].operation == str(operation.pk)
     assert worked(warden, "zfs", "snapshot", f"{www1.dataset}@friday") == 1
+
+
+@pytest.mark.parametrize("start", [True, False])
+def test_keys(committed, warden, tmp_path, start):
+    """A jail in which nothing can be asked: each step is done again, and once is as good as many times."""
+    www1 = warden.make("www1", "192.0.2.11", start=start)
+    for key in KEYS[:2]:
+        SshKey.objects.create(
+            user=warden.user, name=key.comment, type=key.type, body=key.body, fingerprint=key.fingerprint
+        )
+    wish = {"login": "web", "person": warden.user.pk, "keys": [key.fingerprint for key in KEYS[:2]], "sshd": True}
+    before = warden.running()
+    operation = warden.confirm("keys_change", jail=str(www1.uuid), **wish)
+    assert run(warden, operation, tmp_path) == "done", operation.error
+    text = warden.read("/jail/www1/home/web/.ssh/authorized_keys")
+    assert sorted(text.splitlines()) == sorted(key.marked(warden.user.pk) for key in KEYS[:2])
+    assert warden.read("/jail/www1/etc/passwd").count("web:") == 1
+    assert warden.running() == before and JailKey.objects.count() == 2
 
 
 def test_several_of_which_one_does_not_start(committed, warden, tmp_path):

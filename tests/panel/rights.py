@@ -212,7 +212,7 @@ ROWS: list[Row] = [
     ],
     *[
         row
-        for name in ("jail-change", "jail-rename", "jail-destroy")
+        for name in ("jail-change", "jail-rename")
         for row in (
             *rows(
                 name,
@@ -260,6 +260,22 @@ ROWS: list[Row] = [
         "shop",
         get="away AQS, 403 U, 404 POMVN, login DX",
         post="away AQS, 403 U, 404 POMVN, login DX",
+        snapshot="monday",
+        name="try1",
+    ),
+    *rows(
+        "jail-destroy",
+        "www1",
+        get="200 APO, 403 U, 404 QMVSN, login DX",
+        post="422 APO, 403 U, 404 QMVSN, login DX",
+        name="no",
+    ),
+    *rows(
+        "jail-destroy",
+        "shop",
+        get="200 AQS, 403 U, 404 POMVN, login DX",
+        post="422 AQS, 403 U, 404 POMVN, login DX",
+        name="no",
     ),
     *rows(
         "jail-give",
@@ -282,6 +298,23 @@ ROWS: list[Row] = [
         post="away AP, 403 U, 404 QOMVSN, login DX",
         do="repair",
     ),
+    *rows(
+        "jail-access",
+        "www1",
+        get="200 APUOMV, 404 QSN, login DX",
+        post="422 O, 403 APU, 404 QMVSN, login DX",
+        login="web",
+    ),
+    *rows("jail-access", "loghost", get="200 APU, 404 QOMVSN, login DX", post="422 AP, 403 U, 404 QOMVSN, login DX"),
+    *rows("jail-access", "shop", get="200 AQUS, 404 POMVN, login DX", post="422 S, 403 AQU, 404 POMVN, login DX"),
+    *send(
+        "jail-access",
+        "www1",
+        answers="away APOM, 403 U, 404 QVSN, login DX",
+        login="web",
+        take="{the member}",
+    ),
+    *send("jail-access", "www1", answers="404 APQOMVSN, 403 U, login DX", login="root", take="{the member}"),
     *rows("jail-drift", "loghost", get="200 APU, 404 QOMVSN, login DX", post="away AP, 403 U, 404 QOMVSN, login DX"),
     *send("jail-drift", "shop", answers="away AQ, 403 U, 404 POMVSN, login DX", do="accept", all="1"),
     *rows(
@@ -454,6 +487,8 @@ ROWS: list[Row] = [
         post="away AO, 403 U, 404 PQMVSN, login DX",
         role="owner",
     ),
+    *rows("tenant-keys", "acme", post="away AO, 403 U, 404 PQMVSN, login DX"),
+    *rows("tenant-keys", "globex", post="away AS, 403 U, 404 PQOMVN, login DX"),
     *send("tenant-member", "acme", "member of acme", answers="away AOM, 403 U, 404 PQVSN, login DX", remove="1"),
     *send("tenant-member", "acme", "member of acme", answers="422 AO, 403 U, 404 PQMVSN, login DX", grant="these"),
     *send("tenant-member", "acme", "viewer of acme", answers="away AOV, 403 U, 404 PQMSN, login DX", remove="1"),
@@ -536,6 +571,13 @@ ROWS: list[Row] = [
     ),
     # Oneself
     *rows("account", get=SIGNED_IN),
+    *rows("account-keys", get=SIGNED_IN, post="422 APQUOMVSN, login DX", text="x"),
+    *rows(
+        "account-key-remove",
+        "key of the member",
+        get="200 M, 404 APQUOVSN, login DX",
+        post="away M, 404 APQUOVSN, login DX",
+    ),
     *rows("account-team", post="away APQUOMVSN, login DX", team=""),
     *send("account-team", answers="away AUOMV, 404 PQSN, login DX", team="acme"),
     *rows("account-theme", post="away *", theme="dark"),

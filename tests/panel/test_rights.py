@@ -23,9 +23,11 @@ from jails.models import (
     Host,
     Invitation,
     Jail,
+    JailKey,
     Membership,
     Network,
     Operation,
+    SshKey,
     Template,
     Tenant,
     TrustedManifest,
@@ -40,6 +42,9 @@ pytestmark = pytest.mark.django_db
 BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
+real_kind = kind.get
+
+
 class AnyKind(kind.Kind):
     """Stands for every kind: this table is about who may ask, the kinds' own tests about what comes of it."""
 
@@ -52,6 +57,9 @@ class AnyKind(kind.Kind):
         if len(found) != len(uuids):
             raise LookupError("a jail")
         return found
+
+    def actions_of(self, user: User, host: Host, parameters: Any, usual: str) -> tuple[str, ...]:
+        return real_kind(self.name).actions_of(user, host, parameters, usual)
 
     def title(self, parameters: Any, host: Host) -> str:
         return self.name
@@ -113,6 +121,11 @@ def make_world() -> World:
         "the administrator": admin.pk,
         "the disabled": fleet.people["disabled"].pk,
     }
+    key = SshKey.objects.create(user=fleet.people["member"], name="k", type="ssh-ed25519", body="A", fingerprint="F")
+    things["key of the member"] = key.pk
+    JailKey.objects.create(
+        jail=fleet.jails["www1"], login="web", user=key.user, name="k", type=key.type, body="A", fingerprint="F"
+    )
     return World(people, things, {letter: session_of(person) for letter, person in people.items() if person})
 
 

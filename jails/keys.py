@@ -1,0 +1,89 @@
+"""Keys that have to leave jails: those of who may not put them there any more, and those that were given up.
+
+Each becomes an operation of whoever caused it, queued in the same act. Where none can be (a host that has never
+answered, a jail that another tool runs), and where one ends badly, the key's row says so until somebody tries again.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.dispatch import receiver
+from django.utils import timezone
+
+from jails import audit, memberships, policy
+from jails.models import Jail, JailKey, SshKey, User
+from jails.operations import lifecycle
+from jails.operations.kind import Refused
+
+MOST = 200
+"""Operations that one act queues: what is more waits until somebody tries again."""
+
+
+def settle(person: User, *, actor: Any, source: str = "") -> int:
+    """Take out all keys of a person that they may have no more, as of now. How many; in the caller's transaction."""
+    now = User.objects.get(pk=person.pk)
+    rows = JailKey.objects.filter(user=person, leaving_since=None).select_related("jail__tenant", "jail__host")
+    return leave([row for row in rows if not policy.allowed(now, "jail.keys", row.jail)], actor=actor, source=source)
+
+
+def settle_jail(jail: Jail, *, actor: Any, source: str = "") -> int:
+    """The same for all whose keys are in a jail: it has just got another owner."""
+    people = User.objects.filter(jail_keys__jail=jail, jail_keys__leaving_since=None).distinct()
+    return sum(settle(person, actor=actor, source=source) for person in people)
+
+
+def give_up(key: SshKey, *, source: str = "") -> int:
+    """Remove a key from its person's profile, and take it out of all jails. How many logins lose it."""
+    person = key.user
+    rows = JailKey.objects.filter(user=person, fingerprint=key.fingerprint).select_related("jail__tenant", "jail__host")
+    with transaction.atomic():
+        count = leave(list(rows), actor=person, source=source)
+        before = {"name": key.name, "fingerprint": key.fingerprint}
+        key.delete()
+        audit.record("user.key_remove", actor=person, obj=person, before=before, source=source)
+    return count
+
+
+def leave(rows: Iterable[JailKey], *, actor: Any, source: str = "") -> int:
+    """Queue what takes these out. How many keys."""
+    groups: dict[tuple[Jail, str, User], list[JailKey]] = defaultdict(list)
+    for row in rows:
+        groups[row.jail, row.login, row.user].append(row)
+    JailKey.objects.filter(pk__in=[row.pk for group in groups.values() for row in group], leaving_since=None).update(
+        leaving_since=timezone.now()
+    )
+    for number, (jail, login, person) in enumerate(groups):
+        why = _take_out(jail, login, person, actor, source) if number < MOST else "Too many at once: try again."
+        if why:
+            JailKey.objects.filter(pk__in=[row.pk for row in groups[jail, login, person]]).update(
+                removal=None, why_not=why[:300]
+            )
+    return sum(map(len, groups.values()))
+
+
+def _take_out(jail: Jail, login: str, person: User, actor: Any, source: str) -> str:
+    """Why it cannot be done for now, or "". What goes is all of the person's there that is to leave."""
+    rows = JailKey.objects.filter(jail=jail, login=login, user=person)
+    stay = list(rows.filter(leaving_since=None).values_list("fingerprint", flat=True))
+    wish = {"jail": str(jail.uuid), "login": login, "person": person.pk, "keys": stay, "sshd": False}
+    try:
+        # Of its own: what is refused half way must not break what the caller does.
+        with transaction.atomic():
+            operation = lifecycle.draft("keys_change", wish, host=jail.host, user=actor, source=source)
+            operation = lifecycle.confirm(operation, operation.digest, user=actor, source=source)
+    except Refused as refused:
+        return " ".join(refused.errors.values())
+    except (PermissionDenied, LookupError) as error:
+        return f"{error}"
+    rows.exclude(leaving_since=None).update(removal=operation, why_not="")
+    return ""
+
+
+@receiver(memberships.ended)
+def _left(sender: Any, membership: Any, actor: Any, source: str, **kwargs: Any) -> None:
+    settle(membership.user, actor=actor, source=source)
