@@ -28,8 +28,13 @@ def _record(action: str, request: Any, **entry: Any) -> None:
         audit.record(action, source=address_of(request), **entry)
 
 
-METHODS = {"totp": "authenticator app", "webauthn": "passkey", "recovery_codes": "recovery code"}
-"""What a second factor is called in the log."""
+METHODS = {
+    "socialaccount": "account elsewhere",
+    "totp": "authenticator app",
+    "webauthn": "passkey",
+    "recovery_codes": "recovery code",
+}
+"""What the ways to prove who one is are called in the log."""
 SIGNED_IN_AT = "signed_in_at"
 """In the session: seconds since 1970."""
 
@@ -45,7 +50,7 @@ def signed_in(request: Any, user: Any, **kwargs: Any) -> None:
 
 def _way(method: str = "", type: str = "", **others: Any) -> str:
     """`password`, `link`, `authenticator app`."""
-    return METHODS.get(type, method)
+    return METHODS.get(type or method, method)
 
 
 def _tell_of_forgotten_factors(request: Any, user: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from django.conf import settings
 from django.db.models import Count, F, OuterRef, QuerySet, Subquery, Window
 from django.db.models.functions import Coalesce, RowNumber
 from django.http import HttpRequest
@@ -166,5 +167,9 @@ def shell_of(request: HttpRequest) -> Shell:
 def shell(request: HttpRequest) -> dict[str, Any]:
     is_signed_in = getattr(request, "user", None) and request.user.is_authenticated
     if not is_signed_in or getattr(request, "lacks_factor", False):
-        return {"theme": request.COOKIES.get("theme", "auto")}
+        return {
+            "theme": request.COOKIES.get("theme", "auto"),
+            "oidc_name": settings.OIDC_NAME if settings.OIDC_ISSUER else "",
+            "oidc_id": settings.OIDC_ID,
+        }
     return {"shell": shell_of(request), "theme": request.COOKIES.get("theme", "auto"), "tree_limit": TREE_LIMIT}

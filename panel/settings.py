@@ -148,6 +148,8 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "allauth.usersessions",
     "axes",
     "csp",
@@ -360,6 +362,46 @@ MFA_FORMS = {
     "edit_webauthn": "panel.forms.factors.EditWebAuthnForm",
 }
 
+# An OpenID Connect provider to sign in with
+
+OIDC_ID = "oidc"
+OIDC_ISSUER = env.str("OIDC_ISSUER", "").rstrip("/")
+OIDC_NAME = env.str("OIDC_NAME", "single sign-on")
+OIDC_CLIENT_ID = env.str("OIDC_CLIENT_ID", "")
+oidc_secret = secret_of("OIDC_CLIENT_SECRET_FILE")
+issuer = urlsplit(OIDC_ISSUER)
+if OIDC_ISSUER and (issuer.scheme not in ("http", "https") or not issuer.hostname):
+    raise refuse("OIDC_ISSUER", f"expected an address, got {OIDC_ISSUER!r}")
+if OIDC_ISSUER and issuer.scheme != "https" and not is_loopback(issuer.hostname):
+    raise refuse("OIDC_ISSUER", "needs https://: what it says decides who somebody is")
+if OIDC_ISSUER and not (OIDC_CLIENT_ID and oidc_secret):
+    raise refuse("OIDC_CLIENT_ID", "give it and CELLBLOCK_OIDC_CLIENT_SECRET_FILE with the issuer")
+# Where a browser is sent from the sign-in page: browsers hold redirects of forms to what is allowed for forms.
+OIDC_ORIGINS = [f"{issuer.scheme}://{issuer.netloc}", *env.list("OIDC_ORIGINS", [])] if OIDC_ISSUER else []
+SOCIALACCOUNT_ADAPTER = "panel.oidc.SocialAccountAdapter"
+SOCIALACCOUNT_AUTO_SIGNUP = False
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = False  # an address that somebody else vouches for opens no account
+SOCIALACCOUNT_STORE_TOKENS = False
+SOCIALACCOUNT_LOGIN_ON_GET = False
+SOCIALACCOUNT_REQUESTS_TIMEOUT = 10
+SOCIALACCOUNT_PROVIDERS = {
+    "openid_connect": {
+        "OAUTH_PKCE_ENABLED": True,
+        "SCOPE": ["openid"],
+        "APPS": [
+            {
+                "provider_id": OIDC_ID,
+                "name": OIDC_NAME,
+                "client_id": OIDC_CLIENT_ID,
+                "secret": oidc_secret,
+                "settings": {"server_url": OIDC_ISSUER, "fetch_userinfo": False},
+            }
+        ]
+        if OIDC_ISSUER
+        else [],
+    }
+}
+
 # What the browser and the proxy are told
 
 trusted_proxies = env.list("TRUSTED_PROXY", [])
@@ -387,7 +429,7 @@ CONTENT_SECURITY_POLICY = {
         "default-src": [SELF],
         "base-uri": [NONE],
         "connect-src": [SELF, *LIVE_ORIGINS],
-        "form-action": [SELF],
+        "form-action": [SELF, *OIDC_ORIGINS],
         "frame-ancestors": [NONE],
         "img-src": [SELF, "data:"],  # Tabler's style sheet carries its check marks as data: images
         "object-src": [NONE],

@@ -11,6 +11,7 @@ DID = {
     "session.end": "ended a session",
     "session.step_up": "proved once more to be",
     "user.password": "set a password",
+    "user.oidc": "linked or unlinked an account elsewhere of",
     "user.email": "changed the address of",
     "user.factor_change": "changed the second factors of",
     "user.factors": "forgot the second factors of",

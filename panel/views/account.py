@@ -10,6 +10,7 @@ from allauth.account import views as allauth
 from allauth.account.internal.flows.login import record_authentication
 from allauth.account.models import EmailAddress, get_emailconfirmation_model
 from allauth.account.utils import perform_login
+from allauth.socialaccount.models import SocialAccount
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib import messages
@@ -44,6 +45,8 @@ def page(request: HttpRequest) -> HttpResponse:
         "hosts": request.user.operated_hosts.all() if request.user.is_operator else [],
         "sessions": own_sessions(request),
         "factors": factors_of(request.user),
+        "oidc": {"name": settings.OIDC_NAME, "id": settings.OIDC_ID} if settings.OIDC_ISSUER else None,
+        "linked": SocialAccount.objects.filter(user=request.user).first() if settings.OIDC_ISSUER else None,
         "address": addresses_of(request.user)["address"],
         "must_have_factor": must_have_factor(request.user),
     }

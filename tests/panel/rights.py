@@ -600,6 +600,10 @@ ROWS: list[Row] = [
     *rows("account_set_password", get=SIGNED_IN, post=SIGNED_IN, password1="a", password2="b"),
     *rows("account_email", get=SIGNED_IN, post="away APQUOMVSN, login DX", email="x@example.org", action_add="1"),
     *rows("account_confirm_email", "no link", get="404 APQUOMVSN, login DX", post="404 APQUOMVSN, login DX"),
+    *rows("openid_connect_login", "no provider", post="404 *"),
+    *rows("openid_connect_callback", "no provider", get="404 *"),
+    *rows("socialaccount_login_cancelled", get="login *"),
+    *rows("account-oidc-unlink", post="away APQUOMVSN, login DX"),
     # Second factors; nobody here has one, or a password to prove anything with
     *rows("mfa_index", get=SIGNED_IN),
     *rows("mfa_authenticate", get="away APQUOMVSN, login DX", post="away APQUOMVSN, login DX", code="000000"),

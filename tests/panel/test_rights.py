@@ -112,7 +112,7 @@ def make_world() -> World:
     things: dict[str, Any] = {name: jail.uuid for name, jail in fleet.jails.items()}
     things |= {"warden1": "warden1", "warden2": "warden2", "no-host": "no-host"}
     things |= {"fix for operators": "ntpd", "fix for administrators": "racct"}
-    things |= {"fix of sshd": "sshd", "no fix": "nosuch", "no passkey": 999_999}
+    things |= {"fix of sshd": "sshd", "no fix": "nosuch", "no passkey": 999_999, "no provider": "oidc"}
     things |= {"acme": "acme", "globex": "globex", "shop": shop.uuid}
     things |= _bases(fleet) | _operations(fleet, admin) | _tenancy(fleet, admin) | _entries(fleet) | _reviews(fleet)
     things |= _break_glasses(fleet)

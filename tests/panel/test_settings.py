@@ -58,6 +58,9 @@ def production(load: Load) -> Load:
         ("STEP_UP_MINUTES", {"STEP_UP_MINUTES": "0"}),
         ("MAIL_URL", {"MAIL_URL": "http://mail.example.org"}),
         ("MAIL_URL", {"MAIL_URL": "smtp:///"}),
+        ("OIDC_ISSUER", {"OIDC_ISSUER": "id.example.org"}),
+        ("OIDC_ISSUER", {"OIDC_ISSUER": "http://id.example.org"}),
+        ("OIDC_CLIENT_ID", {"OIDC_ISSUER": "https://id.example.org"}),
         ("MAIL_PASSWORD_FILE", {"MAIL_PASSWORD_FILE": "/nonexistent/password"}),
         ("TRUSTED_PROXY", {"TRUSTED_PROXY": "192.0.2.1,proxy"}),
         ("DATABASE_URL", {"BROKER_URL": "redis://192.0.2.9:6379/0"}),
@@ -196,3 +199,11 @@ def test_the_password_of_the_mail_server_comes_from_a_file(production: Load, tmp
 def test_without_a_mail_server_nothing_is_sent(production: Load) -> None:
     assert not production()["MAIL_SENDS"]
     assert production()["EMAIL_BACKEND"].endswith("dummy.EmailBackend")
+
+
+def test_forms_may_go_on_to_the_provider_that_is_set_and_to_no_other(production: Load, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("x")
+    named = {"OIDC_ISSUER": "https://id.example.org/realm", "OIDC_CLIENT_ID": "x"}
+    settings = production(**named, OIDC_CLIENT_SECRET_FILE=str(tmp_path / "secret"))
+    assert settings["CONTENT_SECURITY_POLICY"]["DIRECTIVES"]["form-action"] == ["'self'", "https://id.example.org"]
+    assert production()["CONTENT_SECURITY_POLICY"]["DIRECTIVES"]["form-action"] == ["'self'"]

@@ -1,0 +1,69 @@
+"""Signing in with an account at an OpenID Connect provider that was linked before; see docs/install.md.
+
+The provider says who somebody is, never what they may do: nobody gets an account or a right by it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from allauth.core.exceptions import ImmediateHttpResponse
+from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
+from allauth.socialaccount.models import SocialAccount
+from allauth.socialaccount.providers.base import AuthProcess
+from django.conf import settings
+from django.contrib import messages
+from django.db import transaction
+from django.http import HttpRequest
+from django.shortcuts import redirect, render
+
+from jails import audit
+from panel.views.access import source
+
+
+class SocialAccountAdapter(DefaultSocialAccountAdapter):
+    def is_open_for_signup(self, request: HttpRequest, sociallogin: Any) -> bool:
+        return False
+
+    def pre_social_login(self, request: HttpRequest, sociallogin: Any) -> None:
+        """The provider has said who it is: link that to who is signed in, or let in whose it is, and nobody else."""
+        if sociallogin.state.get("process") == AuthProcess.CONNECT:
+            raise ImmediateHttpResponse(self._link(request, sociallogin))
+        if sociallogin.is_existing:
+            return
+        with transaction.atomic():
+            detail = f"an account of {settings.OIDC_NAME} that is linked to nobody"
+            actor = "(nobody's account elsewhere)"
+            audit.record("session.sign_in", actor=actor, outcome="refused", detail=detail, source=source(request))
+        raise ImmediateHttpResponse(refused(request, "unknown"))
+
+    def _link(self, request: HttpRequest, sociallogin: Any) -> Any:
+        if not request.user.is_authenticated:
+            return redirect("account_login")
+        if sociallogin.is_existing and sociallogin.user != request.user:
+            messages.error(request, f"This account of {settings.OIDC_NAME} is linked to somebody else here.")
+            return redirect("account")
+        if not sociallogin.is_existing:
+            with transaction.atomic():
+                sociallogin.connect(request, request.user)
+                after = {"linked": settings.OIDC_NAME, "subject": sociallogin.account.uid}
+                audit.record("user.oidc", actor=request.user, obj=request.user, after=after, source=source(request))
+        messages.success(request, f"You can sign in with {settings.OIDC_NAME} from now on.")
+        return redirect("account")
+
+    def on_authentication_error(self, request: HttpRequest, provider: Any, **kwargs: Any) -> None:
+        raise ImmediateHttpResponse(refused(request, "failed"))
+
+
+def refused(request: HttpRequest, why: str) -> Any:
+    """`unknown`: nobody's here; `failed`: the provider did not say who it is."""
+    return render(request, "account/oidc_refused.html", {"why": why, "oidc_name": settings.OIDC_NAME}, status=403)
+
+
+def unlink(request: HttpRequest) -> None:
+    with transaction.atomic():
+        rows = SocialAccount.objects.select_for_update().filter(user=request.user)
+        gone = [{"linked": settings.OIDC_NAME, "subject": row.uid} for row in rows]
+        SocialAccount.objects.filter(user=request.user).delete()
+        for before in gone:
+            audit.record("user.oidc", actor=request.user, obj=request.user, before=before, source=source(request))
