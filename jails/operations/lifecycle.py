@@ -82,8 +82,9 @@ def _queue(operation: Operation, digest: str, expected: str, user: User, source:
             raise Refused("The plan has changed since it was shown: read the new one, then confirm it.")
         if plan_from_data(row.plan).digest() != row.digest:
             raise Refused("Its stored plan is damaged: plan it again.")
-        why = _why_not(user, row) or approvals.use(user, row)
-        if not why:
+        why = _why_not(user, row)
+        unapproved = "" if why else approvals.use(user, row)
+        if not why and not unapproved:
             _reserve(row)
             row.status = Status.QUEUED
             row.confirmed_by, row.confirmed_at, row.confirmed_digest = user, timezone.now(), digest
@@ -102,11 +103,13 @@ def _queue(operation: Operation, digest: str, expected: str, user: User, source:
                 outcome="refused",
                 operation=row,
                 plan_digest=digest,
-                detail=why,
+                detail=why or unapproved,
                 source=source,
             )
     if why:
         raise PermissionDenied(why)
+    if unapproved:
+        raise Refused(unapproved)
     return row
 
 

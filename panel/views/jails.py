@@ -30,7 +30,7 @@ from jails.operations.kind import Refused
 from panel.context import shell_of
 from panel.forms.jails import counts_limits
 from panel.tables import jails as table
-from panel.views import breakglass, live
+from panel.views import agreements, breakglass, live
 from panel.views.access import find, refuse, source
 from panel.views.adopting import addresses_of, kind_of
 from panel.views.drift import CARD, drifted, rows_of, tenant_words
@@ -208,6 +208,7 @@ def page(request: HttpRequest, uuid: UUID) -> HttpResponse:
     related = _dependents(request, jail)
     differing, drift_mark = _drift(request, jail)
     entered = breakglass.banners(request, jail)
+    agreed = agreements.card(request, jail)
     shown = [(row.pk, row.status, row.changed_at) for row in recent]
     mark = live.mark_of(
         *_values(jail),
@@ -218,6 +219,7 @@ def page(request: HttpRequest, uuid: UUID) -> HttpResponse:
         *related.values(),
         drift_mark,
         breakglass.mark_of(entered),
+        agreements.mark_of(agreed),
     )
     if live.has(request, mark):
         return HttpResponseNotModified()
@@ -239,6 +241,7 @@ def page(request: HttpRequest, uuid: UUID) -> HttpResponse:
         **_base(jail),
         **related,
         **differing,
+        **agreed,
     }
     if policy.allowed(request.user, "host.view", jail.host):
         context["by_hand"] = by_hand(jail)

@@ -16,15 +16,17 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from jails import policy
+from jails import approvals, policy
 from jails.models import Host, Jail, Operation, OperationStep, Release, Template
 from jails.operations import lifecycle
 from jails.operations.kind import Refused
 from jails.operations.step import Action, Plan, RemoveFile, Run, Step, WriteFile, plan_from_data, step_from_data
 from panel import step_up
 from panel.context import shell_of
+from panel.forms.agreements import AskForm
+from panel.views import approvals as approving
 from panel.views import live
-from panel.views.access import find, source
+from panel.views.access import find, refuse, source
 
 Status = Operation.Status
 StepStatus = OperationStep.Status
@@ -119,9 +121,13 @@ def page(request: HttpRequest, pk: str) -> HttpResponse:
     return _page(request, operation)
 
 
-def _page(request: HttpRequest, operation: Operation, error: str = "", status: int = 200) -> HttpResponse:
+def _page(
+    request: HttpRequest, operation: Operation, error: str = "", status: int = 200, form: AskForm | None = None
+) -> HttpResponse:
     if operation.status in BEFORE_CONFIRMATION or not operation.confirmed_at:
         context = plan_context(request, operation) | {"error": error}
+        if context["may_act"] and operation.status in BEFORE_CONFIRMATION:
+            context |= approving.plan_context(request, operation, form)
         return render(request, "panel/plan.html", context, status=status)
     context = progress_context(request, operation) | {"error": error}
     return render(request, "panel/operation.html", context, status=status)
@@ -162,6 +168,24 @@ def confirm(request: HttpRequest, pk: str) -> HttpResponse:
     except Refused as refused:
         operation = find(request, _whole(), "operation.view", pk=pk)
         return _page(request, operation, error=str(refused), status=409)
+    return redirect("operation", pk=pk)
+
+
+@require_POST
+@login_required
+def ask(request: HttpRequest, pk: str) -> HttpResponse:
+    """Ask the other side for what the operating agreement gives to it."""
+    operation = find(request, _whole(), "operation.view", pk=pk)
+    if not may_act(request, operation):
+        refuse(request, policy.ACTIONS_OF_OPERATIONS.get(operation.kind, "operation.ask"), operation)
+    form = AskForm(request.POST)
+    if not form.is_valid():
+        return _page(request, operation, status=422, form=form)
+    reason, lasts = form.cleaned_data["reason"], form.lasts
+    try:
+        approvals.ask(operation, reason, user=request.user, lasts=lasts, source=source(request))
+    except approvals.CannotApprove as error:
+        messages.error(request, str(error))
     return redirect("operation", pk=pk)
 
 

@@ -22,7 +22,7 @@ from jails.freebsd.uname import Release as ReleaseName
 from jails.freebsd.uname import eol_of
 from jails.models import Host, Jail, Operation, Pool, Tenant, Worker
 from panel.context import shell_of
-from panel.views import breakglass, live
+from panel.views import approvals, breakglass, live
 from panel.views.networks import conflicts
 
 POOL_FULL, POOL_VERY_FULL = 80, 90
@@ -83,11 +83,12 @@ def tenant_home(request: HttpRequest) -> HttpResponse:
         "operations": operations,
         "plans": plans_of(request),
         "break_glasses": breakglass.banners(request),
+        "waits": approvals.waits(request),
     }
     moving = [(jail.pk, jail.name, jail.hostname, jail.state, jail.state_since, jail.used) for jail in jails]
     changed = [(row.pk, row.changed_at) for row in (*wrong, *operations)]
     entered = breakglass.mark_of(context["break_glasses"])
-    mark = live.mark_of(moving, counts, changed, context["plans"], entered)
+    mark = live.mark_of(moving, counts, changed, context["plans"], entered, context["waits"])
     if live.has(request, mark):
         return HttpResponseNotModified()
     template = "panel/_tenant_home.html" if request.htmx else "panel/tenant_home.html"
@@ -136,6 +137,7 @@ def needs(request: HttpRequest, hosts: list[Host]) -> list[Need]:
         *drifted_jails(request),
         *repeated_addresses(request),
         *old_releases(request, hosts),
+        *(Need(one.icon, False, one.text, one.url, one.since) for one in approvals.waits(request)),
     ]
     return sorted(found, key=lambda need: not need.grave)
 

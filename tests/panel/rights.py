@@ -334,6 +334,48 @@ ROWS: list[Row] = [
         post="away A, 403 PU, 404 QOMVSN, login DX",
     ),
     *send("jails-bulk", answers="away A, 403 PU, 404 QOMVSN, login DX", do="adopt", jails=["{loghost}"]),
+    # Agreements and approvals
+    *rows(
+        "jail-agreement",
+        "www1",
+        get="200 APUOMV, 404 QSN, login DX",
+        post="away APO, 403 U, 404 QMVSN, login DX",
+        restarts="tenant",
+    ),
+    *rows("jail-agreement", "loghost", get="404 APQUOMVSN, login DX", post="404 APQUOMVSN, login DX", restarts="host"),
+    *send(
+        "jail-agreement",
+        "shop",
+        answers="away A, 403 QU, 404 POMVSN, login DX",
+        do="set",
+        restarts="host",
+        reason="So.",
+    ),
+    *send("jail-agreement", "www1", answers="422 APO, 403 U, 404 QMVSN, login DX", restarts="nobody"),
+    *rows(
+        "tenant-agreement",
+        "acme",
+        get="200 AUOMV, 404 PQSN, login DX",
+        post="422 AO, 403 U, 404 PQMVSN, login DX",
+        restarts="nobody",
+    ),
+    *rows("tenant-agreement", "archived tenant", get="404 APQUOMVSN, login DX", post="404 APQUOMVSN, login DX"),
+    *rows(
+        "agreement-decide", "proposed to acme", post="away O, 403 AU, 404 PQMVSN, login DX", do="yes", comment="Fine."
+    ),
+    *send("agreement-decide", "proposed by acme", answers="away AP, 403 U, 404 QOMVSN, login DX", do="no"),
+    *rows("agreement-withdraw", "proposed by acme", post="away O, 403 APU, 404 QMVSN, login DX"),
+    *send("agreement-withdraw", "proposed to acme", answers="away A, 403 U, 404 PQOMVSN, login DX"),
+    *rows("agreement-read", "proposed to acme", post="away O, 403 AU, 404 PQMVSN, login DX"),
+    *rows("operation-ask", "plan for www1", post="away APOM, 403 U, 404 QVSN, login DX", reason="So.", span="plan"),
+    *send("operation-ask", "plan for shop", answers="422 AQS, 403 U, 404 POMVN, login DX", reason="", span="plan"),
+    *rows("approvals", get="200 APQUOMVS, 404 N, login DX"),
+    *rows("approval", "asked of acme", get="200 APUOMV, 404 QSN, login DX"),
+    *rows("approval", "asked of the host", get="200 APUOMV, 404 QSN, login DX"),
+    *rows("approval-decide", "asked of acme", post="away O, 403 APU, 404 QMVSN, login DX", do="yes"),
+    *send("approval-decide", "asked of acme", answers="422 O, 403 APU, 404 QMVSN, login DX", do="maybe"),
+    *send("approval-decide", "asked of the host", answers="away AP, 403 U, 404 QOMVSN, login DX", do="no"),
+    *rows("approval-withdraw", "asked of the host", post="away APM, 403 U, 404 QOVSN, login DX"),
     # Break-glass
     *rows("break-glasses", get="200 AUOMVS, 403 PQ, 404 N, login DX"),
     *rows(

@@ -18,6 +18,8 @@ from django.utils import timezone
 
 from jails import audit, breakglass
 from jails.models import (
+    Agreement,
+    Approval,
     AuditEntry,
     AuditReview,
     Host,
@@ -115,7 +117,7 @@ def make_world() -> World:
     things |= {"fix of sshd": "sshd", "no fix": "nosuch", "no passkey": 999_999, "no provider": "oidc"}
     things |= {"acme": "acme", "globex": "globex", "shop": shop.uuid}
     things |= _bases(fleet) | _operations(fleet, admin) | _tenancy(fleet, admin) | _entries(fleet) | _reviews(fleet)
-    things |= _break_glasses(fleet)
+    things |= _break_glasses(fleet) | _agreements(fleet)
     things |= {
         "the member": fleet.people["member"].pk,
         "the administrator": admin.pk,
@@ -250,6 +252,24 @@ def _break_glasses(fleet: Fleet) -> dict[str, Any]:
     }
     User.objects.filter(pk=other.pk).update(is_active=False)
     return {f"break-glass into {name}": row.pk for name, row in rows.items()}
+
+
+def _agreements(fleet: Fleet) -> dict[str, Any]:
+    """One proposed by each side; one asked of each, by who is not in the table or is a member."""
+    gone = User.objects.get(username="second-administrator")
+    terms, member = {"restarts": "host"}, fleet.people["member"]
+    common = {"tenant": fleet.acme, "terms": terms, "state": "proposed"}
+    ours = {"jail": fleet.jails["www2"], "side": "tenant", "proposed_by": fleet.people["owner"]}
+    question = {
+        "tenant": fleet.acme, "jail": fleet.jails["www1"], "host": fleet.zfs, "subject": "www1", "work": "restarts",
+        "reason": "The site is down.", "lasts": timedelta(hours=1), "expires_at": timezone.now() + timedelta(days=7),
+    }  # fmt: skip
+    return {
+        "proposed by acme": Agreement.objects.create(**common, **ours).pk,
+        "proposed to acme": Agreement.objects.create(**common, side="host", proposed_by=gone, unread=True).pk,
+        "asked of acme": Approval.objects.create(**question, side="tenant", asked_by=gone).pk,
+        "asked of the host": Approval.objects.create(**question, side="host", asked_by=member).pk,
+    }
 
 
 IN_DATA = {"acme": Tenant, "globex": Tenant, "archived tenant": Tenant}
