@@ -9,7 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 from playwright.sync_api import expect
 
-from jails import audit, breakglass, review
+from jails import agreements, approvals, audit, breakglass, review
 from jails.hosts.access import Access, Line, Verdict
 from jails.looks import looking
 from jails.models import (
@@ -21,8 +21,10 @@ from jails.models import (
     Look,
     Pool,
     Sample,
+    Side,
     SshKey,
     TenantPlan,
+    Work,
     Worker,
 )
 from tests.freebsd.test_logins import KEYS
@@ -55,6 +57,8 @@ PATHS = {
     "reviews for a second person": "/audit/review?state=second",
     "reviews signed off": "/audit/review?state=done",
     "break-glass": "/break-glass/",
+    "approvals": "/approvals/",
+    "agreement of a tenant": "/tenants/acme/agreement",
     "tenant with a plan": "/tenants/acme/",
     "plan of a tenant": "/tenants/acme/plan",
     "search": "/search?q=w",
@@ -155,6 +159,41 @@ def test_snapshots(sign_in, trouble, checked, count):
         page.get_by_role("link", name="Make a sandbox of day3").click()
         expect(page.get_by_role("heading", level=1)).to_have_text("Sandbox of www1")
         assert checked(page) == []
+
+
+@pytest.fixture
+def agreed(rows):
+    """Restarts are the tenant's; the tenant proposes something else; an administrator asks. The approval."""
+    admin, owner = rows.people["administrator"], rows.people["owner"]
+    agreements.set_alone(rows.acme, None, {Work.RESTARTS: Side.TENANT}, user=admin, reason="As in the contract.")
+    www1 = rows.jails["www1"]
+    agreements.propose(rows.acme, www1, {Work.RESTARTS: Side.EITHER}, side=Side.TENANT, user=owner, reason="Both do.")
+    wish = {"jails": [str(www1.uuid)]}
+    operation = work.add_operation(rows.zfs, admin, kind="jail_stop", parameters=wish, tenant=rows.acme, jails=[www1])
+    return operation, approvals.ask(operation, "The kernel is updated tonight.", user=admin)[0]
+
+
+@pytest.mark.parametrize("role", ["administrator", "owner"])
+def test_who_does_what_and_approvals(sign_in, rows, agreed, checked, role):
+    operation, row = agreed
+    page = sign_in(role)
+    uuid = rows.jails["www1"].uuid
+    for path in ("/", f"/jails/{uuid}/", f"/jails/{uuid}/agreement", f"/approvals/{row.pk}/", "/approvals/"):
+        page.goto(path)
+        assert checked(page) == [], path
+        page.set_viewport_size({"width": 1280, "height": 900})
+    page.goto(f"/operations/{operation.pk}/")
+    assert checked(page) == []
+
+
+def test_a_plan_that_needs_an_approval(sign_in, rows, agreed, checked):
+    operation, row = agreed
+    approvals.withdraw(row, user=rows.people["administrator"])
+    page = sign_in()
+    page.goto(f"/operations/{operation.pk}/")
+    page.get_by_role("button", name="Ask Acme").click()
+    expect(page.get_by_text("Say why: who is asked needs it to decide.")).to_be_visible()
+    assert checked(page) == []
 
 
 @pytest.mark.parametrize("role", ["administrator", "owner"])
