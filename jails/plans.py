@@ -4,14 +4,14 @@ Asked where something is planned, again in the transaction that confirms it, and
 What open operations will make the tenant's counts as used, and who confirms has the tenant's row locked: of two
 requests for the last place one wins, the other is told so.
 
-Jails, disk (the sum of quotas), addresses and snapshots are counted. Memory, CPU and processes of a plan are kept and
-shown as not enforced: a jail has no such limits yet.
+Jails, addresses and snapshots are counted; of disk, memory, CPU and processes the limits of its jails, each of which
+must then have one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -25,22 +25,30 @@ from jails.operations.kind import Refused
 if TYPE_CHECKING:
     from jails.operations.kind import Kind
 
-COUNTED = ("jails", "disk", "addresses", "snapshots")
-NOT_ENFORCED = ("memory", "cpu", "processes")
+COUNTED = ("jails", "disk", "addresses", "snapshots", "memory", "cpu", "processes")
+LIMITS = {"disk": "quota", "memory": "memory", "cpu": "cpu", "processes": "processes"}
+"""What is counted as a sum of limits → which of Jail.limits; a jail without that is in no sum."""
 USABLE = {"hosts": "any_host", "networks": "any_network", "templates": "any_template", "releases": "any_release"}
 """What a plan names → the field that says that all of its sort may be used."""
 GIVES = ("jail_give", "jail_adopt")
 """Kinds that make a tenant's what was not: until they are done their jails are another one's, or nobody's."""
 MAKES_SNAPSHOTS = ("snapshot_create",)
 """Kinds that add a snapshot to each of their jails."""
+UNFINISHED = (*Operation.OPEN, Operation.Status.STUCK)
+"""Operations that may still have their effect: one that needs attention is resumed, or has had half of it."""
 LARGER = "or have an administrator enlarge the plan"
+
+
+Limits = Mapping[str, int | None]
+"""As Jail.limits, or some of it."""
 
 
 @dataclass(frozen=True)
 class Use:
-    """How much of each thing. disk: bytes, the sum of quotas. without_quota: jails that are not in that sum.
+    """How much of each thing. disk, memory: bytes; cpu: per cent of one CPU; each a sum of limits.
 
-    snapshots: those of the datasets of its jails, as a refresh or an operation has last seen them.
+    snapshots: those of the datasets of its jails, as a refresh or an operation has last seen them. without_…: jails
+    that are not in the sum of the one limit.
     """
 
     jails: int = 0
@@ -48,19 +56,32 @@ class Use:
     addresses: int = 0
     snapshots: int = 0
     without_quota: int = 0
+    memory: int = 0
+    cpu: int = 0
+    processes: int = 0
+    without_memory: int = field(default=0, compare=False)
+    without_cpu: int = field(default=0, compare=False)
+    without_processes: int = field(default=0, compare=False)
+
+    def __add__(self, other: Use) -> Use:
+        return Use(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
+
+    def without(self, thing: str) -> int:
+        """How many of its jails have no limit of it; 0 for what no limit is of."""
+        return int(getattr(self, f"without_{LIMITS[thing]}", 0)) if thing in LIMITS else 0
 
 
 @dataclass(frozen=True)
 class Growth:
     """What an operation adds to a tenant: how much more of each thing (below nought: less), and what it uses for it.
 
-    unlimited: names of jails that it would have without a quota. fields: which parameter of the operation each thing
-    is, for the form; "" stands for those that are not named.
+    unlimited: thing of LIMITS → names of jails that it would have without a limit of it. fields: which parameter of
+    the operation each thing is, for the form; "" stands for those that are not named.
     """
 
     tenant: Tenant
     more: Use = Use()
-    unlimited: tuple[str, ...] = ()
+    unlimited: Mapping[str, Sequence[str]] = field(default_factory=dict)
     host: Host | None = None
     networks: frozenset[int] = frozenset()
     template: int | None = None
@@ -78,16 +99,15 @@ def of_new(tenant: Tenant | None, host: Host, wish: Mapping[str, Any]) -> Growth
     """Of a jail that is made: `wish` as jail_create takes it, maybe of a form that is only half filled in."""
     if tenant is None:
         return None
-    quota = wish["limits"].get("quota")
     return Growth(
         tenant,
-        Use(jails=1, disk=quota or 0, addresses=len(wish["addresses"])),
-        unlimited=() if quota else (wish["name"],),
+        Use(jails=1, addresses=len(wish["addresses"])) + _sums([wish["limits"]]),
+        unlimited=_unlimited({wish["name"]: wish["limits"]}),
         host=host,
         networks=frozenset(one["network"] for one in wish["addresses"]),
         template=wish["template"],
         release=wish["release"],
-        fields={"": "tenant", "disk": "quota", "addresses": "addresses", "networks": "addresses"}
+        fields={"": "tenant", **LIMITS, "addresses": "addresses", "networks": "addresses"}
         | {"templates": "template", "releases": "release"},
     )
 
@@ -98,16 +118,11 @@ def of_given(tenant: Tenant | None, host: Host, rows: Iterable[Jail]) -> Growth 
     if tenant is None or not got:
         return None
     networks = list(Address.objects.filter(jail__in=got).values_list("network_id", flat=True))
-    quotas = {row.name: row.limits.get("quota") for row in got}
+    own = Use(jails=len(got), addresses=len(networks), snapshots=sum(row.snapshots for row in got))
     return Growth(
         tenant,
-        Use(
-            jails=len(got),
-            disk=sum(quota or 0 for quota in quotas.values()),
-            addresses=len(networks),
-            snapshots=sum(row.snapshots for row in got),
-        ),
-        unlimited=tuple(name for name, quota in quotas.items() if not quota),
+        own + _sums([row.limits for row in got]),
+        unlimited=_unlimited({row.name: row.limits for row in got}),
         host=host,
         networks=frozenset(networks),
         fields={"": "tenant"},
@@ -120,22 +135,59 @@ def of_change(row: Jail, wish: Mapping[str, Any]) -> Growth | None:
         return None
     own = set(row.addresses.filter(operation=None).values_list("network_id", "ip"))
     wanted = {(one["network"], one["ip"]) for one in wish["addresses"]}
-    old, new = row.limits.get("quota"), wish["limits"]["quota"]
     return Growth(
         row.tenant,
-        Use(disk=(new or 0) - (old or 0), addresses=len(wanted) - len(own)),
-        unlimited=(row.name,) if old and not new else (),
+        Use(addresses=len(wanted) - len(own)) + _difference(row.limits, wish["limits"]),
+        unlimited=_lost(row, wish["limits"]),
         networks=frozenset(network for network, _ in wanted - own),
-        fields={"disk": "quota", "addresses": "addresses", "networks": "addresses"},
+        fields={**LIMITS, "addresses": "addresses", "networks": "addresses"},
     )
 
 
-def of_sandbox(row: Jail, quota: int | None) -> Growth | None:
-    """Of a copy of a jail: a jail more, with a quota of its own."""
+def of_sandbox(row: Jail, limits: Limits) -> Growth | None:
+    """Of a copy of a jail: a jail more, with limits of its own."""
     if row.tenant is None:
         return None
-    more = Use(jails=1, disk=quota or 0)
-    return Growth(row.tenant, more, unlimited=() if quota else (f"the copy of {row.name}",), fields={"disk": "quota"})
+    unlimited = _unlimited({f"the copy of {row.name}": limits})
+    return Growth(row.tenant, Use(jails=1) + _sums([limits]), unlimited=unlimited, fields={"disk": "quota"})
+
+
+def of_accepted(row: Jail, limits: Limits, gained: Collection[int], lost: int) -> Growth | None:
+    """Of what a jail's file says by hand: limits, for each address that it gains the network, and how many it loses."""
+    if row.tenant is None:
+        return None
+    return Growth(
+        row.tenant,
+        Use(addresses=len(gained) - lost) + _difference(row.limits, limits),
+        unlimited=_lost(row, limits),
+        networks=frozenset(gained),
+        fields={"": "parameters"},
+    )
+
+
+def _sums(given: Iterable[Limits]) -> Use:
+    found = list(given)
+    sums = {thing: sum(limits.get(limit) or 0 for limits in found) for thing, limit in LIMITS.items()}
+    missing = {f"without_{limit}": sum(not limits.get(limit) for limits in found) for limit in LIMITS.values()}
+    return Use(**sums, **missing)
+
+
+def _difference(old: Limits, new: Limits) -> Use:
+    """What is left out of the new ones stays as it is."""
+    return Use(
+        **{thing: (new.get(limit, old.get(limit)) or 0) - (old.get(limit) or 0) for thing, limit in LIMITS.items()}
+    )
+
+
+def _unlimited(given: Mapping[str, Limits]) -> dict[str, list[str]]:
+    missing = {thing: [name for name, has in given.items() if not has.get(limit)] for thing, limit in LIMITS.items()}
+    return {thing: names for thing, names in missing.items() if names}
+
+
+def _lost(row: Jail, new: Limits) -> dict[str, list[str]]:
+    """Limits that it has and would have no more."""
+    gone = [thing for thing, limit in LIMITS.items() if row.limits.get(limit) and not new.get(limit, row.limits[limit])]
+    return {thing: [row.name] for thing in gone}
 
 
 def of_snapshot(row: Jail, field: str) -> Growth | None:
@@ -203,20 +255,33 @@ def exceeded(plan: TenantPlan, used: Use, growth: Growth) -> dict[str, str]:
                 f"{tenant} has {shown(thing, has)} of {shown(thing, limit)} {NOUNS[thing]}: its plan has {left}. "
                 f"{FREE[thing]}, {LARGER}."
             )
-    if plan.disk is not None and growth.unlimited:
-        names = ", ".join(name for name in growth.unlimited if name)
-        whose = f"Give {names or 'it'} a quota"
-        problems["disk"] = f"{whose}: the plan of {tenant} limits disk, so that none of its jails may be without one."
+    for thing, jails in growth.unlimited.items():
+        if getattr(plan, thing) is not None:
+            names = ", ".join(name for name in jails if name)
+            problems[thing] = (
+                f"Give {names or 'it'} {A_LIMIT[thing]}: the plan of {tenant} limits {WHAT[thing]}, so that none of "
+                "its jails may be without one."
+            )
     return problems
 
 
-NOUNS = {"jails": "jails", "disk": "of disk", "addresses": "addresses", "snapshots": "snapshots"}
+NOUNS = {
+    "jails": "jails",
+    "disk": "of disk",
+    "addresses": "addresses",
+    "snapshots": "snapshots",
+    "memory": "of memory",
+    "cpu": "of CPU",
+    "processes": "processes",
+}
+WHAT = {"disk": "disk", "memory": "memory", "cpu": "CPU", "processes": "processes"}
+A_LIMIT = {"disk": "a quota"} | {thing: f"a limit of {WHAT[thing]}" for thing in ("memory", "cpu", "processes")}
 FREE = {
     "jails": "Destroy one or take one back",
     "disk": "Choose a smaller quota, lower that of another jail",
     "addresses": "Take away one",
     "snapshots": "Destroy one that is not needed any more",
-}
+} | dict.fromkeys(("memory", "cpu", "processes"), "Choose a smaller limit, lower that of another jail")
 
 
 def _not_usable(plan: TenantPlan, growth: Growth) -> dict[str, str]:
@@ -246,58 +311,68 @@ def _is_own(growth: Growth) -> bool:
 
 
 def use(tenant: Tenant, *, but: Any = "") -> Use:
-    """What a tenant has, and what open operations will make its own, in four queries at most.
+    """What a tenant has, and what open operations will make its own.
 
     but: an operation that is left out, with the jail and the addresses that it holds.
     """
-    jails = Jail.objects.filter(tenant=tenant)
-    addresses = Address.objects.filter(jail__tenant=tenant)
+    return uses([tenant], but=but)[tenant.pk]
+
+
+def uses(tenants: Iterable[Tenant], *, but: Any = "") -> dict[int, Use]:
+    """The same of several by their ids, in four queries at most for one or for all."""
+    found = {tenant.pk: Use() for tenant in tenants}
+    jails = Jail.objects.filter(tenant__in=found)
+    addresses = Address.objects.filter(jail__tenant__in=found)
     if but:
         jails = jails.exclude(pk__in=Jail.objects.filter(operations=but, state=Jail.State.PENDING).values("pk"))
         addresses = addresses.exclude(operation=but)
-    counts = jails.annotate(quota=Cast(KT("limits__quota"), BigIntegerField())).aggregate(
-        jails=Count("pk"),
-        disk=Sum("quota"),
-        snapshots=Sum("snapshots"),
-        without_quota=Count("pk", filter=Q(quota__isnull=True)),
-    )
-    coming = _coming(tenant, but)
-    return Use(
-        jails=counts["jails"] + coming.jails,
-        disk=(counts["disk"] or 0) + coming.disk,
-        addresses=addresses.count() + coming.addresses,
-        snapshots=(counts["snapshots"] or 0) + coming.snapshots,
-        without_quota=counts["without_quota"] + coming.without_quota,
-    )
+    for counts in jails.annotate(**_amounts()).order_by().values("tenant").annotate(**_totals()):
+        key = counts.pop("tenant")
+        found[key] += Use(**{name.removeprefix("all_"): value or 0 for name, value in counts.items()})
+    for key, count in addresses.order_by().values_list("jail__tenant").annotate(Count("pk")):
+        found[key] += Use(addresses=count)
+    for key, coming in _coming(found, but):
+        found[key] += coming
+    return found
 
 
-def _coming(tenant: Tenant, but: Any) -> Use:
-    """What is confirmed and not done: jails on their way to the tenant, quotas that grow, and snapshots.
+def _amounts() -> dict[str, Any]:
+    return {f"has_{limit}": Cast(KT(f"limits__{limit}"), BigIntegerField()) for limit in LIMITS.values()}
+
+
+def _totals() -> dict[str, Any]:
+    sums = {f"all_{thing}": Sum(f"has_{limit}") for thing, limit in LIMITS.items()}
+    missing = {f"without_{limit}": Count("pk", filter=Q(**{f"has_{limit}__isnull": True})) for limit in LIMITS.values()}
+    return {"all_jails": Count("pk"), "all_snapshots": Sum("snapshots"), **sums, **missing}
+
+
+def _coming(tenants: Collection[int], but: Any) -> Iterable[tuple[int, Use]]:
+    """What is confirmed and not done: jails on their way to a tenant, limits that grow, and snapshots.
 
     A jail that is being made, and addresses, have their rows from the confirmation on.
     """
-    comes = Q(kind__in=GIVES, parameters__tenant=tenant.pk) | Q(
-        kind__in=(*MAKES_SNAPSHOTS, "jail_change"), jails__tenant=tenant
+    comes = Q(kind__in=GIVES, parameters__tenant__in=list(tenants)) | Q(
+        kind__in=(*MAKES_SNAPSHOTS, "jail_change"), jails__tenant__in=tenants
     )
-    rows = Operation.objects.filter(comes, status__in=Operation.OPEN)
+    rows = Operation.objects.filter(comes, status__in=UNFINISHED)
     # One that is about several jails may be found several times.
     found = {row[0]: row[1:] for row in rows.order_by().values_list("pk", "kind", "parameters") if row[0] != _id(but)}
-    given = {uuid for kind, wish in found.values() if kind in GIVES for uuid in wish["jails"]}
-    changed = {wish["jail"]: wish["limits"].get("quota") or 0 for kind, wish in found.values() if kind == "jail_change"}
-    snapshots = sum(kind in MAKES_SNAPSHOTS for kind, _ in found.values())
-    if not given and not changed:
-        return Use(snapshots=snapshots)
-    rows_of = Jail.objects.filter(uuid__in=given | changed.keys()).annotate(count=Count("addresses"))
-    jails = addresses = disk = without_quota = 0
+    given = {uuid: wish["tenant"] for kind, wish in found.values() if kind in GIVES for uuid in wish["jails"]}
+    changed = {wish["jail"]: wish["limits"] for kind, wish in found.values() if kind == "jail_change"}
+    taken = [wish["jail"] for kind, wish in found.values() if kind in MAKES_SNAPSHOTS]
+    if not found:
+        return
+    jails = Jail.objects.filter(uuid__in={*given, *changed, *taken}).annotate(count=Count("addresses"))
     values = ("uuid", "tenant_id", "limits", "count", "snapshots")
-    for uuid, owner, limits, count, taken in rows_of.order_by().values_list(*values):
-        quota = limits.get("quota") or 0
-        if owner == tenant.pk:
-            disk += max(0, changed.get(str(uuid), 0) - quota)
-        elif str(uuid) in given:
-            jails, addresses, disk = jails + 1, addresses + count, disk + quota
-            without_quota, snapshots = without_quota + (not quota), snapshots + taken
-    return Use(jails, disk, addresses, snapshots, without_quota)
+    for uuid, owner, limits, count, snapshots in jails.order_by().values_list(*values):
+        heir = given.get(str(uuid), owner)
+        if heir != owner:
+            yield heir, Use(jails=1, addresses=count, snapshots=snapshots) + _sums([limits])
+        if owner in tenants:
+            more = _difference(limits, changed.get(str(uuid), {}))
+            # What it will give back it still has.
+            grows = {thing: max(0, getattr(more, thing)) for thing in LIMITS}
+            yield owner, Use(snapshots=taken.count(str(uuid)), **grows)
 
 
 def _id(operation: Any) -> Any:
@@ -318,7 +393,11 @@ class Share:
 
     @property
     def is_size(self) -> bool:
-        return self.thing == "disk"
+        return self.thing in ("disk", "memory")
+
+    @property
+    def is_percent(self) -> bool:
+        return self.thing == "cpu"
 
     @property
     def is_over(self) -> bool:
@@ -336,14 +415,40 @@ class Share:
         return min(100, self.used * 100 // self.limit) if self.limit else 100 * bool(self.used)
 
 
-LABELS = {"jails": "Jails", "disk": "Disk, as quotas", "addresses": "Addresses", "snapshots": "Snapshots"}
+LABELS = {
+    "jails": "Jails",
+    "disk": "Disk, as quotas",
+    "addresses": "Addresses",
+    "snapshots": "Snapshots",
+    "memory": "Memory, as limits",
+    "cpu": "CPU, as limits",
+    "processes": "Processes, as limits",
+}
+OFTEN = ("jails", "disk", "addresses", "snapshots")
+"""Shown also where the plan does not limit them."""
 
 
 def shares(plan: TenantPlan, used: Use) -> list[Share]:
-    return [Share(thing, LABELS[thing], getattr(used, thing), getattr(plan, thing)) for thing in COUNTED]
+    return [
+        Share(thing, LABELS[thing], getattr(used, thing), getattr(plan, thing))
+        for thing in COUNTED
+        if thing in OFTEN or getattr(plan, thing) is not None
+    ]
+
+
+def without(plan: TenantPlan, used: Use) -> list[str]:
+    """Jails that have no limit of what the plan limits, in words: `3 jails have no quota`."""
+    found = [(thing, used.without(thing)) for thing in LIMITS if getattr(plan, thing) is not None]
+    return [
+        f"{count} {'jail has' if count == 1 else 'jails have'} no {A_LIMIT[thing].removeprefix('a ')}"
+        for thing, count in found
+        if count
+    ]
 
 
 def shown(thing: str, value: int) -> str:
+    if thing == "cpu":
+        return f"{value} %"
     return size(value) if thing in ("disk", "memory") else str(value)
 
 
@@ -353,13 +458,3 @@ def size(value: int) -> str:
         if value >= factor:
             return f"{value / factor:.4g} {unit}"
     return f"{value} bytes"
-
-
-def noted(plan: TenantPlan) -> Sequence[str]:
-    """Limits that are kept and that nothing enforces yet, in words."""
-    words = {
-        "memory": f"{size(plan.memory or 0)} of memory",
-        "cpu": f"{plan.cpu} % of a CPU",
-        "processes": f"{plan.processes} processes",
-    }
-    return [words[thing] for thing in NOT_ENFORCED if getattr(plan, thing) is not None]

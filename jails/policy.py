@@ -304,6 +304,7 @@ ACTIONS_OF_OPERATIONS = {
     "snapshot_destroy": "jail.snapshot",
     "jail_rollback": "jail.snapshot",
     "sandbox_create": "jail.sandbox",
+    "tenant_limits": "tenant.plan",
     "drift_repair": "jail.repair",
     "drift_accept": "jail.accept",
     "jail_adopt": "jail.adopt",

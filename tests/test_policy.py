@@ -474,6 +474,7 @@ RUNS = {
     ("jail_rollback", "www1"): "APO",
     ("sandbox_create", "www1"): "APO",
     ("sandbox_create", "loghost"): "AP",
+    ("tenant_limits",): "A",
     ("template_create", "www1"): "AP",
     ("template_publish",): "A",
     ("template_remove",): "AP",

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from jails import drift
 from jails.freebsd.foreign import ForeignJail
-from jails.hosts import connect
+from jails.hosts import connect, zfs_reader
 from jails.hosts.connection import CommandTimeout, Connection, HostUnavailable
 from jails.hosts.data import encode
 from jails.hosts.facts import ConfiguredJail, HostFacts, Missing, RunningJail, gather, plain_address
@@ -33,6 +33,8 @@ from jails.models import (
     Release,
     ResourceLock,
     Template,
+    Tenant,
+    TenantDataset,
 )
 from jails.models.release import Base, Storage
 
@@ -67,6 +69,7 @@ def refresh(host: Host, *, connection: Callable[[Host], Connection] = connect.co
         _store_host(current, facts, begun)
         HostFactsRecord.objects.update_or_create(host=current, defaults={"data": data, "gathered_at": begun})
         _store_pools(current, facts)
+        _store_tenants(current, facts)
         busy |= _busy_jails(current, since=begun)
         known = HostFacts.from_data(data)
         _Jails(current, known, busy, begun).store()
@@ -167,6 +170,27 @@ def _store_pools(host: Host, facts: HostFacts) -> None:
     Pool.objects.filter(host=host).exclude(name__in=[row.name for row in rows]).delete()
     fields = ["size", "used", "available", "snapshots", "reserve", "health"]
     Pool.objects.bulk_create(rows, update_conflicts=True, unique_fields=["host", "name"], update_fields=fields)
+
+
+def _store_tenants(host: Host, facts: HostFacts) -> None:
+    """The datasets of tenants: three queries, however many there are."""
+    if "zfs" in facts.missing:
+        return
+    found: dict[str, list[zfs_reader.Dataset]] = {}
+    for dataset in facts.datasets:
+        parts = dataset.name.split("/")
+        if len(parts) == 3 and parts[1] == zfs_reader.HOME:
+            found.setdefault(parts[2], []).append(dataset)
+    tenants = {tenant.slug: tenant for tenant in Tenant.objects.filter(slug__in=found)}
+    rows = [
+        TenantDataset(tenant=tenants[slug], host=host, name=one.name, quota=one.quota or None, used=one.used)
+        for slug, datasets in found.items()
+        if slug in tenants
+        for one in datasets
+    ]
+    TenantDataset.objects.filter(host=host).exclude(name__in=[row.name for row in rows]).delete()
+    fields = ["tenant", "quota", "used"]
+    TenantDataset.objects.bulk_create(rows, update_conflicts=True, unique_fields=["host", "name"], update_fields=fields)
 
 
 def _busy_jails(host: Host, since: datetime | None = None) -> set[str]:

@@ -9,7 +9,7 @@ from .operation import Operation, OperationStep, ResourceLock
 from .release import Release, Template, TrustedManifest
 from .review import AuditReview, ReviewMark
 from .sshkey import JailKey, SshKey
-from .tenant import Grant, Invitation, Membership, Right, Tenant, TenantPlan
+from .tenant import Grant, Invitation, Membership, Right, Tenant, TenantDataset, TenantPlan
 from .usage import HostSampling, Sample, UsageHour
 from .user import User
 
@@ -47,6 +47,7 @@ __all__ = [
     "SshKey",
     "Template",
     "Tenant",
+    "TenantDataset",
     "TenantPlan",
     "TrustedManifest",
     "UsageHour",

@@ -154,3 +154,22 @@ class TenantPlan(models.Model):
 
     def __str__(self) -> str:
         return f"plan of tenant {self.tenant_id}"
+
+
+class TenantDataset(models.Model):
+    """POOL/cellblock/TENANT on a host, as last seen: with the quota that is set there, whatever the plan says."""
+
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="datasets")
+    host = models.ForeignKey("jails.Host", models.CASCADE, related_name="tenant_datasets")
+    name = models.CharField(max_length=255)
+    quota = models.PositiveBigIntegerField(null=True, blank=True)
+    """Bytes; None for none."""
+    used = models.PositiveBigIntegerField(default=0)
+    """Bytes, with the snapshots of all its jails."""
+
+    class Meta:
+        ordering = ["host__name", "name"]
+        constraints = [models.UniqueConstraint(fields=["host", "name"], name="one_dataset_of_a_tenant")]
+
+    def __str__(self) -> str:
+        return self.name

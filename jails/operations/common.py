@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from jails import plans
 from jails.freebsd import boot, files, ifconfig, jail, mount, names, zfs
 from jails.hosts.facts import JAIL_CONF_D, HostFacts
 from jails.models import Address, Host, Jail, Network, ObservedAddress, Operation, Release, Template, Tenant
@@ -493,7 +494,9 @@ def ensure_tenant(host: Host, pool: str, tenant: Tenant | None, operation_id: st
     """POOL/cellblock/TENANT: needs ensure_root before it."""
     dataset = layout.tenant_dataset(pool, tenant)
     whose = f"the jails of {tenant}" if tenant else "jails without a tenant"
-    return ensure_dataset(host, dataset, operation_id, UNMOUNTED, f"Have a dataset for {whose}")
+    plan = plans.plan_of(tenant) if tenant else None
+    quota = {"quota": str(plan.disk)} if plan is not None and plan.disk else {}
+    return ensure_dataset(host, dataset, operation_id, UNMOUNTED | quota, f"Have a dataset for {whose}")
 
 
 def ensure_jail_parents(

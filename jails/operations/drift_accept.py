@@ -11,12 +11,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from jails import plans
 from jails.freebsd import names, parameters, rctl
 from jails.freebsd.parameters import Kind as Takes
 from jails.freebsd.parameters import Setter
 from jails.hosts import drift
 from jails.hosts.drift import BOOT, FILE, ON, OWN, TREE, Difference, Values
-from jails.hosts.facts import plain_address
+from jails.hosts.facts import Missing, plain_address
 from jails.models import Address, Host, Jail, Network, ObservedAddress, Operation
 from jails.operations import checks, common, jailfile, layout
 from jails.operations.differing import DriftKind, Look, keep_way_back, lines, parameters_result, with_family
@@ -46,6 +47,21 @@ class DriftAccept(DriftKind):
         if parameters["parameters"] is None:
             return ["whatever differs"]
         return [name for name in with_family(parameters["parameters"]) if name not in OWN and _is_wide(name)]
+
+    def adds(self, host: Host, parameters: Mapping[str, Any]) -> plans.Growth | None:
+        """What its file says by hand is asked of the tenant's plan as if it were wished here."""
+        from jails.operations.lifecycle import facts_of
+
+        (row,) = self.jails(host, parameters)
+        if row.tenant_id is None:
+            return None
+        names_ = parameters["parameters"]
+        try:
+            look = self.look(Request("", parameters, host, facts_of(host)))
+            update = _Update(look, [one for one in look.chosen(names_) if not why_not(look, one)])
+        except (Refused, Missing):
+            return None  # the plan says so
+        return plans.of_accepted(row, update.limits, update.networks_gained, update.addresses_lost)
 
     def plan(self, request: Request) -> Plan:
         look = self.look(request)
@@ -177,6 +193,8 @@ class _Update:
         self.wanted: dict[str, Any] = {}
         self.addresses: dict[str, list[tuple[int, str]]] = {}
         self.gained: set[str] = set()
+        self.networks_gained: list[int] = []
+        self.addresses_lost = 0
         for one in accepted:
             self._take(one.parameter, one.configured)
 
@@ -230,7 +248,11 @@ class _Update:
             held.append((network.pk, str(address)))
             if not self.row.addresses.filter(network=network, ip=address.ip, operation=None).exists():
                 self.gained.add(address.ip)
+                self.networks_gained.append(network.pk)
         self.addresses[name] = held
+        own = self.row.addresses.filter(operation=None).values_list("network_id", "ip")
+        kept = {(network, address.ip) for network, text in held if (address := jailfile.Address.parse(text))}
+        self.addresses_lost += sum((":" in ip) == (name == "ip6.addr") and (key, ip) not in kept for key, ip in own)
         if self.row.managed:
             self.wanted[name] = more or _USUAL
         else:

@@ -119,6 +119,7 @@ KINDS = (
     "snapshot_destroy",
     "jail_rollback",
     "sandbox_create",
+    "tenant_limits",
     "drift_repair",
     "drift_accept",
     "jail_adopt",

@@ -54,6 +54,7 @@ def limits_of(source: Jail, quota: int | None) -> dict[str, int | None]:
     level = source.limits.get("securelevel")
     return {
         "quota": quota,
+        **{rule: source.limits[rule] for rule in jailfile.RULES if source.limits.get(rule) is not None},
         "children_max": 0,
         "securelevel": -1 if level is None else level,
         "enforce_statfs": 2,
@@ -84,7 +85,8 @@ class SandboxCreate(Kind):
         return cleaned
 
     def adds(self, host: Host, parameters: Mapping[str, Any]) -> plans.Growth | None:
-        return plans.of_sandbox(self.jails(host, parameters)[0], parameters["quota"])
+        (source,) = self.jails(host, parameters)
+        return plans.of_sandbox(source, limits_of(source, parameters["quota"]))
 
     def plan(self, request: Request) -> Plan:
         copy = _look(request)

@@ -7,7 +7,7 @@ from django import forms
 from jails.freebsd import names
 from jails.models import Host, Jail, Membership, Network, Release, Right, Template, Tenant, TenantPlan
 from jails.operations.wish import QUOTA_MAX
-from jails.plans import COUNTED, NOT_ENFORCED, USABLE
+from jails.plans import COUNTED, USABLE
 from panel.forms.fields import SizeField, format_size
 from panel.forms.people import checked_label
 
@@ -133,11 +133,17 @@ class PlanForm(forms.Form):
     jails = forms.IntegerField(label="Jails", required=False, min_value=0, max_value=MANY)
     disk = SizeField(label="Disk", help_text="The quotas of all its jails together, like 100 GiB. Each then needs one.")
     addresses = forms.IntegerField(label="Addresses", required=False, min_value=0, max_value=MANY)
-    memory = SizeField(label="Memory", help_text="Like 8 GiB.")
+    memory = SizeField(label="Memory", help_text="The limits of all its jails together, like 8 GiB. Each needs one.")
     cpu = forms.IntegerField(
-        label="CPU", required=False, min_value=1, max_value=MANY, help_text="Per cent of one CPU: 200 is two of them."
+        label="CPU, %",
+        required=False,
+        min_value=1,
+        max_value=MANY,
+        help_text="Likewise, of one processor: 200 are two.",
     )
-    processes = forms.IntegerField(label="Processes", required=False, min_value=1, max_value=MANY)
+    processes = forms.IntegerField(
+        label="Processes", required=False, min_value=1, max_value=MANY, help_text="Likewise."
+    )
     snapshots = forms.IntegerField(label="Snapshots", required=False, min_value=0, max_value=MANY)
 
     def __init__(self, plan: TenantPlan | None, *args: Any, **kwargs: Any) -> None:
@@ -157,14 +163,6 @@ class PlanForm(forms.Form):
         return [self[thing] for thing in COUNTED]
 
     @property
-    def not_enforced(self) -> list[forms.BoundField]:
-        return [self[thing] for thing in NOT_ENFORCED]
-
-    @property
-    def noted_is_wrong(self) -> bool:
-        return any(bound.errors for bound in self.not_enforced)
-
-    @property
     def usable(self) -> list[tuple[str, forms.BoundField, forms.BoundField]]:
         return [(things, self[USABLE[things]], self[things]) for things in THINGS]
 
@@ -182,7 +180,7 @@ class PlanForm(forms.Form):
         return _checked_size(self.cleaned_data["memory"])
 
     def save(self, plan: TenantPlan) -> None:
-        for name in (*COUNTED, *NOT_ENFORCED, *USABLE.values()):
+        for name in (*COUNTED, *USABLE.values()):
             setattr(plan, name, self.cleaned_data[name])
         plan.save()
         for things in THINGS:
@@ -208,7 +206,7 @@ def with_host(row: Any) -> str:
 def _initial(plan: TenantPlan | None) -> dict[str, Any]:
     if plan is None:
         return dict.fromkeys(USABLE.values(), True)
-    values: dict[str, Any] = {name: getattr(plan, name) for name in (*COUNTED, *NOT_ENFORCED, *USABLE.values())}
+    values: dict[str, Any] = {name: getattr(plan, name) for name in (*COUNTED, *USABLE.values())}
     return values | {things: [row.pk for row in getattr(plan, things).all()] for things in THINGS}
 
 

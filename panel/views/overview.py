@@ -98,8 +98,9 @@ def tenant_home(request: HttpRequest) -> HttpResponse:
 def plans_of(request: HttpRequest) -> list[tuple[str, list[plans.Share]]]:
     """What is used of the plan of each tenant that one belongs to, by its name; nothing of one without a plan."""
     tenants = shell_of(request).of_team(policy.visible(request.user, Tenant), "pk")
-    tenants = tenants.filter(plan__isnull=False).select_related("plan")
-    return [(tenant.name, plans.shares(tenant.plan, plans.use(tenant))) for tenant in tenants]
+    tenants = list(tenants.filter(plan__isnull=False).select_related("plan"))
+    used = plans.uses(tenants)
+    return [(tenant.name, plans.shares(tenant.plan, used[tenant.pk])) for tenant in tenants]
 
 
 def _rows(request: HttpRequest) -> QuerySet[Operation]:

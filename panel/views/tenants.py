@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -10,12 +11,13 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from jails import audit, keys, memberships, plans, policy
-from jails.models import Invitation, Jail, Membership, Operation, Template, Tenant, TenantPlan
+from jails.models import Invitation, Jail, Membership, Operation, Template, Tenant, TenantDataset, TenantPlan
 from jails.operations import jail_give, lifecycle
 from jails.operations.kind import Refused
 from panel import accounts, step_up
@@ -105,12 +107,17 @@ def page(request: HttpRequest, slug: str) -> HttpResponse:
         **plan_context(tenant),
     }
     context["stuck"] = any(row.is_stuck for row in context["leaving"])
-    if context["plan"] is not None and policy.allowed(request.user, "tenant.list"):
-        context["usable"] = [
-            (things, getattr(context["plan"], plans.USABLE[things]), names(context["plan"], things))
-            for things in THINGS
-        ]
+    if policy.allowed(request.user, "tenant.list"):
+        context["pending"] = pending(tenant, context["plan"])
+        context["usable"] = usable(context["plan"])
     return render(request, "panel/tenant.html", context)
+
+
+def usable(plan: TenantPlan | None) -> list[tuple[str, bool, list[str]]]:
+    """Of each sort of thing: its name, whether any may be used, and else which."""
+    if plan is None:
+        return []
+    return [(things, getattr(plan, plans.USABLE[things]), names(plan, things)) for things in THINGS]
 
 
 def plan_context(tenant: Tenant) -> dict[str, Any]:
@@ -124,8 +131,7 @@ def plan_context(tenant: Tenant) -> dict[str, Any]:
         "plan": plan,
         "shares": shares,
         "over": [share for share in shares if share.is_over],
-        "without_quota": use.without_quota if plan.disk is not None else 0,
-        "noted": plans.noted(plan),
+        "without": plans.without(plan, use),
     }
 
 
@@ -141,16 +147,45 @@ def plan(request: HttpRequest, slug: str) -> HttpResponse:
     """What a tenant may have. Less than it has already is allowed: it keeps that, and gets no more."""
     tenant = find(request, CURRENT, "tenant.plan", slug=slug)
     row = plans.plan_of(tenant)
+    if request.method == "POST" and "there" in request.POST:
+        return plan_on_hosts(request, tenant)
     if request.method == "POST" and "remove" in request.POST:
         save_plan(request, tenant, None)
         messages.success(request, f"{tenant.name} has no plan any more.")
-        return redirect("tenant", slug=slug)
+        return plan_on_hosts(request, tenant)
     form = PlanForm(row, request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         save_plan(request, tenant, form)
-        return redirect("tenant", slug=slug)
+        return plan_on_hosts(request, tenant)
     context = {"form": form, "tenant": tenant, "row": row, "used": plans.use(tenant)}
     return render(request, "panel/tenant_plan.html", context, status=422 if form.errors else 200)
+
+
+def pending(tenant: Tenant, plan: TenantPlan | None) -> list[TenantDataset]:
+    """Where its plan has not arrived: datasets whose quota is another one than the plan's disk."""
+    disk = plan.disk if plan is not None else None
+    return [row for row in tenant.datasets.select_related("host").order_by("host__name") if row.quota != disk]
+
+
+def plan_on_hosts(request: HttpRequest, tenant: Tenant) -> HttpResponse:
+    """Plan for each host what the tenant's plan changes there: read and confirmed one by one, as all that changes one.
+
+    The plan itself counts from now on. Where a host cannot be planned for, the tenant's page says so until it is.
+    """
+    lifecycle.discard_drafts(Operation.objects.filter(kind="tenant_limits", tenant=tenant))
+    drafts = []
+    for host in dict.fromkeys(row.host for row in pending(tenant, plans.plan_of(tenant))):
+        try:
+            wish = {"tenant": tenant.pk}
+            drafts.append(lifecycle.draft("tenant_limits", wish, host=host, user=request.user, source=source(request)))
+        except Refused as refused:
+            messages.error(request, f"The plan is saved. On {host.name} it waits: {' '.join(refused.errors.values())}")
+    if len(drafts) == 1:
+        return redirect("operation", pk=drafts[0].pk)
+    if drafts:
+        query = urlencode({"plan": [str(one.pk) for one in drafts]}, doseq=True)
+        return redirect(f"{reverse('jails-bulk')}?{query}")
+    return redirect("tenant", slug=tenant.slug)
 
 
 def save_plan(request: HttpRequest, tenant: Tenant, form: PlanForm | None) -> None:
@@ -183,7 +218,7 @@ def save_plan(request: HttpRequest, tenant: Tenant, form: PlanForm | None) -> No
 def numbers_of(row: TenantPlan | None) -> dict[str, Any] | None:
     if row is None:
         return None
-    return {name: getattr(row, name) for name in (*plans.COUNTED, *plans.NOT_ENFORCED)}
+    return {name: getattr(row, name) for name in plans.COUNTED}
 
 
 def places_of(row: TenantPlan | None) -> dict[str, Any] | None:

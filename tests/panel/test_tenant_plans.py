@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from jails import plans
 from jails.hosts.connection import HostUnavailable, Unavailable
-from jails.models import Address, AuditEntry, Jail, Network, Operation, Template, TenantPlan
+from jails.models import Address, AuditEntry, Jail, Network, Operation, Template, TenantDataset, TenantPlan
 from jails.operations import engine, lifecycle
 from jails.operations.kind import Refused
 from tests.panel.fleet import Fleet, GiB, add_jail
@@ -419,3 +419,129 @@ def test_a_share_of_nothing() -> None:
     assert plans.Share("jails", "Jails", 0, 0).percent == 0
     assert plans.Share("jails", "Jails", 1, 0).percent == 100 and plans.Share("jails", "Jails", 1, 0).is_over
     assert not plans.Share("jails", "Jails", 1, None).is_over
+
+
+# Memory, CPU and processes: as disk, sums of what its jails are limited to
+
+
+def limited_change(fleet: Fleet, **limits: int | None) -> dict[str, Any]:
+    wish = change_wish(fleet, quota=10 * GiB, ips=("192.0.2.11",))
+    return {**wish, "limits": wish["limits"] | limits}
+
+
+def give_limits(fleet: Fleet, name: str = "www1", **limits: int) -> None:
+    row = fleet.jails[name]
+    Jail.objects.filter(pk=row.pk).update(limits={**row.limits, **limits})
+
+
+@pytest.mark.parametrize(
+    ("thing", "has", "limit", "words"),
+    [
+        ("memory", GiB, 2 * GiB, "acme has 1 GiB of 2 GiB of memory"),
+        ("cpu", 100, 150, "acme has 100 % of 150 % of CPU"),
+        ("processes", 100, 150, "acme has 100 of 150 processes"),
+    ],
+)
+def test_limits_of_jails_add_up_to_those_of_the_plan(
+    fleet: Fleet, planned: Any, thing: str, has: int, limit: int, words: str
+) -> None:
+    set_plan(fleet, **{thing: limit})
+    give_limits(fleet, **{thing: has})
+    used = plans.use(fleet.acme)
+    assert (getattr(used, thing), used.without(thing)) == (has, 1)
+    assert draft(fleet, "jail_change", limited_change(fleet, **{thing: limit}))
+    with pytest.raises(Refused) as refused:
+        draft(fleet, "jail_change", limited_change(fleet, **{thing: limit + 20}))
+    assert words in refused.value.errors[thing]
+    new = create_wish(fleet)
+    with pytest.raises(Refused) as refused:
+        draft(fleet, "jail_create", new)
+    assert "limit of" in refused.value.errors[thing]
+    assert draft(fleet, "jail_create", {**new, "limits": new["limits"] | {thing: limit - has}})
+
+
+def test_a_limit_that_the_plan_asks_for_cannot_be_taken_away(fleet: Fleet, planned: Any) -> None:
+    set_plan(fleet, memory=4 * GiB)
+    give_limits(fleet, memory=GiB)
+    with pytest.raises(Refused) as refused:
+        draft(fleet, "jail_change", limited_change(fleet, memory=None))
+    assert refused.value.errors["memory"].startswith("Give www1 a limit of memory")
+    assert draft(fleet, "jail_change", limited_change(fleet)), "what is left out stays"
+
+
+def test_what_grows_is_used_from_its_confirmation_on(fleet: Fleet, planned: Any) -> None:
+    give_limits(fleet, memory=GiB, cpu=100)
+    grown = confirm(fleet, draft(fleet, "jail_change", limited_change(fleet, memory=3 * GiB, cpu=50)))
+    used = plans.use(fleet.acme)
+    assert (used.memory, used.cpu) == (3 * GiB, 100), "what is given back is still there"
+    lifecycle.cancel(grown, user=fleet.people["administrator"])
+    assert plans.use(fleet.acme).memory == GiB
+
+
+@pytest.mark.parametrize("kind", ["jail_give", "jail_change"])
+def test_what_needs_attention_is_used_until_it_is_settled(fleet: Fleet, planned: Any, kind: str) -> None:
+    before = plans.use(fleet.acme)
+    operation = confirm(fleet, draft(fleet, kind, wish_of(fleet, kind)))
+    assert plans.use(fleet.acme) != before
+    for status, same in (("stuck", False), ("failed", True), ("done", True)):
+        Operation.objects.filter(pk=operation.pk).update(status=status)
+        assert (plans.use(fleet.acme).disk == before.disk) == same
+
+
+# On its hosts
+
+
+@pytest.fixture
+def places(fleet: Fleet) -> list[TenantDataset]:
+    return [
+        TenantDataset.objects.create(tenant=fleet.acme, host=host, name="zroot/cellblock/acme", used=5 * GiB)
+        for host in (fleet.zfs, fleet.ufs)
+    ]
+
+
+PLAN = {"disk": "20 GiB", "any_host": "on", "any_network": "on", "any_template": "on", "any_release": "on"}
+
+
+def test_a_changed_plan_is_planned_on_each_of_its_hosts(
+    as_person: Any, fleet: Fleet, planned: Any, places: list[TenantDataset]
+) -> None:
+    ada = as_person("administrator")
+    response = ada.post(reverse("tenant-plan", args=["acme"]), PLAN)
+    drafts = Operation.objects.filter(kind="tenant_limits")
+    assert {one.host for one in drafts} == {fleet.zfs, fleet.ufs} and {one.tenant for one in drafts} == {fleet.acme}
+    assert response.url.startswith(reverse("jails-bulk")) and all(str(one.pk) in response.url for one in drafts)
+    assert b"warden1" in ada.get(response.url).content
+    ada.post(reverse("tenant-plan", args=["acme"]), PLAN)
+    assert drafts.filter(status="draft").count() == 2, "those that nobody ran went"
+
+
+def test_a_host_that_cannot_be_planned_for_waits_and_the_page_says_so(
+    as_person: Any, fleet: Fleet, planned: Any, places: list[TenantDataset]
+) -> None:
+    ada = as_person("administrator")
+    planned.refuses[""] = "It is asleep."
+    ada.post(reverse("tenant-plan", args=["acme"]), PLAN)
+    page = ada.get(reverse("tenant", args=["acme"])).content.decode()
+    assert plans.plan_of(fleet.acme).disk == 20 * GiB
+    assert "it waits: It is asleep." in page and "has not arrived on 2 hosts" in page
+    TenantDataset.objects.update(quota=20 * GiB)
+    assert b"has not arrived" not in ada.get(reverse("tenant", args=["acme"])).content
+    assert b"has not arrived" not in as_person("owner").get(reverse("tenant", args=["acme"])).content
+
+
+def test_without_a_plan_the_quota_goes(as_person: Any, fleet: Fleet, planned: Any, places: list[TenantDataset]) -> None:
+    set_plan(fleet, disk=20 * GiB)
+    TenantDataset.objects.filter(host=fleet.zfs).update(quota=20 * GiB)
+    response = as_person("administrator").post(reverse("tenant-plan", args=["acme"]), {"remove": "1"})
+    operation = Operation.objects.get(kind="tenant_limits")
+    assert operation.host == fleet.zfs and response.url == reverse("operation", args=[operation.pk])
+
+
+def test_several_tenants_cost_as_many_queries_as_one(fleet: Fleet, planned: Any) -> None:
+    confirm(fleet, draft(fleet, "jail_give", give_wish(fleet)))
+    with CaptureQueriesContext(connection) as one:
+        alone = plans.uses([fleet.acme])
+    with CaptureQueriesContext(connection) as both:
+        together = plans.uses([fleet.acme, fleet.other])
+    assert len(one) == len(both) <= 4 and together[fleet.acme.pk] == alone[fleet.acme.pk]
+    assert together[fleet.other.pk] == plans.use(fleet.other)
