@@ -9,8 +9,10 @@ from typing import Any
 
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
+from allauth.socialaccount.internal import jwtkit
 from allauth.socialaccount.models import SocialAccount
 from allauth.socialaccount.providers.base import AuthProcess
+from allauth.socialaccount.providers.openid_connect.views import OpenIDConnectOAuth2Adapter
 from django.conf import settings
 from django.contrib import messages
 from django.db import transaction
@@ -19,6 +21,21 @@ from django.shortcuts import redirect, render
 
 from jails import audit
 from panel.views.access import source
+
+
+class ProviderAdapter(OpenIDConnectOAuth2Adapter):
+    """A token counts with its signature, and from the issuer that the settings name, whatever its own pages say."""
+
+    def _decode_id_token(self, app: Any, id_token: str) -> dict[str, Any]:
+        claims: dict[str, Any] = jwtkit.verify_and_decode(
+            credential=id_token,
+            keys_url=self.openid_config["jwks_uri"],
+            issuer=settings.OIDC_ISSUER,
+            audience=app.client_id,
+            lookup_kid=jwtkit.lookup_kid_jwk,
+            verify_signature=True,
+        )
+        return claims
 
 
 class SocialAccountAdapter(DefaultSocialAccountAdapter):

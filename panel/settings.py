@@ -299,6 +299,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "panel.passwords.ContextWords"},
 ]
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
@@ -365,7 +366,7 @@ MFA_FORMS = {
 # An OpenID Connect provider to sign in with
 
 OIDC_ID = "oidc"
-OIDC_ISSUER = env.str("OIDC_ISSUER", "").rstrip("/")
+OIDC_ISSUER = env.str("OIDC_ISSUER", "")  # to the letter what its tokens say
 OIDC_NAME = env.str("OIDC_NAME", "single sign-on")
 OIDC_CLIENT_ID = env.str("OIDC_CLIENT_ID", "")
 oidc_secret = secret_of("OIDC_CLIENT_SECRET_FILE")
@@ -394,7 +395,7 @@ SOCIALACCOUNT_PROVIDERS = {
                 "name": OIDC_NAME,
                 "client_id": OIDC_CLIENT_ID,
                 "secret": oidc_secret,
-                "settings": {"server_url": OIDC_ISSUER, "fetch_userinfo": False},
+                "settings": {"server_url": OIDC_ISSUER.rstrip("/"), "fetch_userinfo": False},
             }
         ]
         if OIDC_ISSUER
@@ -441,7 +442,8 @@ SECURE_REFERRER_POLICY = "same-origin"
 # Behind a proxy that says how it was asked; a monitor may ask for the health without TLS.
 SECURE_SSL_REDIRECT = HTTPS and bool(trusted_proxies)
 SECURE_REDIRECT_EXEMPT = [r"^health$"]
-# Whether the domain's other names have TLS, the panel cannot know: HSTS is for its own name alone.
+# Whether the names below its own have TLS, the panel cannot know: HSTS is for its own alone unless somebody says so.
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool("HSTS_SUBDOMAINS", False)
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", 31_536_000) if HTTPS else 0
 X_FRAME_OPTIONS = "DENY"

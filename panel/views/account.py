@@ -72,6 +72,14 @@ def sessions(request: HttpRequest) -> HttpResponse:
     return redirect("account")
 
 
+def sign_out(request: HttpRequest) -> HttpResponse:
+    """allauth's page; the browser is told to forget what it has kept of the panel."""
+    response = allauth.logout(request)
+    if request.method == "POST":
+        response["Clear-Site-Data"] = '"cache", "storage"'
+    return response
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 @transaction.atomic
 def change_password(request: HttpRequest) -> HttpResponse:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import requests
 from allauth.socialaccount.models import SocialAccount
 from allauth.socialaccount.providers.base import AuthProcess
-from allauth.socialaccount.providers.openid_connect import views as openid_connect
+from allauth.socialaccount.providers.oauth2.views import OAuth2CallbackView, OAuth2LoginView
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -29,7 +29,7 @@ def begin(request: HttpRequest, provider_id: str) -> HttpResponse:
         step_up.ask(request)
     request.POST = sent  # type: ignore[assignment]
     try:
-        return openid_connect.login(request, provider_id)
+        return OAuth2LoginView.adapter_view(oidc.ProviderAdapter(request, provider_id))(request)
     except (requests.RequestException, ValueError, KeyError):
         return oidc.refused(request, "failed")
 
@@ -40,7 +40,7 @@ def callback(request: HttpRequest, provider_id: str) -> HttpResponse:
     if provider_id != settings.OIDC_ID or not settings.OIDC_ISSUER:
         raise Http404
     try:
-        return openid_connect.callback(request, provider_id)
+        return OAuth2CallbackView.adapter_view(oidc.ProviderAdapter(request, provider_id))(request)
     except (requests.RequestException, ValueError, KeyError):
         return oidc.refused(request, "failed")
 

@@ -63,7 +63,7 @@ PATHS = {
     "plan of a tenant": "/tenants/acme/plan",
     "search": "/search?q=w",
     "account": "/account/",
-    "address": "/accounts/email/",
+    "address": "/accounts/address/",
     "second factors": "/accounts/factors/",
     "add an app": "/accounts/factors/app/add",
     "add a passkey": "/accounts/passkeys/add",

@@ -23,6 +23,10 @@ class Provider:
     def __init__(self) -> None:
         self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self.subject = "ada-1"
+        self.shown: Any = None
+        """The key that is published, where it is not the one that signs."""
+        self.named = ""
+        """The issuer that its configuration names, where that is not itself."""
         self.claims: dict[str, Any] = {}
         self.codes: dict[str, dict[str, str]] = {}
         self.asked: list[str] = []
@@ -54,7 +58,7 @@ class Provider:
         if path == "/.well-known/openid-configuration":
             return answer(handler, self.configuration())
         if path == "/jwks":
-            jwk = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key()))
+            jwk = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk((self.shown or self.key).public_key()))
             return answer(handler, {"keys": [jwk | {"kid": "1", "alg": "RS256", "use": "sig"}]})
         if path == "/authorize":
             return self.authorize(handler, {name: values[0] for name, values in parse_qs(query).items()})
@@ -62,7 +66,7 @@ class Provider:
 
     def configuration(self) -> dict[str, Any]:
         return {
-            "issuer": self.issuer,
+            "issuer": self.named or self.issuer,
             "authorization_endpoint": f"{self.issuer}/authorize",
             "token_endpoint": f"{self.issuer}/token",
             "jwks_uri": f"{self.issuer}/jwks",

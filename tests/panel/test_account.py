@@ -392,6 +392,31 @@ def test_a_weak_password_is_refused_at_its_field(client: Client, password: str) 
     assert not User.objects.get().has_usable_password()
 
 
+@pytest.mark.parametrize("password", ["cellblock-freebsd", "Administrator1", "CellblockCellblock", "warden-operator"])
+def test_a_password_of_words_of_this_place_is_refused(client: Client, ada: User, password: str) -> None:
+    sign_in(client)
+    sent = {"oldpassword": PASSWORD, "password1": password, "password2": password}
+    response = client.post(reverse("account_change_password"), sent)
+    assert "mostly words" in str(response.context["form"].errors)
+
+
+@pytest.mark.parametrize("password", ["a" * 7 + "bcdefghijklm" * 10, "Grün ist der Panda im Cellblock", "🔑🗝" * 8])
+def test_a_long_password_of_any_characters_is_kept_as_it_is(client: Client, ada: User, password: str) -> None:
+    sign_in(client)
+    sent = {"oldpassword": PASSWORD, "password1": password, "password2": password}
+    client.post(reverse("account_change_password"), sent)
+    assert sign_in(Client(), password=password).status_code == 302
+    assert sign_in(Client(), password=password[:-1]).status_code == 200
+
+
+def test_signing_out_tells_the_browser_to_forget(client: Client, ada: User) -> None:
+    sign_in(client)
+    session = client.cookies["session"].value
+    assert client.post(reverse("account_logout")).headers["Clear-Site-Data"] == '"cache", "storage"'
+    client.cookies["session"] = session
+    assert client.get(reverse("account")).status_code == 302
+
+
 def test_a_password_and_its_entry_are_one(ada: User, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     sign_in(client)
 

@@ -18,7 +18,7 @@ from tests.panel.test_factors import PASSWORD, Clock, add_app, entries, now, sig
 
 __all__ = ["now"]
 pytestmark = pytest.mark.django_db
-PAGE = "/accounts/email/"
+PAGE = "/accounts/address/"
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def add(client: Client, address: str) -> Any:
 
 
 def link_in(message: Any) -> str:
-    found = re.search(r"http://127\.0\.0\.1:8000(/accounts/email/confirm/\S+)", message.body)
+    found = re.search(r"http://127\.0\.0\.1:8000(/accounts/address/confirm/\S+)", message.body)
     assert found, message.body
     return found[1]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from allauth.socialaccount.models import SocialAccount
+from cryptography.hazmat.primitives.asymmetric import rsa
 from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
@@ -137,6 +138,23 @@ def test_a_token_that_is_not_for_us_lets_nobody_in(
 ) -> None:
     link(ada)
     provider.claims = claims
+    assert go(client, provider).status_code == 403
+    assert not is_signed_in(client)
+
+
+def test_a_token_that_somebody_else_signed_lets_nobody_in(client: Client, ada: User, provider: Provider) -> None:
+    link(ada)
+    shown = provider.key
+    back = provider.visit(client.post(BEGIN).headers["Location"])
+    provider.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    provider.shown = shown
+    assert client.get(back).status_code == 403
+    assert not is_signed_in(client)
+
+
+def test_an_issuer_that_calls_itself_another_lets_nobody_in(client: Client, ada: User, provider: Provider) -> None:
+    link(ada)
+    provider.named, provider.claims = "https://evil.example", {"iss": "https://evil.example"}
     assert go(client, provider).status_code == 403
     assert not is_signed_in(client)
 
