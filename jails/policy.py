@@ -272,6 +272,7 @@ ACTIONS: dict[str, Any] = {
     "tenant.add": is_administrator,
     "tenant.archive": is_administrator,
     "tenant.plan": is_administrator,
+    "usage.view": is_administrator | is_auditor | is_manager,
     "tenant.invite": is_administrator | is_owner,
     "tenant.members": is_administrator | is_owner,
     "user.view": is_administrator | is_auditor,

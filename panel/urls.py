@@ -30,6 +30,7 @@ from panel.views import (
     reviews,
     search,
     snapshots,
+    statements,
     templates,
     tenants,
 )
@@ -113,6 +114,7 @@ urlpatterns = [
     path("tenants/<slug:slug>/", tenants.page, name="tenant"),
     path("tenants/<slug:slug>/invite", tenants.invite, name="tenant-invite"),
     path("tenants/<slug:slug>/plan", tenants.plan, name="tenant-plan"),
+    path("tenants/<slug:slug>/usage", statements.page, name="tenant-usage"),
     path("tenants/<slug:slug>/archive", tenants.archive, name="tenant-archive"),
     path("tenants/<slug:slug>/keys", keys.again, name="tenant-keys"),
     path("tenants/<slug:slug>/members/<int:pk>", tenants.member, name="tenant-member"),

@@ -29,6 +29,7 @@ DID = {
     "tenant.invite": "invited",
     "tenant.archive": "archived the tenant",
     "tenant.plan": "changed the plan of",
+    "tenant.usage_export": "took out the usage of",
     "tenant.plan_places": "changed what may be used by",
     "tenant.member_change": "changed the role of",
     "tenant.member_remove": "removed the member",

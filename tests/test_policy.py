@@ -192,6 +192,7 @@ ALLOWED = {
     "tenant.add": {"": "A"},
     "tenant.archive": {"acme": "A", "globex": "A"},
     "tenant.plan": {"acme": "A", "globex": "A"},
+    "usage.view": {"acme": "AUO", "globex": "AUS", "": "AU"},
     "tenant.invite": {"acme": "AO", "globex": "AS", "link into acme": "AO", "link into the panel": "A", "": "A"},
     "tenant.members": {"acme": "AO", "globex": "AS", "member of acme": "AO", "": "A"},
     "user.view": {"": "AU", "member": "AU"},

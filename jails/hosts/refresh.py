@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -111,9 +111,11 @@ def shared_addresses(facts: HostFacts) -> list[dict[str, Any]]:
 def _locked(host: Host) -> Host | None:
     """The first lock of whoever writes what belongs to a host, so that no two wait for each other.
 
-    Its key is not locked: rows that refer to the host may be made meanwhile.
+    Its key is not locked: rows that refer to the host may be made meanwhile. `has_tenant_datasets`: whether any are
+    known of it.
     """
-    return Host.objects.select_for_update(no_key=True).filter(pk=host.pk).first()
+    rows = Host.objects.annotate(has_tenant_datasets=Exists(TenantDataset.objects.filter(host=OuterRef("pk"))))
+    return rows.select_for_update(no_key=True, of=("self",)).filter(pk=host.pk).first()
 
 
 def _store_unavailable(host: Host, error: HostUnavailable | CommandTimeout, at: datetime) -> None:
@@ -173,7 +175,7 @@ def _store_pools(host: Host, facts: HostFacts) -> None:
 
 
 def _store_tenants(host: Host, facts: HostFacts) -> None:
-    """The datasets of tenants: three queries, however many there are."""
+    """The datasets of tenants: three queries, however many there are; none where there are none and were none."""
     if "zfs" in facts.missing:
         return
     found: dict[str, list[zfs_reader.Dataset]] = {}
@@ -181,6 +183,8 @@ def _store_tenants(host: Host, facts: HostFacts) -> None:
         parts = dataset.name.split("/")
         if len(parts) == 3 and parts[1] == zfs_reader.HOME:
             found.setdefault(parts[2], []).append(dataset)
+    if not found and not host.has_tenant_datasets:  # type: ignore[attr-defined]
+        return
     tenants = {tenant.slug: tenant for tenant in Tenant.objects.filter(slug__in=found)}
     rows = [
         TenantDataset(tenant=tenants[slug], host=host, name=one.name, quota=one.quota or None, used=one.used)

@@ -61,6 +61,7 @@ PATHS = {
     "agreement of a tenant": "/tenants/acme/agreement",
     "tenant with a plan": "/tenants/acme/",
     "plan of a tenant": "/tenants/acme/plan",
+    "usage of a tenant": "/tenants/acme/usage",
     "search": "/search?q=w",
     "account": "/account/",
     "address": "/accounts/address/",
