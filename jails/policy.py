@@ -306,6 +306,7 @@ ACTIONS_OF_OPERATIONS = {
     "jail_rollback": "jail.snapshot",
     "sandbox_create": "jail.sandbox",
     "tenant_limits": "tenant.plan",
+    "file_restore": "jail.snapshot",
     "drift_repair": "jail.repair",
     "drift_accept": "jail.accept",
     "jail_adopt": "jail.adopt",

@@ -476,6 +476,7 @@ RUNS = {
     ("sandbox_create", "www1"): "APO",
     ("sandbox_create", "loghost"): "AP",
     ("tenant_limits",): "A",
+    ("file_restore", "www1"): "APO",
     ("template_create", "www1"): "AP",
     ("template_publish",): "A",
     ("template_remove",): "AP",

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from jails.freebsd import names
 from jails.freebsd.command import Argv, argv
@@ -205,6 +206,56 @@ def release(tag: str, target: str) -> Argv:
 
 def holds(*targets: str) -> Argv:
     return argv("zfs", "holds", "-H", *(_snapshot("targets", target) for target in targets))
+
+
+@dataclass(frozen=True)
+class Change:
+    """A line of `zfs diff`. change: `+`, `-`, `M` or `R` (then `to` is the new path). kind as ls -F has it, `F` a file.
+
+    Paths begin with a “/” that is the mount point. at: seconds since 1970, of the last change of the inode.
+    """
+
+    change: str
+    kind: str
+    path: str
+    to: str = ""
+    at: int = 0
+
+
+def diff(snapshot: str, dataset: str) -> Argv:
+    """What differs between a snapshot and its mounted file system now: by -H with tabs, -F with kinds, -t with times.
+
+    It takes a snapshot for as long as it looks, which is gone when it ends.
+    """
+    return argv("zfs", "diff", "-FHt", _snapshot("snapshot", snapshot), _dataset("dataset", dataset))
+
+
+def parse_diff(output: bytes, mountpoint: str) -> tuple[Change, ...]:
+    """The changes below `mountpoint`, in the order of the output; a line that is none is left out.
+
+    Names are any bytes but NUL and “/”: zfs(8) writes all but printable ASCII as a backslash and four octal digits
+    (stream_bytes in libzfs_diff.c), so that tabs and newlines are what they look like. Bytes that are no UTF-8 stay as
+    surrogates.
+    """
+    found = []
+    for line in output.decode("ascii", "replace").split("\n"):
+        columns = line.split("\t")
+        if len(columns) < 4 or columns[1] not in ("+", "-", "M", "R") or len(columns[2]) != 1:
+            continue
+        paths = [_unmangled(column, mountpoint) for column in columns[3 : 5 if columns[1] == "R" else 4]]
+        if not all(paths) or len(paths) != (2 if columns[1] == "R" else 1):
+            continue
+        seconds = columns[0].strip().partition(".")[0]
+        at = int(seconds) if re.fullmatch(r"[0-9]{1,18}", seconds) else 0
+        found.append(Change(columns[1], columns[2], paths[0], paths[1] if len(paths) > 1 else "", at))
+    return tuple(found)
+
+
+def _unmangled(text: str, mountpoint: str) -> str:
+    """The path inside, or "" for one that is not below the mount point."""
+    raw = re.sub(rb"\\([0-7]{4})", lambda match: bytes([int(match[1], 8) & 0xFF]), text.encode("ascii", "replace"))
+    path, root = raw.decode("utf-8", "surrogateescape"), mountpoint.rstrip("/")
+    return path.removeprefix(root) if path.startswith(f"{root}/") else ""
 
 
 def attach(jail: str, dataset: str) -> Argv:

@@ -247,6 +247,8 @@ class _Jails:
         """The running jails by the names of their rows: one that a tool started is that tool's, whatever its name."""
         live = sorted(self.facts.jails, key=lambda jail: not jail.dying)
         roots = {tool.root for tool in self._tools.values()}
+        # What runs in a snapshot only looks into it, for a moment.
+        live = [jail for jail in live if "/.zfs/snapshot/" not in jail.path]
         found = {jail.name: jail for jail in live if jail.path.rstrip("/") not in roots}
         started = {name: self.facts.running_of(tool) for name, tool in self._tools.items()}
         return found | {name: jail for name, jail in started.items() if jail is not None}

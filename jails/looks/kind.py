@@ -83,7 +83,7 @@ class Kind:
         raise NotImplementedError
 
 
-KINDS = ("processes",)
+KINDS = ("processes", "changes", "snapshot_files")
 
 
 def get(name: str) -> Kind:

@@ -120,6 +120,7 @@ KINDS = (
     "jail_rollback",
     "sandbox_create",
     "tenant_limits",
+    "file_restore",
     "drift_repair",
     "drift_accept",
     "jail_adopt",

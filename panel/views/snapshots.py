@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import messages
@@ -13,14 +14,15 @@ from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from jails import plans, policy
 from jails.hosts.data import decode
 from jails.hosts.zfs_reader import Snapshot
 from jails.models import HostFactsRecord, Jail, Operation
-from jails.operations import snapshots
+from jails.operations import file_restore, snapshots
 from panel.forms.snapshots import SandboxForm, SnapshotForm
+from panel.views import looks
 from panel.views.access import find
 from panel.views.planning import plan_from_button, plan_from_form, posted
 
@@ -100,6 +102,80 @@ def _page(request: HttpRequest, jail: Jail, form: SnapshotForm, status: int = 20
         "kept": snapshots.KEPT,
     }
     return render(request, "panel/jail_snapshots.html", context, status=status)
+
+
+@require_safe
+@login_required
+def changes(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """What has changed since `snapshot`."""
+    jail = looks.find_jail(request, uuid, "jail.snapshot")
+    name = request.GET.get("snapshot", "")
+    return looks.shown(
+        request,
+        jail,
+        "changes",
+        {"snapshot": name},
+        page="panel/jail_changes.html",
+        part="panel/_jail_changes.html",
+        every=60_000,
+        more=lambda look: {"name": name, "rows": _changed((look.result or {}).get("rows", ()))},
+    )
+
+
+CHANGES = {"+": "new", "-": "gone", "M": "changed", "R": "renamed"}
+
+
+def _changed(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        row | {"what": CHANGES.get(row["change"], ""), "at": datetime.fromtimestamp(min(row["at"], LAST), UTC)}
+        for row in rows
+    ]
+
+
+LAST = 253_402_300_799
+"""The last second of the year 9999: what a file's times say is up to whoever has it."""
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def files(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """The folder `path` of `snapshot`. Sent: `beside` or `replace` is the name of what is to be brought back."""
+    jail = looks.find_jail(request, uuid, "jail.snapshot")
+    query = request.POST if request.method == "POST" else request.GET
+    name, path = query.get("snapshot", ""), query.get("path") or "/"
+    if request.method == "POST":
+        return _bring_back(request, jail, name, path)
+    return looks.shown(
+        request,
+        jail,
+        "snapshot_files",
+        {"snapshot": name, "path": path},
+        page="panel/jail_snapshot_files.html",
+        part="panel/_jail_snapshot_files.html",
+        every=300_000,
+        more=lambda look: _folder(name, path, look.result),
+    )
+
+
+def _folder(name: str, path: str, result: dict[str, Any] | None) -> dict[str, Any]:
+    parts = [part for part in path.split("/") if part]
+    above = [("/" + "/".join(parts[: at + 1]), part) for at, part in enumerate(parts)]
+    rows = [
+        row
+        | {
+            "path": f"{path.rstrip('/')}/{row['name']}",
+            "at": datetime.fromtimestamp(max(0, min(row["modified"], LAST)), UTC),
+        }
+        for row in (result or {}).get("rows", ())
+    ]
+    return {"name": name, "path": path, "above": above, "rows": rows}
+
+
+def _bring_back(request: HttpRequest, jail: Jail, name: str, path: str) -> HttpResponse:
+    how = file_restore.REPLACE if "replace" in request.POST else file_restore.BESIDE
+    wish = {"jail": str(jail.uuid), "snapshot": name, "path": request.POST.get(how, ""), "how": how}
+    back = f"{reverse('jail-snapshot-files', args=[jail.uuid])}?{urlencode({'snapshot': name, 'path': path})}"
+    return plan_from_button(request, "file_restore", wish, jail.host, back)
 
 
 def of_jail(jail: Jail) -> tuple[list[Snapshot], datetime | None]:

@@ -31,6 +31,7 @@ from tests.freebsd.test_logins import KEYS
 from tests.panel import work
 from tests.panel.crowd import make_crowd
 from tests.panel.test_factors import add_all_factors
+from tests.panel.test_snapshots import answered, row
 
 pytestmark = pytest.mark.browser
 RULES = {
@@ -71,6 +72,12 @@ PATHS = {
     "new recovery codes": "/accounts/factors/codes/new",
     "not found": "/nowhere",
 }
+
+
+CHANGES = [
+    {"change": change, "kind": "F", "path": f"/srv/{number}", "to": to, "at": 1_700_000_000}
+    for number, (change, to) in enumerate([("+", ""), ("R", "/srv/new"), ("-", "")])
+]
 
 
 def violations(page):
@@ -157,6 +164,16 @@ def test_snapshots(sign_in, trouble, checked, count):
     expect(page.get_by_role("heading", level=1)).to_have_text("Snapshots of www1")
     assert checked(page) == []
     if count:
+        answered(jail, "changes", {"snapshot": "day1"}, {"count": 3, "more": False, "rows": CHANGES})
+        page.goto(f"/jails/{jail.uuid}/snapshots/changes?snapshot=day1")
+        expect(page.get_by_text("renamed")).to_be_visible()
+        assert checked(page) == []
+        rows = [row("shop", "directory"), row("page"), row("link", "link"), row("odd", exact=False)]
+        answered(jail, "snapshot_files", {"snapshot": "day1", "path": "/srv"}, {"count": 4, "rows": rows})
+        page.goto(f"/jails/{jail.uuid}/snapshots/files?snapshot=day1&path=/srv")
+        expect(page.get_by_role("link", name="shop/")).to_be_visible()
+        assert checked(page) == []
+        page.goto(f"/jails/{jail.uuid}/snapshots")
         page.get_by_role("link", name="Make a sandbox of day3").click()
         expect(page.get_by_role("heading", level=1)).to_have_text("Sandbox of www1")
         assert checked(page) == []

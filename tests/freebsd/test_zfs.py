@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jails.freebsd import zfs
 
@@ -138,3 +140,57 @@ def test_a_snapshot_name_counts_against_the_limit_of_the_whole():
 def test_hostile_properties_are_refused(properties):
     with pytest.raises(ValueError, match=r"^properties: "):
         zfs.create("tank/a", properties)
+
+
+# zfs diff
+
+ROOT = "/jail/www1"
+
+
+def changes(*lines, root=ROOT):
+    return zfs.parse_diff("".join(f"{line}\n" for line in lines).encode(), root)
+
+
+def test_a_diff_has_kinds_times_and_both_names_of_what_was_renamed():
+    assert changes(
+        "1700000000.123456789\tM\t/\t/jail/www1/etc",
+        "1700000001.000000000\tR\tF\t/jail/www1/a\t/jail/www1/b",
+        "1700000002.000000000\tM\tF\t/jail/www1/hard\t(+1)",
+        "         0.000000000\t-\t@\t/jail/www1/link",
+    ) == (
+        zfs.Change("M", "/", "/etc", at=1700000000),
+        zfs.Change("R", "F", "/a", "/b", 1700000001),
+        zfs.Change("M", "F", "/hard", at=1700000002),
+        zfs.Change("-", "@", "/link"),
+    )
+
+
+def test_names_are_unmangled_byte_by_byte():
+    line = "1.0\t+\tF\t/jail/www1/a\\0040b\\0011\\0012\\0134x\\0303\\0244\\0377"
+    assert changes(line)[0].path == "/a b\t\n\\x\u00e4\udcff"
+
+
+def test_a_mount_point_with_a_space():
+    assert changes("1.0\t+\tF\t/jail/a\\0040b/x", root="/jail/a b")[0].path == "/x"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["", "1.0\t+\tF", "1.0\t?\tF\t/jail/www1/a", "1.0\t+\tFF\t/jail/www1/a", "1.0\t+\tF\t/jail/www11/a",
+     "1.0\t+\tF\t/etc/passwd", "1.0\tR\tF\t/jail/www1/a", "1.0\tR\tF\t/jail/www1/a\t/etc/b",
+     "+\tF\t/jail/www1/a", "1.0\t+\tF\t(on_delete_queue)"],
+)  # fmt: skip
+def test_what_is_no_change_of_the_jail_is_left_out(line):
+    assert changes(line) == ()
+
+
+@given(st.binary())
+def test_no_output_is_too_odd(output):
+    zfs.parse_diff(output, ROOT)
+
+
+@given(st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=40))
+def test_any_name_comes_back(name):
+    raw = f"{ROOT}/{name}".encode()
+    mangled = "".join(chr(one) if 0x20 < one < 0x7F and one != 0x5C else f"\\{one:04o}" for one in raw)
+    assert changes(f"1.0\t+\tF\t{mangled}")[0].path == f"/{name}"

@@ -247,6 +247,23 @@ ROWS: list[Row] = [
         post="away AQS, 403 U, 404 POMVN, login DX",
         back="monday",
     ),
+    *rows("jail-changes", "www1", get="200 APO, 403 U, 404 QMVSN, login DX"),
+    *rows("jail-changes", "shop", get="200 AQS, 403 U, 404 POMVN, login DX"),
+    *rows(
+        "jail-snapshot-files",
+        "www1",
+        get="200 APO, 403 U, 404 QMVSN, login DX",
+        post="away APO, 403 U, 404 QMVSN, login DX",
+        snapshot="monday",
+        path="/etc",
+        beside="/etc/motd",
+    ),
+    *rows(
+        "jail-snapshot-files",
+        "shop",
+        get="200 AQS, 403 U, 404 POMVN, login DX",
+        post="away AQS, 403 U, 404 POMVN, login DX",
+    ),
     *rows(
         "jail-sandbox",
         "www1",

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
-from jails.models import Jail, Operation, TenantPlan
+from jails.models import Jail, Look, Operation, TenantPlan, User
+from jails.operations import kind as kinds
+from jails.operations.step import digest
 from tests.panel import work
 from tests.panel.fleet import Fleet, GiB, MiB
 from tests.panel.hostile import HOSTILE
+from tests.panel.planned import Planned
 
 pytestmark = pytest.mark.django_db
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, state = kinds.get, Planned.State()
+    monkeypatch.setattr(kinds, "get", lambda name: Planned(real(name), state))
 
 
 def url(jail: Jail) -> str:
@@ -181,3 +194,77 @@ def test_a_name_of_a_sandbox_that_cannot_be(as_person: Any, www1: Jail, name: st
 def test_no_snapshot_to_copy(as_person: Any, www1: Jail, snapshot: str) -> None:
     response = as_person("owner").post(sandbox_url(www1), {"snapshot": snapshot, "name": "try1"})
     assert response.url == url(www1) and not Operation.objects.exists()
+
+
+# What changed, and files
+
+
+def answered(jail: Jail, kind: str, parameters: dict[str, Any], result: dict[str, Any]) -> None:
+    """As a worker leaves a look."""
+    key = digest(json.dumps(parameters, sort_keys=True))
+    now = timezone.now()
+    person = User.objects.get(username="owner-person")
+    values = {
+        "asked_by": person,
+        "state": Look.State.DONE,
+        "result": result,
+        "seen_at": now,
+        "ended_at": now,
+        "expires_at": now + HOUR,
+    }
+    Look.objects.create(jail=jail, kind=kind, key=key, parameters=parameters, asked_at=now, **values)
+
+
+def row(name: str, kind: str = "file", *, exact: bool = True, **more: Any) -> dict[str, Any]:
+    return {"name": name, "kind": kind, "size": 2048, "modified": 1_700_000_000, "exact": exact, **more}
+
+
+def test_what_changed_is_asked_for_and_shown(as_person: Any, www1: Jail) -> None:
+    person, address = as_person("owner"), f"/jails/{www1.uuid}/snapshots/changes?snapshot=day1"
+    assert "Asking www1" in person.get(address).content.decode()
+    Look.objects.all().delete()
+    rows = [
+        {"change": change, "kind": kind, "path": path, "to": to, "at": 10**17}
+        for change, kind, path, to in (
+            ("M", "/", "/srv", ""), ("+", "F", "/srv/<b>", ""), ("R", "F", "/a", "/b"), ("-", "F", "/c", ""),
+        )
+    ]  # fmt: skip
+    answered(www1, "changes", {"snapshot": "day1"}, {"count": 4, "more": False, "rows": rows})
+    text = words(person.get(address))
+    assert (
+        "changed /srv/" in text and "new /srv/&lt;b&gt;" in text and "renamed /a → /b" in text and "4 changes." in text
+    )
+
+
+def test_files_lead_into_folders_and_back_into_the_jail(as_person: Any, www1: Jail) -> None:
+    asked = {"snapshot": "day1", "path": "/srv"}
+    rows = [row("shop", "directory"), row("a b"), row("l", "link"), row("s", "other"), row("x\ufffd", exact=False)]
+    answered(www1, "snapshot_files", asked, {"count": 5, "rows": rows})
+    address = f"/jails/{www1.uuid}/snapshots/files"
+    text = as_person("owner").get(f"{address}?snapshot=day1&path=/srv").content.decode()
+    assert "?snapshot=day1&amp;path=%2Fsrv%2Fshop" in text
+    assert re.findall(r'name="replace" value="([^"]+)"', text) == ["/srv/shop", "/srv/a b", "/srv/l"]
+
+
+@pytest.mark.parametrize("how", ["beside", "replace"])
+def test_a_file_comes_back_by_a_plan(as_person: Any, www1: Jail, planned: Any, how: str) -> None:
+    sent = {"snapshot": "day1", "path": "/srv", how: "/srv/a b"}
+    response = as_person("owner").post(f"/jails/{www1.uuid}/snapshots/files", sent)
+    made = Operation.objects.get()
+    assert response.url == f"/operations/{made.pk}/" and made.kind == "file_restore"
+    assert made.parameters == {"jail": str(www1.uuid), "snapshot": "day1", "path": "/srv/a b", "how": how}
+
+
+@pytest.mark.parametrize("path", ["", "/", "/../etc", "/a\nb", "srv"])
+def test_a_path_that_cannot_be_comes_back_with_the_reason(as_person: Any, www1: Jail, path: str) -> None:
+    sent = {"snapshot": "day1", "path": "/srv", "beside": path}
+    response = as_person("owner").post(f"/jails/{www1.uuid}/snapshots/files", sent, follow=True)
+    assert response.status_code == 200 and len(response.context["messages"]) == 1
+    assert not Operation.objects.exists()
+
+
+@pytest.mark.parametrize("query", ["", "?snapshot=..", "?snapshot=day1&path=/..", "?snapshot=a/b", "?snapshot=%00"])
+def test_what_is_no_snapshot_or_folder(as_person: Any, www1: Jail, query: str) -> None:
+    response = as_person("owner").get(f"/jails/{www1.uuid}/snapshots/files{query}")
+    assert response.status_code == 200 and not Look.objects.exists()
+    assert re.search("has no such snapshot|no such folder", response.content.decode())

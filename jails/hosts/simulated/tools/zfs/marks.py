@@ -152,11 +152,18 @@ def diff(env: Env, argv: Sequence[str]) -> int:
         where = env.mounts(zfs.state).get(filesystem, "/" + filesystem)
         lines = env.changes(old["id"], new["id"])
     for change, kind, path in lines:
-        columns = [change, *([kind] if "F" in flags else []), where.rstrip("/") + path]
+        shown = where.rstrip("/") + path
+        columns = [change, *([kind] if "F" in flags else []), shown if "h" in flags else _mangled(shown)]
         if "t" in flags:
             columns.insert(0, f"{clock.now():.9f}")
         env.out("\t".join(columns) + "\n")
     return 0
+
+
+def _mangled(path: str) -> str:
+    """stream_bytes (lib/libzfs/libzfs_diff.c): all but printable ASCII as a backslash and four octal digits."""
+    raw = path.encode("utf-8", "surrogateescape")
+    return "".join(chr(one) if 0x20 < one < 0x7F and one != 0x5C else f"\\{one:04o}" for one in raw)
 
 
 def share(env: Env, argv: Sequence[str]) -> int:
