@@ -42,6 +42,7 @@ KINDS: dict[str, Work] = {
     "snapshot_create": Work.BACKUPS,
     "snapshot_destroy": Work.BACKUPS,
     "jail_rollback": Work.BACKUPS,
+    "file_restore": Work.BACKUPS,
 }
 """Kind of operation → the work that it is. What is not here needs nobody's approval."""
 LONGEST = 500

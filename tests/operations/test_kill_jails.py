@@ -145,6 +145,20 @@ def test_sandbox(committed, warden, tmp_path):
     assert warden.picture() == before and Jail.objects.count() == 1
 
 
+@pytest.mark.parametrize("start", [True, False])
+def test_file_restore(committed, warden, tmp_path, start):
+    www1 = warden.make("www1", start=start)
+    warden.sh("mkdir /jail/www1/srv; echo old >/jail/www1/srv/page; zfs snapshot zroot/cellblock/host/www1@monday")
+    warden.sh("echo new >/jail/www1/srv/page")
+    wish = {"jail": str(www1.uuid), "snapshot": "monday", "path": "/srv/page", "how": "replace"}
+    operation = warden.confirm("file_restore", **wish)
+    assert run(warden, operation, tmp_path) == "done", operation.error
+    before = f"page.before-{str(operation.pk)[:8]}"
+    assert warden.sh("ls -A /jail/www1/srv").split() == ["page", before]
+    assert warden.read("/jail/www1/srv/page") == "old\n" and warden.read(f"/jail/www1/srv/{before}") == "new\n"
+    assert list(warden.running()) == ["www1"] * start
+
+
 def test_snapshots(committed, warden, tmp_path):
     www1 = warden.make("www1", "192.0.2.11")
     warden.sh("zfs snapshot zroot/cellblock/host/www1@monday; zfs snapshot zroot/cellblock/host/www1@tuesday")
