@@ -29,6 +29,8 @@ from jails.signals import SIGNED_IN_AT
 
 ACTIONS = frozenset(
     {
+        "agreement.decide",
+        "agreement.set",
         "audit.review",
         "host.access",
         "host.add",

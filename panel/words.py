@@ -60,6 +60,8 @@ DID = {
     "template.rebuild": "rebuilt from its host the template",
     "jail.rebuild": "rebuilt from its host the jail",
     "audit.broken": "found the log broken",
+    "jail.export": "took out the list of jails",
+    "fleet.export": "took out the fleet as a file",
     "audit.export": "took out of the log",
     "panel.backup": "made a backup",
     "panel.restore": "restored a backup",

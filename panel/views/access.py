@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -24,6 +25,8 @@ def find(request: HttpRequest, rows: type[Model] | QuerySet[Any], action: str, *
     is_text = "\0" not in "".join(value for value in lookup.values() if isinstance(value, str))
     thing = policy.visible(request.user, rows).filter(**lookup).first() if is_text else None
     if thing is None:
+        if is_text and request.method == "POST":
+            _note_hidden(request, rows, action, lookup)
         raise Http404
     if not policy.allowed(request.user, action, thing):
         refuse(request, action, thing)
@@ -37,6 +40,9 @@ def require(request: HttpRequest, action: str) -> None:
         step_up.ask_for(request, action)
         return
     if not policy.allowed(request.user, "panel.overview"):
+        if request.method == "POST":
+            with transaction.atomic():
+                audit.record(action, actor=request.user, outcome="refused", source=source(request))
         raise Http404
     refuse(request, action)
 
@@ -54,6 +60,33 @@ def refuse(request: HttpRequest, action: str, thing: Any = None) -> None:
     with transaction.atomic():
         audit.record(action, actor=request.user, obj=thing, outcome="refused", source=source(request))
     raise PermissionDenied
+
+
+def _note_hidden(request: HttpRequest, rows: type[Model] | QuerySet[Any], action: str, lookup: dict[str, Any]) -> None:
+    all_rows = rows if isinstance(rows, QuerySet) else rows._default_manager.all()  # type: ignore[attr-defined]
+    thing = all_rows.filter(**lookup).first()
+    if thing is not None:
+        note_hidden(request, action, [thing])
+
+
+def note_hidden(request: HttpRequest, action: str, things: Sequence[Model]) -> None:
+    """That somebody wanted to do something to what they may not even know of. For staff alone: its owner's log names
+    nobody whom the owner does not know."""
+    entries = [
+        audit.entry(
+            action,
+            actor=request.user,
+            obj=thing,
+            outcome="refused",
+            detail="This person may not know of it: it was answered as what does not exist.",
+            source=source(request),
+        )
+        for thing in things
+    ]
+    for one in entries:
+        one.tenant_id, one.tenant = None, ""
+    with transaction.atomic():
+        audit.record_all(entries)
 
 
 def source(request: HttpRequest) -> str:

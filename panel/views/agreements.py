@@ -15,6 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from jails import agreements, policy
 from jails.models import Agreement, Jail, Side, Tenant
+from panel import step_up
 from panel.forms.agreements import AgreementForm, AnswerForm
 from panel.views.access import find, refuse, source
 from panel.views.planning import posted
@@ -66,6 +67,7 @@ def _page(
         action = "agreement.set" if request.POST.get("do") == "set" else "agreement.propose"
         if not policy.allowed(request.user, action, thing):
             refuse(request, action, thing)
+        step_up.ask_for(request, action)
         if form.is_valid() and _saved(request, form, tenant, jail):
             return redirect(context["back"])
     history = _whole().filter(tenant=tenant, jail=jail)

@@ -11,6 +11,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotModified, QueryDict, StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -19,7 +20,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from jails import policy
+from jails import audit, policy
 from jails.freebsd import jail as jail_tool
 from jails.freebsd import names, service, sh
 from jails.freebsd.uname import eol_of
@@ -31,7 +32,7 @@ from panel.context import shell_of
 from panel.forms.jails import counts_limits
 from panel.tables import jails as table
 from panel.views import agreements, breakglass, live
-from panel.views.access import find, refuse, source
+from panel.views.access import find, note_hidden, refuse, source
 from panel.views.adopting import addresses_of, kind_of
 from panel.views.drift import CARD, drifted, rows_of, tenant_words
 from panel.views.jail_forms import change, create, create_check, destroy, form_url, give, rename
@@ -47,6 +48,8 @@ BULK_MAX = 500
 """Jails of one bulk operation: its plan is read by a person."""
 BULK = {"start": "jail_start", "stop": "jail_stop", "restart": "jail_restart", "adopt": "jail_adopt"}
 RELATED_MAX = 50
+HIDDEN = 20
+"""Of jails that somebody named and may not know of so many are in the log."""
 
 
 @require_safe
@@ -57,7 +60,7 @@ def index(request: HttpRequest) -> HttpResponseBase:
     rows = table.ordered(rows, query.get("sort", "")).select_related("host", "tenant", "release", "template")
     rows = drifted(rows).prefetch_related("addresses")
     if query.get("export") == "csv":
-        return _csv(rows)
+        return _csv(request, rows)
     jails = Paginator(rows, A_PAGE).get_page(query.get("page"))
     tenants = _tenants(request)
     context = {
@@ -106,7 +109,13 @@ def _tenants(request: HttpRequest) -> list[Tenant]:
     return list(policy.visible(request.user, Tenant).filter(archived_at__isnull=True))
 
 
-def _csv(rows: QuerySet[Jail]) -> StreamingHttpResponse:
+def _csv(request: HttpRequest, rows: QuerySet[Jail]) -> StreamingHttpResponse:
+    """That it was taken out is an entry, written before a line leaves."""
+    own = shell_of(request).own_tenants
+    tenant = own[0] if not shell_of(request).is_staff and len(own) == 1 else None
+    wanted = {name: value for name, value in request.GET.items() if value and name != "page"}
+    with transaction.atomic():
+        audit.record("jail.export", actor=request.user, tenant=tenant, after=wanted, source=source(request))
     lines = table.csv_lines(rows.iterator(chunk_size=500))
     response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="jails-{timezone.now():%Y-%m-%d}.csv"'
@@ -148,6 +157,7 @@ def _draft(request: HttpRequest, kind: str, host: Host, jails: list[Jail]) -> Op
 
 def _chosen(request: HttpRequest) -> list[Jail]:
     """The jails that were ticked, or all that match the filter of the list. 404 for one that may not be known."""
+    action = "jail.adopt" if request.POST.get("do") == "adopt" else "jail.power"
     rows = policy.visible(request.user, Jail).select_related("host", "tenant").order_by("host__name", "name")
     if request.POST.get("all"):
         jails = list(table.narrowed(rows, QueryDict(request.POST.get("filter", "")))[: BULK_MAX + 1])
@@ -155,8 +165,9 @@ def _chosen(request: HttpRequest) -> list[Jail]:
         wanted = _uuids(request.POST.getlist("jails"))
         jails = list(rows.filter(uuid__in=list(wanted)[: BULK_MAX + 1]))
         if len(jails) != min(len(wanted), BULK_MAX + 1):
+            hidden = Jail.objects.filter(uuid__in=list(wanted)[: BULK_MAX + 1]).exclude(pk__in=rows.values("pk"))
+            note_hidden(request, action, list(hidden.select_related("host", "tenant")[:HIDDEN]))
             raise Http404
-    action = "jail.adopt" if request.POST.get("do") == "adopt" else "jail.power"
     for jail in jails:
         if not policy.allowed(request.user, action, jail):
             refuse(request, action, jail)

@@ -6,7 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 
+from jails import audit
+
+COMMAND_LINE = "command line"
 CHANGES = 2
 """Exit status of a plan that would change something."""
 
@@ -47,6 +51,8 @@ class Command(BaseCommand):
         from panel.fleet.export import export
 
         text = export()
+        with transaction.atomic():
+            audit.record("fleet.export", actor=COMMAND_LINE, source=COMMAND_LINE)
         if file == "-":
             self.stdout.write(text, ending="")
             return
