@@ -6,20 +6,30 @@ the tenant's pages until an owner has read it. While it is open, policy.py lets 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
+from allauth.account.models import EmailAddress
+from django.conf import settings
+from django.core.mail import EmailMessage
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet, Value
 from django.db.models.functions import Least
+from django.urls import reverse
 from django.utils import timezone
 
 from jails import audit
-from jails.models import AuditEntry, BreakGlass, Jail, User
+from jails.models import AuditEntry, BreakGlass, Jail, Membership, User
 
 SHORTEST_REASON = 15
 LONGEST_REASON = 500
+TOLD_WITHIN = timedelta(days=1)
+"""What is older is no news: it stands on pages."""
+TOLD_AT_ONCE = 50
+
+log = logging.getLogger(__name__)
 
 
 class CannotBreak(Exception):
@@ -87,6 +97,45 @@ def acknowledge(row: BreakGlass, *, user: User, source: str = "") -> None:
 def _about(row: BreakGlass) -> dict[str, Any]:
     """The jail as the object while it is there; the tenant whose it was in any case."""
     return {"obj": row.jail if row.jail_id else row, "tenant": row.tenant}
+
+
+def tell_owners() -> int:
+    """Send mail about what the owners were not told of yet, where mail is set up. About how many.
+
+    What stands on the tenant's pages is what counts: a mail may be lost when a worker dies while it sends it.
+    """
+    if not settings.MAIL_SENDS:
+        return 0
+    rows = BreakGlass.objects.filter(told_at=None, opened_at__gt=timezone.now() - TOLD_WITHIN)
+    return sum(_tell(row) for row in rows.select_related("user", "tenant").order_by("pk")[:TOLD_AT_ONCE])
+
+
+def _tell(row: BreakGlass) -> bool:
+    """Claimed first and sent afterwards, for no transaction waits for a mail server."""
+    mine = BreakGlass.objects.filter(pk=row.pk, told_at=None).update(told_at=timezone.now())
+    owners = Membership.objects.filter(tenant=row.tenant, role=Membership.Role.OWNER, user__is_active=True)
+    addresses = EmailAddress.objects.filter(user__in=owners.values("user"), primary=True, verified=True)
+    to = sorted(addresses.values_list("email", flat=True)) if mine else []
+    if not to:
+        return False
+    try:
+        _mail(row, to).send()
+    except OSError:  # also what smtplib raises
+        log.warning("break-glass %s: its tenant could not be sent mail, and will be", row.pk, exc_info=True)
+        BreakGlass.objects.filter(pk=row.pk).update(told_at=None)
+        return False
+    return True
+
+
+def _mail(row: BreakGlass, to: list[str]) -> EmailMessage:
+    who = " ".join(row.user.display_name.split())
+    text = (
+        f"{who} has entered {row.jail_name} of {row.tenant.name} by break-glass.\n\n"
+        f"Reason: {row.reason}\n"
+        f"From {row.opened_at:%Y-%m-%d %H:%M} to {row.expires_at:%Y-%m-%d %H:%M} UTC at the latest.\n\n"
+        f"What is done meanwhile: {settings.URL}{reverse('break-glass', args=[row.pk])}\n"
+    )
+    return EmailMessage(f"[Cellblock] {who} is in {row.jail_name} by break-glass", text, bcc=to)
 
 
 def is_open(user: User, jail: Jail) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import rules
-from django.db.models import Model, Q, QuerySet
+from django.db.models import F, Model, Q, QuerySet
 
 from jails.models import (
     Address,
@@ -421,7 +421,9 @@ def _scope(user: User, model: type[Model]) -> Q:
     if model is Approval:
         return on_hosts | Q(tenant_id__in=tenants)
     if model is Agreement:
-        return Q(jail__host_id__in=hosts) | Q(tenant_id__in=tenants)
+        # Of a jail that has another owner now, not even the name it has there.
+        own = Q(jail=None) | Q(jail__tenant_id=F("tenant_id"))
+        return Q(jail__host_id__in=hosts) | (Q(tenant_id__in=tenants) & own)
     if model in (AuditEntry, BreakGlass):
         return Q(tenant_id__in=tenants)
     return Q(pk__in=[])

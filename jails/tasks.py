@@ -251,6 +251,14 @@ _database = threading.Lock()
 os.register_at_fork(before=_database.acquire, after_in_parent=_database.release, after_in_child=_database.release)
 
 
+@shared_task(name="jails.tasks.tell_of_break_glass", ignore_result=True)
+def tell_of_break_glass() -> int:
+    """Mail to the owners of tenants whose jails somebody has entered."""
+    from jails import breakglass
+
+    return breakglass.tell_owners()
+
+
 @shared_task(name="jails.tasks.audit_checkpoint", ignore_result=True)
 def audit_checkpoint() -> None:
     """Sign where the log ends. A chain that does not hold is not signed: that is an entry of its own, once."""

@@ -78,6 +78,8 @@ def test_what_was_agreed_with_the_owner_before_does_not_count(fleet: Fleet) -> N
     www1.tenant = fleet.other
     www1.save()
     assert sides(www1)["restarts"] == "either"
+    assert not policy.visible(fleet.people["owner"], Agreement).exists(), "nor is it shown under its new name"
+    assert not policy.visible(fleet.people["stranger"], Agreement).exists()
 
 
 def test_as_many_queries_for_many_jails_as_for_one(fleet: Fleet) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from smtplib import SMTPServerDisconnected
+from typing import Any
 
 import pytest
+from allauth.account.models import EmailAddress
+from django.core import mail
+from django.core.mail import EmailMessage
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from jails import audit, breakglass, policy, review
-from jails.models import AuditEntry, AuditReview, BreakGlass, Jail, User
+from jails import audit, breakglass, policy, review, tasks
+from jails.models import AuditEntry, AuditReview, BreakGlass, Jail, Membership, User
 from tests.panel.fleet import Fleet, add_jail, make_fleet
 
 pytestmark = pytest.mark.django_db
@@ -167,6 +172,59 @@ def test_what_was_done_is_what_the_log_has_of_that_person_and_tenant_in_that_tim
     row.refresh_from_db()
     act("after")
     assert [entry.action for entry in breakglass.entries(row)] == ["jail.breakglass", "test.within"]
+
+
+# Mail
+
+
+@pytest.fixture
+def addresses(fleet: Fleet, settings: Any) -> None:
+    settings.MAIL_SENDS, settings.URL = True, "https://cellblock.example.org"
+    for role, verified in (("owner", True), ("member", True), ("stranger", True)):
+        EmailAddress.objects.create(
+            user=fleet.people[role], email=f"{role}@example.org", verified=verified, primary=True
+        )
+    second = User.objects.create_user("second-owner")
+    Membership.objects.create(tenant=fleet.acme, user=second, role="owner")
+    EmailAddress.objects.create(user=second, email="unproven@example.org", verified=False, primary=True)
+
+
+def test_owners_are_sent_mail_once(fleet: Fleet, www1: Jail, admin: User, addresses: None) -> None:
+    row = entered(www1, admin)
+    assert (tasks.tell_of_break_glass(), tasks.tell_of_break_glass()) == (1, 0)
+    (sent,) = mail.outbox
+    assert (sent.to, sent.recipients()) == ([], ["owner@example.org"])
+    assert sent.subject == "[Cellblock] administrator-person is in www1 by break-glass"
+    assert REASON in sent.body and f"https://cellblock.example.org/break-glass/{row.pk}/" in sent.body
+
+
+def test_a_mail_that_cannot_be_sent_is_sent_later(
+    www1: Jail, admin: User, addresses: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: EmailMessage) -> int:
+        raise SMTPServerDisconnected("gone")
+
+    entered(www1, admin)
+    with monkeypatch.context() as patch:
+        patch.setattr(EmailMessage, "send", refuse)
+        assert breakglass.tell_owners() == 0
+    assert breakglass.tell_owners() == 1 and len(mail.outbox) == 1
+
+
+def test_without_mail_or_an_address_nothing_is_sent(www1: Jail, admin: User, addresses: None, settings: Any) -> None:
+    settings.MAIL_SENDS = False
+    row = entered(www1, admin)
+    assert breakglass.tell_owners() == 0
+    settings.MAIL_SENDS = True
+    EmailAddress.objects.filter(email="owner@example.org").delete()
+    assert breakglass.tell_owners() == 0 and not mail.outbox
+    row.refresh_from_db()
+    assert row.told_at is not None
+
+
+def test_what_is_old_is_no_news(www1: Jail, admin: User, addresses: None) -> None:
+    pass_time(entered(www1, admin), timedelta(days=2))
+    assert breakglass.tell_owners() == 0 and not mail.outbox
 
 
 def test_it_and_its_entry_are_one(www1: Jail, admin: User, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,9 @@ class BreakGlass(models.Model):
     acknowledged_at = models.DateTimeField(null=True)
     acknowledged_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
 
+    told_at = models.DateTimeField(null=True)
+    """When the owners were sent mail about it, or that there was none to send to was found."""
+
     class Meta:
         ordering = ["-opened_at", "-pk"]
         constraints = [

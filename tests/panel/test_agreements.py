@@ -154,6 +154,7 @@ def test_asked_at_the_plan_granted_by_the_other_and_run(
     send(fleet, by, f"{path}confirm", digest=operation.digest)
     operation.refresh_from_db()
     assert operation.status == "queued"
+    assert f"by approval {row.pk} of {other}-person" in read(fleet, by, path)
     entry = AuditEntry.objects.get(action="operation.confirm")
     text = read(fleet, "auditor", f"/audit/{entry.sequence}/")
     assert f"approval {row.pk} of {other}-person" in text and f"for {other}-person" in text
