@@ -97,7 +97,8 @@ def test_an_app_is_added_by_its_code_with_recovery_codes_and_an_entry(client: Cl
     assert entry.before == {"app": "", "passkeys": [], "recovery codes": ""}
     assert entry.after["app"] and entry.after["recovery codes"]
     codes = client.get(reverse("mfa_view_recovery_codes"))
-    assert len(codes.context["unused_codes"]) == 10
+    assert len(set(codes.context["unused_codes"])) == 10
+    assert all(len(code) == 8 and code.isdigit() for code in codes.context["unused_codes"])
     assert "no-store" in codes.headers["Cache-Control"]
     download = client.get(reverse("mfa_download_recovery_codes"))
     assert codes.context["unused_codes"][0] in download.content.decode()
