@@ -5,12 +5,13 @@ A connection runs pipelines as root on one host and knows nothing of jails, plan
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from jails.freebsd.command import Pipeline
+from jails.freebsd.command import Argv, Pipeline
 
 OUTPUT_LIMIT = 1_000_000
 """Bytes of stdout, and of stderr, kept of one command; what comes after is read and dropped."""
@@ -75,6 +76,30 @@ class CommandTimeout(Exception):
         self.partial = partial
 
 
+class Stream(Protocol):
+    """A command that runs with its standard input open. It belongs to the loop that it was opened for."""
+
+    async def read(self) -> bytes:
+        """The next bytes of standard output, b"" at its end. What is not read is not taken from the host."""
+        ...
+
+    async def read_error(self) -> bytes:
+        """The same of standard error."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Waits while the other side takes nothing. What nobody reads any more is dropped."""
+        ...
+
+    def end_input(self) -> None:
+        """The end of standard input: the command learns that nothing more comes."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it; a command that still runs learns of it as by a lost connection."""
+        ...
+
+
 class Connection(Protocol):
     """One host, reached. Safe for use by several threads at once."""
 
@@ -91,6 +116,13 @@ class Connection(Protocol):
         A command is over when it exits, not at end of file: daemons may hold its output open.
 
         Raises HostUnavailable or CommandTimeout. A non-zero exit status is a Result, not an exception.
+        """
+        ...
+
+    def stream(self, argv: Argv, loop: asyncio.AbstractEventLoop) -> Stream:
+        """Start a command and leave it running, for `loop`. Blocks: to be called from another thread.
+
+        Raises HostUnavailable or CommandTimeout (it was not started in time).
         """
         ...
 

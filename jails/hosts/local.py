@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import os
@@ -10,12 +11,12 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Protocol
 
 from jails.freebsd import sh
-from jails.freebsd.command import Pipeline
-from jails.hosts.connection import OUTPUT_LIMIT, CommandTimeout, OnOutput, Result
+from jails.freebsd.command import Argv, Pipeline
+from jails.hosts.connection import OUTPUT_LIMIT, CommandTimeout, OnOutput, Result, Stream
 from jails.hosts.output import Output
 
 ENVIRONMENT = {"PATH": sh.PATH, "HOME": "/root", "USER": "root", "LOGNAME": "root", "SHELL": "/bin/sh"}
@@ -74,6 +75,18 @@ class LocalConnection:
             kill=not self.become,
         )
 
+    def stream(self, argv: Argv, loop: asyncio.AbstractEventLoop) -> Stream:
+        process = subprocess.Popen(
+            [*self.become, *argv],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=ENVIRONMENT,
+            cwd="/",
+            start_new_session=True,
+        )
+        return PipeStream(process, loop)
+
     def close(self) -> None:
         """Nothing is kept open."""
 
@@ -105,6 +118,80 @@ def run_process(
     except OSError as error:
         return _not_started(argv[0], error)
     return attend(process, stdin=stdin, timeout=deadline - time.monotonic(), output=output, kill=kill)
+
+
+class PipeStream:
+    """A command of this machine as connection.Stream: its pipes, read when there is something and somebody asks."""
+
+    def __init__(self, process: Started, loop: asyncio.AbstractEventLoop) -> None:
+        self.process = process
+        self.loop = loop
+        self._waiting: dict[int, set[asyncio.Future[None]]] = {}
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            assert pipe is not None
+            os.set_blocking(pipe.fileno(), False)
+
+    async def read(self) -> bytes:
+        return await self._next(self.process.stdout)
+
+    async def read_error(self) -> bytes:
+        return await self._next(self.process.stderr)
+
+    async def write(self, data: bytes) -> None:
+        view, stdin = memoryview(data), self.process.stdin
+        assert stdin is not None
+        while view and not stdin.closed:
+            try:
+                view = view[os.write(stdin.fileno(), view) :]
+            except BlockingIOError:
+                await self._ready(stdin, self.loop.add_writer, self.loop.remove_writer)
+            except BrokenPipeError:
+                return
+
+    def end_input(self) -> None:
+        self._close(self.process.stdin)
+
+    def close(self) -> None:
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            self._close(pipe)
+        leave(self.process)
+
+    async def _next(self, pipe: IO[bytes] | None) -> bytes:
+        assert pipe is not None
+        while not pipe.closed:
+            try:
+                return os.read(pipe.fileno(), _CHUNK)
+            except BlockingIOError:
+                await self._ready(pipe, self.loop.add_reader, self.loop.remove_reader)
+        return b""
+
+    async def _ready(self, pipe: IO[bytes], add: Callable[..., object], remove: Callable[[int], object]) -> None:
+        number, waiting = pipe.fileno(), self.loop.create_future()
+        self._waiting.setdefault(number, set()).add(waiting)
+        add(number, _settle, waiting)
+        try:
+            await waiting
+        finally:
+            self._waiting.get(number, set()).discard(waiting)
+            if not pipe.closed:
+                remove(number)
+
+    def _close(self, pipe: IO[bytes] | None) -> None:
+        assert pipe is not None
+        if pipe.closed:
+            return
+        number = pipe.fileno()
+        self.loop.remove_reader(number)
+        self.loop.remove_writer(number)
+        with contextlib.suppress(OSError):
+            pipe.close()
+        for waiting in self._waiting.pop(number, ()):
+            _settle(waiting)
+
+
+def _settle(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
 
 
 def attend(process: Started, *, stdin: bytes, timeout: float, output: Output, kill: bool = True) -> Result:
@@ -214,10 +301,16 @@ _left: list[Started] = []
 _left_lock = threading.Lock()
 
 
+def leave(process: Started) -> None:
+    """It goes on by itself; its status is collected later."""
+    _reap_left()
+    with _left_lock:
+        _left.append(process)
+
+
 def _end(process: Started, *, kill: bool) -> None:
     if not kill:
-        with _left_lock:
-            _left.append(process)
+        leave(process)
         return
     _signal_group(process, signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import select
@@ -15,9 +16,9 @@ from typing import IO
 
 import jails
 from jails.freebsd import sh
-from jails.freebsd.command import Pipeline
-from jails.hosts.connection import OUTPUT_LIMIT, HostUnavailable, OnOutput, Result, Unavailable
-from jails.hosts.local import attend, run_process
+from jails.freebsd.command import Argv, Pipeline
+from jails.hosts.connection import OUTPUT_LIMIT, HostUnavailable, OnOutput, Result, Stream, Unavailable
+from jails.hosts.local import PipeStream, attend, run_process
 from jails.hosts.output import Output
 from jails.hosts.simulated.nursery import LARGEST, NUMBER
 
@@ -47,6 +48,16 @@ class SimulatedConnection:
         if result.rc == 255 and result.stderr.startswith(_OFFLINE) and not result.stdout:
             raise HostUnavailable(Unavailable.TIMED_OUT, result.stderr.decode().strip())
         return result
+
+    def stream(self, argv: Argv, loop: asyncio.AbstractEventLoop) -> Stream:
+        if not (self.directory / "state.json").is_file():
+            raise HostUnavailable(Unavailable.MISSING, f"No simulated host in {self.directory}")
+        # A host that is told to be offline says so where a command begins.
+        self.run(Pipeline.of(("true",)), timeout=30)
+        process = _started(self.directory, json.dumps(argv).encode())
+        if process is None:
+            raise HostUnavailable(Unavailable.LOST, "The simulated host could not start a command")
+        return PipeStream(process, loop)
 
     def _run(self, words: tuple[str, ...], stdin: bytes, timeout: float, output: Output) -> Result:
         deadline = time.monotonic() + timeout

@@ -5,6 +5,7 @@ One connection a host is kept and shared by threads; each command is a channel o
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import logging
@@ -21,13 +22,14 @@ from paramiko.common import MSG_CHANNEL_REQUEST
 from paramiko.message import Message
 
 from jails.freebsd import sh
-from jails.freebsd.command import Pipeline
+from jails.freebsd.command import Argv, Pipeline
 from jails.hosts.connection import (
     OUTPUT_LIMIT,
     CommandTimeout,
     HostUnavailable,
     OnOutput,
     Result,
+    Stream,
     Unavailable,
 )
 from jails.hosts.hostkey import HostKey
@@ -41,6 +43,8 @@ CHANNELS = 8
 GRACE = 1.0
 """Seconds without output after which a command that has exited, but whose channel a daemon holds, is left alone."""
 GRACE_LIMIT = 60.0
+STREAM_WINDOW = 65536
+"""Bytes of a stream that may come before they are read (RFC 4254, 5.2)."""
 _CHUNK = 32768
 _POLL = 0.05
 
@@ -82,6 +86,8 @@ class SSHConnection:
         self._transport: _Transport | None = None
         self._lock = threading.Lock()
         self._channels = threading.BoundedSemaphore(CHANNELS)
+        self._streams: list[_Transport] = []
+        self._streams_lock = threading.Lock()
 
     @property
     def place(self) -> str:
@@ -100,15 +106,53 @@ class SSHConnection:
         text = sh.remote_string((*self.become, *sh.argv_of(pipeline)))
         return self._run(text, pipeline.stdin, timeout, Output(limit, on_output))
 
+    def stream(self, argv: Argv, loop: asyncio.AbstractEventLoop) -> Stream:
+        """On connections of their own, so that open ones never keep a command from running."""
+        text = sh.remote_string((*self.become, *argv))
+        channel = self._streaming()
+        try:
+            _execute(channel, text, time.monotonic() + self.connect_timeout)
+        except TimeoutError:
+            channel.close()
+            raise CommandTimeout(self.connect_timeout, Result(-1)) from None
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            channel.close()
+            raise self._not_executed(channel, error) from None
+        return ChannelStream(channel, loop)
+
     def close(self) -> None:
         with self._lock:
             self._drop()
+            for transport in self._streams:
+                transport.close()
+            self._streams.clear()
+
+    def _streaming(self) -> Channel:
+        """A channel on one of the connections for streams that has room, or on a new one."""
+        with self._streams_lock:
+            self._streams[:] = [one for one in self._streams if one.is_active()]
+            for transport in self._streams:
+                if transport.open_channels() < CHANNELS:
+                    break
+            else:
+                transport = self._connect()
+                self._streams.append(transport)
+            try:
+                return transport.open_session(window_size=STREAM_WINDOW, timeout=self.connect_timeout)
+            except paramiko.ChannelException as error:
+                raise self._refused(error) from None
+            except (paramiko.SSHException, EOFError, OSError) as error:
+                transport.close()
+                raise HostUnavailable(
+                    Unavailable.LOST, f"{self.place}: connection lost before the command was sent: {error}"
+                ) from None
 
     def forget(self) -> None:
         """After a fork: let go of the parent's connection without a word to the host."""
         self._lock = threading.Lock()
         self._channels = threading.BoundedSemaphore(CHANNELS)
         self._transport = None
+        self._streams, self._streams_lock = [], threading.Lock()
 
     def _run(self, text: str, stdin: bytes, timeout: float, output: Output) -> Result:
         with self._free_channel(timeout), self._channel() as channel:
@@ -321,6 +365,9 @@ class SSHConnection:
 class _Transport(paramiko.Transport):
     """paramiko drops `exit-signal` (RFC 4254, 6.10), without which a death by signal looks like a lost connection."""
 
+    def open_channels(self) -> int:
+        return len(self._channels)  # type: ignore[attr-defined]
+
     @staticmethod
     def _request(channel: Channel, message: Message) -> None:
         start = message.packet.tell()
@@ -422,6 +469,69 @@ class _Exchange:
             self.stdin_open = False
             self.channel.shutdown_write()
         return moved
+
+
+class ChannelStream:
+    """A command of another host as connection.Stream. paramiko's own thread wakes the loop; none waits for a stream."""
+
+    def __init__(self, channel: Channel, loop: asyncio.AbstractEventLoop) -> None:
+        self.channel = channel
+        channel.settimeout(0.0)
+        self._output, self._errors = _Wake(loop), _Wake(loop)
+        channel.in_buffer.set_event(self._output)  # type: ignore[arg-type]
+        channel.in_stderr_buffer.set_event(self._errors)  # type: ignore[arg-type]
+
+    async def read(self) -> bytes:
+        return await self._next(self._output, self.channel.recv_ready, self.channel.recv)
+
+    async def read_error(self) -> bytes:
+        return await self._next(self._errors, self.channel.recv_stderr_ready, self.channel.recv_stderr)
+
+    async def _next(self, wake: _Wake, ready: Callable[[], bool], receive: Callable[[int], bytes]) -> bytes:
+        while True:
+            wake.event.clear()
+            if ready():
+                return receive(_CHUNK)
+            if self.channel.eof_received or self.channel.closed:
+                # Its last bytes may have come between the two questions.
+                return receive(_CHUNK) if ready() else b""
+            await wake.event.wait()
+
+    async def write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view and not self.channel.closed:
+            try:
+                view = view[self.channel.send(bytes(view[:_CHUNK])) :]
+            except TimeoutError:
+                await asyncio.sleep(_POLL)  # the other side has no room, and paramiko does not tell when it has
+            except OSError:
+                return
+
+    def end_input(self) -> None:
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+            self.channel.shutdown_write()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+            self.channel.close()
+
+
+class _Wake:
+    """What paramiko takes for a threading.Event, for one waiter on a loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.event = asyncio.Event()
+
+    def set(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self.loop.call_soon_threadsafe(self.event.set)
+
+    def clear(self) -> None:
+        """Whoever waits clears it, before looking."""
+
+    def is_set(self) -> bool:
+        return self.event.is_set()
 
 
 def _handshake(address: str, port: int, timeout: float, key_type: str | None) -> _Transport:

@@ -160,7 +160,7 @@ def _result(look: Look, connection: Callable[[Any], Connection]) -> dict[str, An
         raise Refused("Who asked for it may not see it any more.")
     parameters = kind.clean(look.parameters)
     reached = connection(look.jail.host)
-    place = Place(reached, look.jail, _jid(reached, look.jail) if kind.needs_running else 0, kind.seconds)
+    place = Place(reached, look.jail, jid_of(reached, look.jail) if kind.needs_running else 0, kind.seconds)
     result: dict[str, Any] = encode(kind.look(place, parameters))
     if len(json.dumps(result)) > RESULT:
         raise Refused("There is more of it than can be shown.")
@@ -172,8 +172,11 @@ def running_name(jail: Jail) -> str:
     return decode(ForeignJail, jail.found).running_name if power.is_with_tool(jail) and jail.found else jail.name
 
 
-def _jid(connection: Connection, jail: Jail) -> int:
-    """Of the jail as it runs right now. A name may have gone to somebody else's jail: then its root is another one."""
+def jid_of(connection: Connection, jail: Jail) -> int:
+    """Of the jail as it runs right now. A name may have gone to somebody else's jail: then its root is another one.
+
+    Raises Refused.
+    """
     try:
         result = connection.run(Pipeline.of(jls.one(running_name(jail))), timeout=20)
         found = jls.parse(result.stdout) if result.ok else ()

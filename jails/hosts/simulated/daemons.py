@@ -2,6 +2,7 @@
 
 ``state["processes"]`` is a list of ``{"pid", "jid", "user", "name", "args", "started", "real"}``: ``real`` is the pid
 of a process of the machine that does its work, with its start time, or None for one that only is there.
+What leads a session on a terminal has ``ppid``, ``tty`` (``pts/0``) and ``terminal``, the one of the machine, too.
 ``state["lastpid"]`` counts pids. What a process listens on is in ``state["sockets"]``, with its pid and jid; those that
 were there from the first boot (sshd, syslogd) are known by their sockets alone.
 """
@@ -161,6 +162,11 @@ def end(state: State, rows: list[dict[str, Any]], number: int = signal.SIGTERM) 
     """Processes end: they are forgotten, and what does their work is killed."""
     _signal(rows, number)
     _forget(state, {row["pid"] for row in rows})
+
+
+def tell(rows: list[dict[str, Any]], number: int) -> None:
+    """Send a signal that what really runs may do with what it likes."""
+    _signal(rows, number)
 
 
 def left(state: State, real: int) -> None:

@@ -106,6 +106,10 @@ def main(process: Process) -> int:
         text = _script(process, shell.name)
         if text is None:
             return 127
+    elif shell.options.get("i"):
+        from .interactive import converse
+
+        return converse(shell)
     else:
         text = os.fsdecode(process.stdin())
     shell.positional = words

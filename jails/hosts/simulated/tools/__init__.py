@@ -20,7 +20,7 @@ _TEXT = {
 _SYSTEM = {
     "/bin": "date freebsd-version hostname sleep sync",
     "/sbin": "dmesg reboot shutdown",
-    "/usr/bin": "cap_mkdb env false id lockf logger nohup ssh-keygen timeout true tty uname uuidgen which whoami yes",
+    "/usr/bin": "cap_mkdb env false id lockf logger nohup ssh-keygen timeout true uname uuidgen which whoami yes",
     "/usr/sbin": "chroot daemon newsyslog nologin pkg pwd_mkdb",
 }
 _PROCESSES = {"/bin": "kill pgrep pkill ps", "/usr/bin": "killall"}
@@ -33,6 +33,7 @@ _MODULES = (
     ("tools.disks", _DISKS),
     ("tools.sysctl", {"/sbin": "sysctl", "/bin": "kenv"}),
     ("tools.kld", {"/sbin": "kldload kldstat kldunload"}),
+    ("tools.terminal", {"/bin": "stty", "/usr/bin": "script tty"}),
     ("tools.df", {"/bin": "df"}),
     ("tools.small", {"/usr/bin": "getent groups logname nice printenv seq time uptime who"}),
     ("tools.netstat", {"/usr/bin": "netstat sockstat"}),

@@ -42,8 +42,9 @@ def cat_main(process: Process) -> int:
 
     def show(operand: str) -> int:
         if operand == "-":
+            process.flush()
             while part := process.read():
-                process.out(part)
+                process.write(1, part)
             return 0
         real = access.open_file(process, operand, os.O_RDONLY)
         try:

@@ -62,11 +62,12 @@ def rows(process: Process, state: State) -> list[Row]:
     for row in daemons.running(state):
         if row["pid"] == process.pid:
             continue
-        one = _row(row["pid"], 1, row["args"], "I", float(row["started"]), row["user"])
+        one = _row(row["pid"], row.get("ppid", 1), row["args"], "I", float(row["started"]), row["user"])
         now = clock.now()
         load = {"cpu": daemons.cpu_seconds(row, now), "memory": daemons.memory(row, now)}
         load["share"] = (load["cpu"] - daemons.cpu_seconds(row, now - 10)) / 10
-        found.append(one | {"jid": row["jid"], "stat": "IJ" if row["jid"] else "I", "load": load})
+        one |= {"jid": row["jid"], "stat": "IJ" if row["jid"] else "I", "load": load}
+        found.append(one | ({"tt": row["tty"].removeprefix("pts/"), "tty": row["tty"]} if "tty" in row else {}))
     pid = process.pid or _own_pid(state)
     own = _row(pid, pid - 1, " ".join(process.argv), "R", clock.now(), process.user)
     found.append(own | {"jid": process.jid, "stat": "R+J" if process.jid else "R", "own": True})
@@ -330,7 +331,10 @@ def send(process: Process, pid: int, number: int) -> bool:
     with process.host.changing() as state:
         known = [row for row in rows(process, state) if row["pid"] == pid and not row["own"]]
         if known:
-            if number in _ENDING:
+            on_terminal = [row for row in daemons.running(state) if row["pid"] == pid and "tty" in row]
+            if on_terminal and number not in _ENDING:
+                daemons.tell(on_terminal, number)
+            elif number in _ENDING:
                 daemons.end(state, [row for row in daemons.running(state) if row["pid"] == pid], number)
                 state["sockets"] = [one for one in state["sockets"] if one["pid"] != pid]
                 World(process).ended_in(state, known[0]["jid"])
@@ -354,9 +358,21 @@ def _is_ours(process: Process, pid: int) -> bool:
     return b"jails.hosts.simulated" in words and os.fsencode(process.host.directory) in words
 
 
-def _by_name(process: Process, names: list[str], full: bool, jail: str | None = None) -> list[int]:
+def _by_name(
+    process: Process,
+    names: list[str],
+    full: bool,
+    jail: str | None = None,
+    parent: str | None = None,
+    session: str | None = None,
+) -> list[int]:
+    """A session has the number of the process that made it, and that one alone is known here by it."""
     with process.host.reading() as state:
         found = [row for row in rows(process, state) if not row["own"] and row["pid"] >= 100]
+        if parent is not None:
+            found = [row for row in found if str(row["ppid"]) in parent.split(",")]
+        if session is not None:
+            found = [row for row in found if str(row["pid"]) in session.split(",")]
         if jail is not None:
             jid = _jail(process, state, jail)
             found = [row for row in found if row["jid"] == jid]
@@ -373,13 +389,13 @@ def pkill_main(process: Process) -> int:
         number = signal_number(process, words[0][1:])
         process.argv[1:2] = []
     usage = f"usage: {process.name} [-{'signal] [-ILfinovx' if process.name == 'pkill' else 'Lafilnoqvx'}] pattern ..."
-    options = Options(process, "afilnoqvxj:u:F:d:", usage, 2)
+    options = Options(process, "afilnoqvxj:P:s:u:F:d:", usage, 2)
     patterns = [f"^(?:{one})$" if "x" in options else one for one in options.operands]
-    if not patterns and "j" in options:
+    if not patterns and any(letter in options for letter in "jPs"):
         patterns = [""]
     if not patterns:
         access.wrong_usage(process, "", usage, 2)
-    found = _by_name(process, patterns, "f" in options, options.get("j"))
+    found = _by_name(process, patterns, "f" in options, options.get("j"), options.get("P"), options.get("s"))
     if process.name == "pkill":
         for pid in found:
             send(process, pid, number)

@@ -338,11 +338,6 @@ def sync_main(process: Process) -> int:
     return 0
 
 
-def tty_main(process: Process) -> int:
-    process.out("not a tty\n")
-    return 1
-
-
 def nologin_main(process: Process) -> int:
     process.out("This account is currently not available.\n")
     return 1
