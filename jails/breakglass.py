@@ -151,6 +151,14 @@ def open_jails(user: User, jails: Collection[Jail]) -> dict[int, int]:
     return {jail: pk for jail, tenant, pk in found if jail is not None and tenant == owners[jail]}
 
 
+def open_by_person(users: Collection[User], jails: Collection[Jail]) -> set[tuple[int, int]]:
+    """(person, jail) of each that is open. One query for all."""
+    owners = {jail.pk: jail.tenant_id for jail in jails}
+    rows = BreakGlass.objects.filter(ended_at=None, expires_at__gt=timezone.now(), user__in=users, jail__in=owners)
+    found = rows.values_list("user_id", "jail_id", "tenant_id")
+    return {(person, jail) for person, jail, tenant in found if jail is not None and tenant == owners[jail]}
+
+
 def shown(rows: QuerySet[BreakGlass]) -> QuerySet[BreakGlass]:
     """Those that stand on pages: open, or not read by an owner yet. The last one first."""
     rows = rows.filter(Q(ended_at=None, expires_at__gt=timezone.now()) | Q(acknowledged_at=None))

@@ -6,6 +6,7 @@ know about at all: what is not visible does not exist for them (404), what is vi
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import rules
@@ -18,6 +19,7 @@ from jails.models import (
     AuditEntry,
     AuditReview,
     BreakGlass,
+    Console,
     Grant,
     Host,
     Invitation,
@@ -70,6 +72,24 @@ def grants(user: User) -> frozenset[tuple[int, int, str]]:
         rows = Grant.objects.filter(membership__in=memberships(user).values()).order_by()
         user._grants = frozenset(rows.values_list("membership__tenant_id", "jail_id", "right"))
     return user._grants
+
+
+def prepare(users: Iterable[User], jails: Iterable[Jail]) -> None:
+    """Read at once what is else read for each of them: memberships, grants, hosts, and who has broken which glass."""
+    from jails import breakglass
+
+    people = [user for user in users if user.is_active]
+    rows = list(Membership.objects.filter(user__in=people, tenant__archived_at__isnull=True).order_by())
+    granted = list(Grant.objects.filter(membership__in=rows).order_by().select_related("membership"))
+    operated = User.operated_hosts.through.objects.filter(user__in=people).values_list("user_id", "host_id")
+    hosts, broken = list(operated), breakglass.open_by_person(people, list(jails))
+    for user in people:
+        user._memberships = {row.tenant_id: row for row in rows if row.user_id == user.pk}
+        own = [grant for grant in granted if grant.membership.user_id == user.pk]
+        user._grants = frozenset((grant.membership.tenant_id, grant.jail_id, grant.right) for grant in own)
+        if user.is_operator:
+            user._operated_host_ids = frozenset(host for person, host in hosts if person == user.pk)
+        user._broken = frozenset(jail for person, jail in broken if person == user.pk)
 
 
 def has_right(user: User, right: str, tenant_id: int | None, jail_id: int | None = None) -> bool:
@@ -165,6 +185,22 @@ def may_judge(user: Any, obj: Any = None) -> bool:
 
 
 @rules.predicate
+def has_broken_glass(user: Any, obj: Any = None) -> bool:
+    """Whether the person may be in this tenant's jail for a while, having said why."""
+    from jails import breakglass
+
+    if not isinstance(obj, Jail) or obj.tenant_id is None:
+        return False
+    return obj.pk in user._broken if hasattr(user, "_broken") else breakglass.is_open(user, obj)
+
+
+@rules.predicate
+def is_nobodys(user: Any, obj: Any = None) -> bool:
+    """A jail that is no tenant's: whoever runs its host may be in it."""
+    return isinstance(obj, Jail) and obj.tenant_id is None
+
+
+@rules.predicate
 def has_tenant(user: Any, obj: Any = None) -> bool:
     """Whether it is some tenant's: only then is there somebody to tell."""
     return _tenant_id(obj) is not None
@@ -253,6 +289,9 @@ ACTIONS: dict[str, Any] = {
     "jail.give": is_administrator,
     "jail.assign": is_administrator,
     "jail.adopt": is_administrator,
+    "jail.console": granted(Right.CONSOLE) | (_runs_hosts & is_nobodys) | (is_administrator & has_broken_glass),
+    "console.view": is_administrator | is_auditor | is_owner,
+    "recording.view": is_administrator | is_auditor,
     "jail.breakglass": is_administrator & has_tenant,
     "breakglass.view": is_administrator | is_auditor | is_viewer,
     "breakglass.end": is_administrator,
@@ -415,7 +454,7 @@ def _scope(user: User, model: type[Model]) -> Q:
         return Q(id__in=tenants)
     if model is Membership:
         return Q(tenant_id__in=tenants)
-    if model is Invitation:
+    if model in (Console, Invitation):
         owned = [tenant for tenant, role in tenant_roles(user).items() if role == OWNER]
         return Q(tenant_id__in=owned)
     if model is Approval:

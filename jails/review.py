@@ -108,6 +108,11 @@ RULES = (
         grave=True,
     ),
     Rule("breakglass", "Broke the glass", _where(action="jail.breakglass", outcome="done"), grave=True),
+    Rule(
+        "console",
+        "Console into a tenant",
+        _where(action__in=("console.open", "console.run"), outcome="done", approval__startswith="break-glass"),
+    ),
     Rule("destroyed", "Many jails destroyed", _many_destroyed, grave=True),
     Rule("sign-in", "Failed sign-in", _where(action__in=SIGN_IN, outcome="refused")),
     Rule("refused", "Refused", lambda rows: rows.filter(outcome="refused").exclude(action__in=SIGN_IN)),

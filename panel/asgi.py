@@ -19,10 +19,17 @@ Websocket = Callable[[Message, Receive, Send], Awaitable[None]]
 NOT_FOUND = 4404
 """Close code for a path that nothing answers (codes from 4000 on are an application's own)."""
 
-websockets: dict[str, Websocket] = {}
-"""The callable behind each websocket path."""
-
 pages = get_asgi_application()
+
+
+async def _console(scope: Message, receive: Receive, send: Send) -> None:
+    from panel.live_console import console  # it needs the applications, which are ready only now
+
+    await console(scope, receive, send)
+
+
+websockets: dict[str, Websocket] = {"/live/console": _console}
+"""The callable behind each websocket path."""
 
 
 async def application(scope: Message, receive: Receive, send: Send) -> None:

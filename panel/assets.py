@@ -21,6 +21,12 @@ FILES = {
     "tabler/tabler.min.js": "@tabler/core/dist/js/tabler.min.js",
     "tabler/tabler.min.js.map": "@tabler/core/dist/js/tabler.min.js.map",
     "icons.LICENSE": "@tabler/icons/LICENSE",
+    "xterm/xterm.css": "@xterm/xterm/css/xterm.css",
+    "xterm/xterm.js": "@xterm/xterm/lib/xterm.js",
+    "xterm/xterm.js.map": "@xterm/xterm/lib/xterm.js.map",
+    "xterm/addon-fit.js": "@xterm/addon-fit/lib/addon-fit.js",
+    "xterm/addon-fit.js.map": "@xterm/addon-fit/lib/addon-fit.js.map",
+    "xterm/LICENSE": "@xterm/xterm/LICENSE",
 }
 
 

@@ -43,6 +43,13 @@ class Shell:
         return self.can("audit.view")
 
     @property
+    def sees_consoles(self) -> bool:
+        """Who was in which jail: of all, or of a team of one's own."""
+        return self.can("recording.view") or any(
+            policy.allowed(self.user, "console.view", tenant) for tenant in self.own_tenants
+        )
+
+    @property
     def sees_people(self) -> bool:
         return self.can("user.view")
 

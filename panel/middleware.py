@@ -12,15 +12,24 @@ def trusted_proxies(get_response: GetResponse) -> GetResponse:
     """Make REMOTE_ADDR the client's address, and believe forwarding headers from CELLBLOCK_TRUSTED_PROXY alone."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        peer = request.META.get("REMOTE_ADDR", "")
-        if _is_trusted(peer) or (not peer and settings.TRUSTED_PROXY_SOCKET):
-            request.META["REMOTE_ADDR"] = client_address(request)
-        else:
+        is_from_proxy = _is_from_proxy(request)
+        request.META["REMOTE_ADDR"] = peer_address(request)
+        if not is_from_proxy:
             request.META.pop("HTTP_X_FORWARDED_PROTO", None)
         request.META.pop("HTTP_X_FORWARDED_FOR", None)
         return get_response(request)
 
     return middleware
+
+
+def peer_address(request: HttpRequest) -> str:
+    """Where a request came from: the client's address behind our proxies, otherwise that of whoever connected."""
+    return client_address(request) if _is_from_proxy(request) else request.META.get("REMOTE_ADDR", "")
+
+
+def _is_from_proxy(request: HttpRequest) -> bool:
+    peer = request.META.get("REMOTE_ADDR", "")
+    return _is_trusted(peer) or (not peer and settings.TRUSTED_PROXY_SOCKET)
 
 
 def client_address(request: HttpRequest) -> str:

@@ -130,6 +130,18 @@ try:
     AUDIT_TIME_ZONE = zoneinfo.ZoneInfo(env.str("AUDIT_TIME_ZONE", "UTC"))
 except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError) as error:
     raise refuse("AUDIT_TIME_ZONE", "expected the name of a time zone, like Europe/Berlin") from error
+# Consoles: consoled answers on this socket, and alone writes the recordings.
+CONSOLED_SOCKET = env.str("CONSOLED_SOCKET", str(STATE_DIR / "consoled.sock"))
+CONSOLE_RECORDINGS = Path(env.str("CONSOLE_RECORDINGS", str(WORKER_DIR / "consoles")))
+CONSOLE_RECORDING_BYTES = env.int("CONSOLE_RECORDING_BYTES", 32 << 20)
+CONSOLE_IDLE_SECONDS = env.int("CONSOLE_IDLE_SECONDS", 15 * 60)
+CONSOLE_TOTAL_SECONDS = env.int("CONSOLE_TOTAL_SECONDS", 8 * 3600)
+CONSOLE_COMMAND_SECONDS = env.int("CONSOLE_COMMAND_SECONDS", 20)
+CONSOLE_POLL_SECONDS = env.float("CONSOLE_POLL_SECONDS", 2.0)
+CONSOLE_THREADS = 16
+CONSOLES = env.int("CONSOLES", 200)
+CONSOLES_PER_USER = env.int("CONSOLES_PER_USER", 6)
+CONSOLES_PER_TENANT = env.int("CONSOLES_PER_TENANT", 24)
 # How a user other than root gets root's rights on a host, without a password.
 BECOME = tuple(env.str("BECOME", "sudo -n").split())
 
@@ -426,12 +438,17 @@ if DEMO:
     LIVE_ORIGINS = [
         f"{scheme}://{host}:{live_port}" for host in ("127.0.0.1", "localhost") for scheme in ("http", "ws")
     ]
+PAGE_ORIGINS = [URL, *(f"{urlsplit(URL).scheme}://{name}" for name in env.list("ALLOWED_HOSTS", []))]
+"""Where pages come from: what a websocket's Origin must be, to the letter."""
+if DEMO:
+    PAGE_ORIGINS += [f"http://{host}:{LISTEN.rpartition(':')[2]}" for host in ("127.0.0.1", "localhost")]
 
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],
         "base-uri": [NONE],
-        "connect-src": [SELF, *LIVE_ORIGINS],
+        # Not every browser takes a websocket of the page's own origin for 'self'.
+        "connect-src": [SELF, *LIVE_ORIGINS] if DEMO else [SELF, f"ws{URL.removeprefix('http')}"],
         "form-action": [SELF, *OIDC_ORIGINS],
         "frame-ancestors": [NONE],
         "img-src": [SELF, "data:"],  # Tabler's style sheet carries its check marks as data: images

@@ -206,6 +206,7 @@ def programs(listen: str, live_listen: str, mirror_listen: str, state: Path) -> 
         Process("web", [*gunicorn, "-k", "gthread", "-w", "2", "--threads", "8", "-b", listen, "panel.wsgi"]),
         Process("live", [*gunicorn, "-k", "asgi", "-b", live_listen, "panel.asgi"]),
         Process("operations", [*worker, "-Q", "operations", "-n", "operations@%h", "-c", "4"]),
+        Process("consoles", [*python, "django", "consoled"]),
         Process("refresh", [*worker, "-Q", "refresh", "-n", "refresh@%h", "-c", "2"]),
         Process("mirror", mirror),
         Process("beat", [*celery, "beat", "-s", str(state / "beat")]),

@@ -22,6 +22,8 @@ from jails.models import (
     AuditHead,
     AuditReview,
     BreakGlass,
+    Console,
+    ConsoleTicket,
     Host,
     HostFactsRecord,
     Invitation,
@@ -118,6 +120,8 @@ def things(fleet: Fleet) -> dict[str, Any]:
         "proposed to acme": Agreement(tenant=fleet.acme, side="host", proposed_by=fleet.people["auditor"]),
         "break-glass into acme": BreakGlass(tenant=fleet.acme),
         "break-glass into globex": BreakGlass(tenant=fleet.other),
+        "console in www1": Console(tenant=fleet.acme),
+        "console in loghost": Console(),
         "member": fleet.people["member"],
         "review of the administrator": AuditReview(sequence=1, actor_id=fleet.people["administrator"].pk),
         "review of the auditor": AuditReview(sequence=2, actor_id=fleet.people["auditor"].pk),
@@ -169,6 +173,9 @@ ALLOWED = {
     "jail.give": {"loghost": "A", "www1": "A", "shop": "A", "": "A"},
     "jail.adopt": {"loghost": "A", "www1": "A", "shop": "A", "": "A"},
     "jail.assign": {"": "A", "acme": "A", "globex": "A"},
+    "jail.console": {"loghost": "AP", "www1": "O", "logdb": "AQ", "shop": "S", "": ""},
+    "console.view": {"console in www1": "AUO", "console in loghost": "AU", "www1": "AUO", "": "AU"},
+    "recording.view": {"console in www1": "AU", "console in loghost": "AU", "": "AU"},
     "jail.breakglass": {"loghost": "", "www1": "A", "shop": "A", "": ""},
     "breakglass.view": {"break-glass into acme": "AUOMV", "break-glass into globex": "AUS"},
     "breakglass.end": {"break-glass into acme": "A", "break-glass into globex": "A"},
@@ -333,6 +340,8 @@ VISIBLE: dict[type[Model], dict[str, set[str]]] = {
         "viewer": {"into www1"},
         "stranger": {"into shop"},
     },
+    Console: {"owner": {"console in www1"}, "stranger": {"console in shop"}},
+    ConsoleTicket: {},
     Agreement: {
         "operator": {"agreement on www1"},
         "other operator": {"agreement on shop"},
@@ -411,6 +420,10 @@ def test_exactly_these_rows_are_visible(model: type[Model], fleet: Fleet) -> Non
         if jail is not None:
             fields = {"subject": name, "work": "restarts", "side": "tenant", "asked_by": admin, "lasts": HOUR}
             Approval.objects.create(tenant=tenant, jail=jail, host=jail.host, expires_at=timezone.now(), **fields)
+    for name in ("www1", "shop", "loghost"):
+        jail = fleet.jails[name]
+        fields = {"jail_name": name, "username": "viewer-person", "user": fleet.people["viewer"], "login": "root"}
+        Console.objects.create(jail=jail, tenant=jail.tenant, **fields)
     everything = {name_of(row) for row in model._default_manager.all()}
     for role, person in fleet.people.items():
         seen = [name_of(row) for row in policy.visible(person, model)]

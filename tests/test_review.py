@@ -62,6 +62,10 @@ TRIGGERS: dict[str, list[Callable[[Who], dict[str, Any]]]] = {
     ],
     "privileged": [lambda p: {"action": "operation.confirm", "actor": p.admin, "after": {"widens": ["children.max"]}}],
     "breakglass": [lambda p: {"action": "jail.breakglass", "actor": p.admin}],
+    "console": [
+        lambda p: {"action": "console.open", "actor": p.admin, "approval": "break-glass 3"},
+        lambda p: {"action": "console.run", "actor": p.admin, "approval": "break-glass 3"},
+    ],
     "sign-in": [
         lambda p: {"action": "session.sign_in", "actor": "root", "outcome": "refused"},
         lambda p: {"action": "session.lockout", "actor": "root", "outcome": "refused"},
@@ -94,6 +98,8 @@ TRIGGERS: dict[str, list[Callable[[Who], dict[str, Any]]]] = {
 }
 QUIET: list[Callable[[Who], dict[str, Any]]] = [
     lambda p: {"action": "jail.breakglass_end", "actor": p.admin},
+    lambda p: {"action": "console.open", "actor": p.tenant},
+    lambda p: {"action": "console.close", "actor": p.admin, "approval": "break-glass 3"},
     lambda p: {"action": "jail.breakglass_read", "actor": p.tenant},
     lambda p: {"action": "session.sign_in", "actor": p.admin},
     lambda p: {"action": "session.sign_out", "actor": p.admin},

@@ -22,6 +22,7 @@ from jails.models import AuditHead
 
 FORGOTTEN = {
     "account.EmailConfirmation": "one-time links",
+    "jails.ConsoleTicket": "good for half a minute",
     "jails.Invitation": "one-time links",
     "jails.Invitation_operated_hosts": "one-time links",
     "jails.Look": "what was read of a jail for a few minutes",

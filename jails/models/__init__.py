@@ -2,6 +2,7 @@ from .address import Address, Network, ObservedAddress
 from .agreement import Agreement, Approval, Side, Work
 from .audit import AuditEntry, AuditHead
 from .breakglass import BreakGlass
+from .console import Console, ConsoleTicket
 from .host import Host, HostAccessRecord, HostFactsRecord, HostSurveyRecord, Pool, Worker
 from .jail import Drift, Jail
 from .look import Look
@@ -21,6 +22,8 @@ __all__ = [
     "AuditHead",
     "AuditReview",
     "BreakGlass",
+    "Console",
+    "ConsoleTicket",
     "Drift",
     "Grant",
     "Host",

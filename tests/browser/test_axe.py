@@ -14,6 +14,7 @@ from jails.hosts.access import Access, Line, Verdict
 from jails.looks import looking
 from jails.models import (
     AuditReview,
+    Console,
     Host,
     HostAccessRecord,
     Jail,
@@ -63,6 +64,7 @@ PATHS = {
     "tenant with a plan": "/tenants/acme/",
     "plan of a tenant": "/tenants/acme/plan",
     "usage of a tenant": "/tenants/acme/usage",
+    "consoles": "/consoles/",
     "search": "/search?q=w",
     "account": "/account/",
     "address": "/accounts/address/",
@@ -152,6 +154,24 @@ def test_page(sign_in, trouble, checked, name):
 def test_page_of_a_tenant(sign_in, trouble, checked, path):
     page = sign_in("owner")
     page.goto(path)
+    assert checked(page) == []
+
+
+@pytest.mark.parametrize("state", ["running", "stopped"])
+def test_a_console_and_who_was_there(sign_in, rows, checked, state):
+    jail = rows.jails["www1"]
+    Jail.objects.filter(pk=jail.pk).update(state=state)
+    for number in range(12):
+        more = {"ended_at": timezone.now(), "ended": "idle"} if number else {}
+        Console.objects.create(
+            jail=jail, jail_name="www1", host_name="warden1", tenant=rows.acme, username="x" * 40, login="root", **more
+        )
+    page = sign_in("owner")
+    page.goto(f"/jails/{jail.uuid}/console")
+    expect(page.get_by_role("heading", level=2, name="Who was in www1")).to_be_visible()
+    assert checked(page) == []
+    page.get_by_role("link", name="All consoles in www1").click()
+    expect(page.locator("tbody tr")).to_have_count(12)
     assert checked(page) == []
 
 

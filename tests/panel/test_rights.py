@@ -22,6 +22,7 @@ from jails.models import (
     Approval,
     AuditEntry,
     AuditReview,
+    Console,
     Host,
     Invitation,
     Jail,
@@ -118,6 +119,12 @@ def make_world() -> World:
     things |= {"acme": "acme", "globex": "globex", "shop": shop.uuid}
     things |= _bases(fleet) | _operations(fleet, admin) | _tenancy(fleet, admin) | _entries(fleet) | _reviews(fleet)
     things |= _break_glasses(fleet) | _agreements(fleet)
+    things |= {
+        f"console in {name}": Console.objects.create(
+            jail=fleet.jails[name], jail_name=name, username="somebody", login="root", tenant=fleet.jails[name].tenant
+        ).pk
+        for name in ("www1", "loghost")
+    }
     things |= {
         "the member": fleet.people["member"].pk,
         "the administrator": admin.pk,

@@ -31,6 +31,7 @@ mailhub {
 	path = "/usr/jails/mailhub";
 	host.hostname = "mailhub.example.com";
 	ip4.addr = "em0|192.0.2.25/32";
+	mount.devfs;
 	exec.clean;
 	persist;
 }
@@ -92,7 +93,12 @@ def make_host(name: str, options: list[str]) -> None:
 
 
 def make_jail_by_hand(host: Path) -> None:
+    from jails.hosts.simulated import mirror
+
     simulated(host, "--", "mkdir", "-p", "/usr/jails/mailhub")
+    (host / "root/root/base.txz").write_bytes(mirror.base_archive(RELEASE)[0])
+    simulated(host, "--", "tar", "-xpf", "/root/base.txz", "-C", "/usr/jails/mailhub")
+    simulated(host, "--", "rm", "/root/base.txz")
     simulated(host, "--", "sh", "-c", "cat >/etc/jail.conf", text=BY_HAND)
     simulated(host, "--", "sysrc", "jail_enable=YES")
     simulated(host, "--", "service", "jail", "start")
