@@ -118,6 +118,12 @@ class LimitsForm(forms.Form):
                 self.add_error(name, ONLY_ADMINISTRATORS)
 
     @property
+    def where(self) -> Host:
+        """Its host, for templates: to them `host` is the field of that name."""
+        host: Host = self.host  # type: ignore[attr-defined]
+        return host
+
+    @property
     def limit_fields(self) -> list[forms.BoundField]:
         return [self[name] for name in DEFAULT_LIMITS if name in self.fields]
 

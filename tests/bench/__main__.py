@@ -48,6 +48,9 @@ def main() -> int:
         show("A refresh of a host, against that of a host with one jail", refreshes.rows(folder))
         show(f"The audit log; its page at {log.ENTRIES:,} entries against a page with nothing in it", log.rows())
         show("The list of jails, against a page with nothing in it where there are no jails", pages.rows())
+        show(
+            "The first page of a tenant, against a page with nothing in it where there are no jails", pages.home_rows()
+        )
     print(f"took {time.monotonic() - begin:.0f} s")
     return 0
 

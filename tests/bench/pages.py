@@ -14,7 +14,7 @@ from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import path
 
-from jails.models import Address, Host, Jail, Network, Tenant, User
+from jails.models import Address, Host, Jail, Membership, Network, Tenant, TenantPlan, User
 from panel import urls
 
 COUNTS = (100, 10_000)
@@ -57,6 +57,32 @@ def rows() -> Iterator[tuple[str, list[float], str]]:
                 )
 
 
+MANY, TENANTS = 100_000, 1000
+
+
+def home_rows() -> Iterator[tuple[str, list[float], str]]:
+    """The first page of the owner of one of a thousand tenants, with a plan."""
+    with override_settings(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["testserver"]):
+        fill(0, tenants=TENANTS)
+        owner = User.objects.create_user("olga")
+        tenant = Tenant.objects.get(slug="tenant1")
+        Membership.objects.create(tenant=tenant, user=owner, role=Membership.Role.OWNER)
+        TenantPlan.objects.create(tenant=tenant, jails=MANY, disk=2**50, memory=2**45)
+        client = Client()
+        client.force_login(owner)
+        nothing = median(times(client, "/empty"))
+        fill(MANY, tenants=TENANTS)
+        for label, address in (("", "/"), (", any other page", "/empty")):
+            with CaptureQueriesContext(connection) as captured:
+                client.get(address)
+                queries = len(captured)
+            yield (
+                f"{MANY:,} jails{label}",
+                [took / nothing for took in times(client, address)],
+                f"{queries} queries",
+            )
+
+
 def times(client: Client, address: str) -> list[float]:
     """In seconds, of an address that answers with a page."""
     found = []
@@ -70,19 +96,22 @@ def times(client: Client, address: str) -> list[float]:
     return found
 
 
-def fill(count: int) -> None:
-    """So many jails on ten hosts, of ten tenants, each with an address; what was there before goes."""
+def fill(count: int, tenants: int = 10) -> None:
+    """So many jails on ten hosts, of so many tenants, each with an address; what was there before goes."""
     Address.objects.all().delete()
     Jail.objects.all().delete()
     Host.objects.all().delete()
     network, _ = Network.objects.get_or_create(name="bench", cidr="10.0.0.0/8")
-    tenants = [Tenant.objects.get_or_create(slug=f"tenant{n}", name=f"Tenant {n}")[0] for n in range(10)]
+    Tenant.objects.bulk_create(
+        (Tenant(slug=f"tenant{n}", name=f"Tenant {n}") for n in range(tenants)), ignore_conflicts=True
+    )
+    owners = list(Tenant.objects.filter(slug__startswith="tenant").order_by("pk")[:tenants])
     hosts = Host.objects.bulk_create(Host(name=f"host{n}", kind=Host.Kind.SIMULATED) for n in range(HOSTS))
     jails = Jail.objects.bulk_create(
         (
             Jail(
                 host=hosts[n % HOSTS],
-                tenant=tenants[n % 7] if n % 3 else None,
+                tenant=owners[n % (7 if tenants == 10 else tenants)] if n % 3 else None,
                 name=f"jail-{n:05}",
                 hostname=f"jail-{n:05}.example.org",
                 kind=Jail.Kind.THIN,

@@ -17,6 +17,7 @@ from jails.models import (
     Console,
     Host,
     HostAccessRecord,
+    HostFactsRecord,
     Jail,
     JailKey,
     Look,
@@ -24,15 +25,18 @@ from jails.models import (
     Sample,
     Side,
     SshKey,
+    TenantDataset,
     TenantPlan,
     Work,
     Worker,
 )
+from jails.statements import Month
 from tests.freebsd.test_logins import KEYS
 from tests.panel import work
 from tests.panel.crowd import make_crowd
 from tests.panel.test_factors import add_all_factors
 from tests.panel.test_snapshots import answered, row
+from tests.test_statements import measured
 
 pytestmark = pytest.mark.browser
 RULES = {
@@ -137,6 +141,16 @@ def trouble(rows):
     work.add_operation(rows.zfs, person, "queued")
     plan = TenantPlan.objects.create(tenant=rows.acme, jails=1, disk=2**40, memory=2**30, any_host=False)
     plan.hosts.set([rows.zfs])
+    TenantDataset.objects.create(tenant=rows.acme, host=rows.zfs, name="zroot/cellblock/acme", used=2**30)
+    month = Month.of(timezone.now()).begin
+    for name in ("www1", "www2"):
+        for hour in (0, 5):
+            measured(rows, name, month + timedelta(hours=hour))
+    www1 = rows.jails["www1"]
+    Jail.objects.filter(pk=www1.pk).update(limits={**www1.limits, "memory": 2**29, "cpu": 150, "processes": 200})
+    record, _ = HostFactsRecord.objects.get_or_create(host=rows.zfs, defaults={"data": {}, "gathered_at": month})
+    record.data["sysctls"] = {**record.data.get("sysctls", {}), "kern.racct.enable": "0"}
+    record.save()
     reason = "Its mail queue fills the disk of the host, and nobody of the team answers."
     breakglass.enter(rows.jails["www1"], reason, timedelta(hours=1), user=person)
     breakglass.end(breakglass.enter(rows.jails["www2"], reason, timedelta(hours=2), user=person), user=person)

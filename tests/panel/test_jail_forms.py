@@ -617,8 +617,8 @@ class TestLimits:
         HostFactsRecord.objects.create(
             host=jail.host, data={"sysctls": {"kern.racct.enable": value}}, gathered_at=timezone.now()
         )
-        for name in ("jail", "jail-change"):
-            text = as_person("operator").get(reverse(name, args=[jail.uuid])).content
+        for url in (*(reverse(name, args=[jail.uuid]) for name in ("jail", "jail-change")), f"{CREATE}?host=warden1"):
+            text = as_person("operator").get(url).content
             assert (b"kern.racct.enable" in text) == said
             assert (reverse("host-readiness", args=[jail.host.name]).encode() + b'">readiness' in text) == said
         member = as_person("member").get(reverse("jail", args=[jail.uuid])).content

@@ -55,9 +55,7 @@ def test_nothing_of_another_tenant_is_in_it(as_person: Any, fleet: Fleet) -> Non
     assert "secret" not in as_person("owner").get(URL).content.decode()
 
 
-@pytest.mark.parametrize("role", ["member", "viewer", "outsider", "operator"])
+@pytest.mark.parametrize("role", ["member", "viewer", "operator"])
 def test_it_is_for_owners_and_managers(as_person: Any, fleet: Fleet, role: str) -> None:
-    if role not in fleet.people:
-        pytest.skip("no such person in this fleet")
     assert as_person(role).get(URL).status_code == 404
     assert reverse("tenant-usage", args=["acme"]).encode() not in as_person(role).get("/tenants/acme/").content
