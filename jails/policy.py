@@ -391,6 +391,7 @@ def why_not_operation(user: User | None, operation: Operation) -> str:
         also = kind.also(operation.parameters)
         actions = kind.actions_of(user, operation.host, operation.parameters, action)
         maker = kind.tenant(operation.host, operation.parameters) if action == "jail.create" else None
+        why_not = kind.why_not_for(user, operation.host, operation.parameters)
     except LookupError as error:
         return f"What it is about is gone: {error}."
     by_itself = maker is not None and not allowed(user, action, operation.host) and allowed(user, action, maker)
@@ -405,6 +406,8 @@ def why_not_operation(user: User | None, operation: Operation) -> str:
                 return f"{user} may not do this to {thing} ({one or action})."
     if also and not allowed(user, also, operation.host):
         return f"{user} may not do this to {operation.host} ({also})."
+    if why_not:
+        return why_not
     if not by_itself and _assigns(operation, jails) and not allowed(user, "jail.assign"):
         return "Only an administrator may decide which tenant it belongs to."
     if widened and not is_administrator(user):

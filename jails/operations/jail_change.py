@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from jails import plans
+from jails import plans, selfservice
 from jails.freebsd import jail, jailconf, names, parameters, zfs
 from jails.freebsd.parameters import Change
 from jails.hosts.facts import ConfiguredJail, HostFacts, plain_address
-from jails.models import Host, Jail, Operation, Tenant
+from jails.models import Host, Jail, Operation, Tenant, User
 from jails.models.release import Storage
 from jails.operations import adoption, checks, common, effects, jailfile, layout, limits, power
 from jails.operations.kind import Kind, Refused, Request
@@ -161,6 +161,21 @@ class JailChange(Kind):
     def adds(self, host: Host, parameters: Mapping[str, Any]) -> plans.Growth | None:
         return plans.of_change(self.jails(host, parameters)[0], parameters)
 
+    def actions_of(self, user: User, host: Host, parameters: Mapping[str, Any], usual: str) -> tuple[str, ...]:
+        """A tenant's members may change its boot flag, and its limits within the plan, and nothing else with that.
+
+        Where nothing changes the plan says so, to whoever sees the jail.
+        """
+        (row,) = self.jails(host, parameters)
+        changed = {field: pair for field, pair in _values(row, parameters).items() if pair[0] != pair[1]}
+        if row.adoption or not row.managed or not _keeps_addresses(row, parameters):
+            return (usual,)
+        resized = {field: pair for field, pair in changed.items() if field not in ("boot", "addresses")}
+        if not resized.keys() <= selfservice.THINGS.keys() or not selfservice.is_resize(row, resized):
+            return (usual,)
+        actions = [*(["jail.power"] if "boot" in changed else []), *(["jail.resize"] if resized else [])]
+        return tuple(actions) or ("jail.view",)
+
     def widens(self, host: Host, parameters: Mapping[str, Any]) -> list[str]:
         """What it would have more of than it has."""
         (row,) = self.jails(host, parameters)
@@ -231,6 +246,11 @@ class JailChange(Kind):
 
     def release(self, operation: Operation) -> None:
         common.release_addresses(operation)
+
+
+def _keeps_addresses(row: Jail, wish: Mapping[str, Any]) -> bool:
+    own = set(row.addresses.filter(operation=None).values_list("network_id", "ip"))
+    return own == {(one["network"], one["ip"]) for one in wish["addresses"]}
 
 
 def _forget_accepted(row: Jail, wish: Mapping[str, Any]) -> None:

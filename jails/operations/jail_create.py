@@ -11,12 +11,13 @@ from typing import Any
 
 from django.utils import timezone
 
-from jails import plans
+from jails import plans, policy, selfservice
 from jails.freebsd import names, uname
+from jails.freebsd.publickey import PublicKey
 from jails.hosts.facts import HostFacts
-from jails.models import Host, Jail, Operation, Release, Template, Tenant
+from jails.models import Host, Jail, Operation, Release, Template, Tenant, User
 from jails.models.release import Base, Storage
-from jails.operations import checks, common, in_the_way, jailfile, layout, limits, trees
+from jails.operations import checks, common, in_the_way, jailfile, keys_change, layout, limits, trees
 from jails.operations.kind import Kind, Refused, Request
 from jails.operations.release_fetch import end_of_life_notes
 from jails.operations.step import BootList, Plan, Run, Step, Undo
@@ -45,6 +46,12 @@ class _Wanted:
     dataset: str
     path: str
     addresses: tuple[jailfile.Address, ...]
+    keys: tuple[PublicKey, ...] = ()
+
+    @property
+    def access(self) -> Mapping[str, Any] | None:
+        found: Mapping[str, Any] | None = self.request.parameters.get("access")
+        return found
 
     @property
     def name(self) -> str:
@@ -69,6 +76,22 @@ class JailCreate(Kind):
     def widens(self, host: Host, parameters: Mapping[str, Any]) -> list[str]:
         return jailfile.widened(parameters["limits"])
 
+    def why_not_by_itself(self, host: Host, parameters: Mapping[str, Any]) -> str:
+        tenant = self.tenant(host, parameters)
+        if tenant is None:
+            return super().why_not_by_itself(host, parameters)
+        return selfservice.why_not_wish(tenant, parameters)
+
+    def why_not_for(self, user: User, host: Host, parameters: Mapping[str, Any]) -> str:
+        """Keys are one's own, and for who may use a console in it."""
+        access = parameters.get("access")
+        if not access:
+            return ""
+        if access["person"] != user.pk:
+            return "Nobody may put in another one's keys."
+        may = policy.allowed(user, "jail.keys", self.tenant(host, parameters) or host)
+        return "" if may else f"{user} may not put keys into it (jail.keys)."
+
     def adds(self, host: Host, parameters: Mapping[str, Any]) -> plans.Growth | None:
         return plans.of_new(self.tenant(host, parameters), host, parameters)
 
@@ -88,6 +111,8 @@ class JailCreate(Kind):
             "tenant": wish.key("tenant"),
             "limits": wish.limits(),
         }
+        if access := keys_change.access_wish(wish):
+            cleaned["access"] = access
         if cleaned["release"] is None and cleaned["template"] is None:
             wish.wrong("release", "Choose a release or a template.")
         if cleaned["release"] is not None and cleaned["template"] is not None:
@@ -116,6 +141,7 @@ class JailCreate(Kind):
             *trees.prepare(tree, touched=wanted.touched),
             *trees.make_real(tree),
             common.write_file_step(file),
+            *_access(wanted),
             *_start(wanted),
             *_boot(wanted, later),
         )
@@ -137,6 +163,7 @@ class JailCreate(Kind):
                 ("origin", wanted.base.snapshot if tree.thin else ""),
                 ("touched", "yes" if _is_touched(wanted) else "no"),
                 *common.addresses_to_result(wanted.addresses),
+                *keys_change.keys_to_result(wanted.keys),
             ),
         )
 
@@ -163,6 +190,9 @@ class JailCreate(Kind):
         row.state_since = timezone.now()
         row.save()
         common.keep_addresses(row, wish["addresses"], common.addresses_of_result(plan.result))
+        if access := wish.get("access"):
+            person = keys_change.find_person(access["person"])
+            keys_change.keep(row, access["login"], person, keys_change.keys_of_result(plan.result))
 
     def release(self, operation: Operation) -> None:
         Jail.objects.filter(uuid=uuid_of(str(operation.pk)), state=Jail.State.PENDING).delete()
@@ -212,11 +242,34 @@ def _look(request: Request) -> _Wanted:
         host, facts, wish["name"], uuid=uuid_of(request.operation_id), datasets=[dataset] if dataset else []
     )
     if taken:
-        raise Refused({"name": taken})
-    addresses = common.resolve_addresses(host, facts, wish["addresses"], uuid=uuid_of(request.operation_id))
-    wanted = _Wanted(request, base, tenant, dataset, path, addresses)
+        # Who makes it by itself sees this, and knows of no jails but its own.
+        hidden = selfservice.is_own_name(tenant, wish["name"])
+        raise Refused({"name": selfservice.NOT_AVAILABLE if hidden else taken})
+    addresses = _addresses(request, tenant)
+    wanted = _Wanted(request, base, tenant, dataset, path, addresses, _keys(wish))
     _require_space(wanted, pool)
     return wanted
+
+
+def _addresses(request: Request, tenant: Tenant | None) -> tuple[jailfile.Address, ...]:
+    host, facts, wish = request.host, request.facts, request.parameters
+    try:
+        return common.resolve_addresses(host, facts, wish["addresses"], uuid=uuid_of(request.operation_id))
+    except Refused as refused:
+        if selfservice.is_own_name(tenant, wish["name"]):
+            raise Refused({"addresses": "Its address has been taken meanwhile: make it again."}) from refused
+        raise
+
+
+def _keys(wish: Mapping[str, Any]) -> tuple[PublicKey, ...]:
+    access = wish.get("access")
+    if not access:
+        return ()
+    try:
+        person = keys_change.find_person(access["person"])
+    except LookupError as error:
+        raise Refused({"login": f"{error}."}) from error
+    return tuple(keys_change.find_keys(person, access["keys"]))
 
 
 def _base(host: Host, facts: HostFacts, wish: Mapping[str, Any], tenant: Tenant | None) -> Release | Template:
@@ -348,7 +401,8 @@ def _tree(wanted: _Wanted) -> trees.Tree:
 
 def _is_touched(wanted: _Wanted) -> bool:
     """Once it is made: from its first start on, and whenever it has a tenant, others decide what is in it."""
-    return wanted.touched or wanted.tenant is not None or wanted.request.parameters["start"]
+    used = wanted.request.parameters["start"] or wanted.access is not None
+    return wanted.touched or wanted.tenant is not None or used
 
 
 def _file(wanted: _Wanted) -> jailfile.JailFile:
@@ -362,6 +416,19 @@ def _file(wanted: _Wanted) -> jailfile.JailFile:
         limits=wish["limits"],
         notes=common.notes_of(wish["storage"], wanted.tenant, wanted.base),
     )
+
+
+def _place(wanted: _Wanted) -> keys_change.Place:
+    return keys_change.Place(wanted.name, wanted.path, f"keys-{wanted.request.operation_id}")
+
+
+def _access(wanted: _Wanted) -> tuple[Step, ...]:
+    """A login with keys, before it first starts: sshd then starts with it."""
+    access = wanted.access
+    if access is None:
+        return ()
+    person = keys_change.find_person(access["person"])
+    return tuple(keys_change.steps(_place(wanted), access["login"], person, wanted.keys, (), sshd=True))
 
 
 def _start(wanted: _Wanted) -> tuple[Step, ...]:
@@ -418,7 +485,8 @@ def _pool(wanted: _Wanted) -> str:
 def _resources(wanted: _Wanted) -> tuple[str, ...]:
     host = wanted.request.host
     dataset = (layout.dataset_lock(host, wanted.dataset),) if wanted.dataset else ()
-    return (layout.jail_lock(host, wanted.name), *dataset, *common.address_locks(wanted.addresses))
+    keys = (layout.jail_lock(host, _place(wanted).alone),) if wanted.access is not None else ()
+    return (layout.jail_lock(host, wanted.name), *keys, *dataset, *common.address_locks(wanted.addresses))
 
 
 def _summary(wanted: _Wanted) -> tuple[str, ...]:
@@ -429,9 +497,13 @@ def _summary(wanted: _Wanted) -> tuple[str, ...]:
     boots = "starts at boot" if wish["boot"] else "does not start at boot"
     whose = f"for {wanted.tenant}" if wanted.tenant else "without a tenant"
     held = limits.words({limit: wish["limits"].get(limit) for limit in jailfile.RULES})
+    access = wanted.access
+    keys = ", ".join(key.comment or key.type for key in wanted.keys)
+    opens = (f"{access['login']} gets in by ssh, with {keys}.",) if access is not None else ()
     return (
         f"A {wish['kind']} jail from {wanted.base.name}, in {where}{f', held to {held}' if held else ''}.",
         f"It has {at}, is {whose}, {afterwards} and {boots}.",
+        *opens,
     )
 
 

@@ -103,7 +103,7 @@ class KeysChange(Kind):
             warnings=() if addresses or not keys else (f"{row.name} has no address: nobody can reach it by ssh.",),
             notes=in_the_way.notes(host, {found.running_name: addresses}, row.tenant_id) if starts else (),
             resources=(layout.jail_lock(host, row.name), layout.jail_lock(host, place.alone)),
-            result=tuple((f"key {number}", key.line) for number, key in enumerate(keys)),
+            result=keys_to_result(keys),
         )
 
     def finish(self, operation: Operation, plan: Plan) -> None:
@@ -163,6 +163,11 @@ def keep(row: Jail, login: str, person: User, keys: Iterable[PublicKey]) -> None
             defaults={"name": key.comment, "type": key.type, "body": key.body, "leaving_since": None, "why_not": ""},
             create_defaults={"name": key.comment, "type": key.type, "body": key.body, "added_at": timezone.now()},
         )
+
+
+def keys_to_result(keys: Iterable[PublicKey]) -> tuple[tuple[str, str], ...]:
+    """For Plan.result, where `finish` finds them with `keys_of_result`."""
+    return tuple((f"key {number}", key.line) for number, key in enumerate(keys))
 
 
 def keys_of_result(result: Iterable[tuple[str, str]]) -> list[PublicKey]:
@@ -255,8 +260,3 @@ def access_wish(wish: Wish, name: str = "access") -> dict[str, Any] | None:
         for field, problem in refused.errors.items():
             wish.wrong(field, problem)
     return cleaned
-
-
-def place_of_new(name: str, path: str, operation_id: str) -> Place:
-    """Of a jail that is made and does not run yet."""
-    return Place(name, path, f"keys-{operation_id}")

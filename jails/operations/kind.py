@@ -83,6 +83,10 @@ class Kind:
         """Why a tenant may not do it without staff: a sentence, or "". Asked only where it has no jail yet."""
         return f"Only staff may do this on {host}."
 
+    def why_not_for(self, user: User, host: Host, parameters: Mapping[str, Any]) -> str:
+        """What else the policy has against this person: a sentence, or ""."""
+        return ""
+
     def also(self, parameters: Mapping[str, Any]) -> str:
         """What the policy is asked for on its host beside `action`; "" for nothing more."""
         return ""

@@ -253,7 +253,7 @@ def plan_context(request: HttpRequest, operation: Operation) -> dict[str, Any]:
         "steps": steps,
         "irreversible": [step for step in steps if step["irreversible"]],
         "may_act": may_act(request, operation),
-        "change_url": change_url(operation),
+        "change_url": change_url(request, operation),
         "commands_open": policy.allowed(request.user, "panel.overview"),
     }
 
@@ -274,16 +274,20 @@ def progress_context(request: HttpRequest, operation: Operation) -> dict[str, An
         "jails": list(operation.jails.all()),
         "results": results(request, operation) if operation.status == Status.DONE else [],
         "may_act": may_act(request, operation) if operation.status in MAY_GO_ON else False,
-        "change_url": change_url(operation),
+        "change_url": change_url(request, operation),
         "commands_open": policy.allowed(request.user, "panel.overview"),
     }
 
 
-def change_url(operation: Operation) -> str:
+def change_url(request: HttpRequest, operation: Operation) -> str:
     """Back to the form this plan came from, with its values."""
     from panel.views.jails import form_url
+    from panel.views.selfservice import make_url
 
-    return form_url(operation)
+    by_itself = not policy.allowed(request.user, "panel.overview")
+    if by_itself and operation.kind == "jail_change":
+        return reverse("jail-size", args=[operation.parameters["jail"]])
+    return make_url(operation) if by_itself and operation.kind == "jail_create" else form_url(operation)
 
 
 def results(request: HttpRequest, operation: Operation) -> list[tuple[str, str]]:

@@ -24,6 +24,7 @@ from jails.models import Host, Jail, Operation, Pool, Tenant, Worker
 from panel.context import shell_of
 from panel.views import approvals, breakglass, live
 from panel.views.networks import conflicts
+from panel.views.selfservice import makers
 
 POOL_FULL, POOL_VERY_FULL = 80, 90
 """Per cent at which a pool gets slow and is shown as needing attention, and at which it is grave."""
@@ -82,6 +83,7 @@ def tenant_home(request: HttpRequest) -> HttpResponse:
         "trouble": wrong,
         "operations": operations,
         "plans": plans_of(request),
+        "may_make": bool(makers(request)),
         "break_glasses": breakglass.banners(request),
         "waits": approvals.waits(request),
     }

@@ -164,7 +164,7 @@ def test_page(sign_in, trouble, checked, name):
     assert checked(page) == []
 
 
-@pytest.mark.parametrize("path", ["/", "/jails/", "/operations/", "/audit/"])
+@pytest.mark.parametrize("path", ["/", "/jails/", "/jails/make", "/operations/", "/audit/"])
 def test_page_of_a_tenant(sign_in, trouble, checked, path):
     page = sign_in("owner")
     page.goto(path)
@@ -371,7 +371,7 @@ def keyed(rows):
     return rows
 
 
-@pytest.mark.parametrize("name", ["keys", "removal of a key", "access", "access without keys", "team"])
+@pytest.mark.parametrize("name", ["keys", "removal of a key", "access", "access without keys", "size", "team"])
 def test_keys(sign_in, keyed, checked, name):
     first = SshKey.objects.first()
     path = {
@@ -379,6 +379,7 @@ def test_keys(sign_in, keyed, checked, name):
         "removal of a key": f"/account/keys/{first.pk}/remove",
         "access": f"/jails/{keyed.jails['www1'].uuid}/access",
         "access without keys": f"/jails/{keyed.jails['www2'].uuid}/access",
+        "size": f"/jails/{keyed.jails['www1'].uuid}/size",
         "team": "/tenants/acme/",
     }[name]
     page = sign_in("owner")

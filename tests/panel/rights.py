@@ -316,6 +316,27 @@ ROWS: list[Row] = [
         do="repair",
     ),
     *rows(
+        "jail-make",
+        get="200 O, 404 APQUMVSN, login DX",
+        post="422 O, 404 APQUMVSN, login DX",
+        label="",
+    ),
+    *send("jail-make", answers="404 APQUOMVSN, login DX", label="x", tenant="globex"),
+    *rows(
+        "jail-size",
+        "www1",
+        get="200 APOM, 403 U, 404 QVSN, login DX",
+        post="422 APO, away M, 403 U, 404 QVSN, login DX",
+        quota="x",
+    ),
+    *rows(
+        "jail-size",
+        "shop",
+        get="200 AQS, 403 U, 404 POMVN, login DX",
+        post="422 AQS, 403 U, 404 POMVN, login DX",
+        memory="x",
+    ),
+    *rows(
         "jail-access",
         "www1",
         get="200 APUOMV, 404 QSN, login DX",

@@ -33,6 +33,7 @@ from jails.models import (
     SshKey,
     Template,
     Tenant,
+    TenantPlan,
     TrustedManifest,
     User,
 )
@@ -130,6 +131,7 @@ def make_world() -> World:
         "the administrator": admin.pk,
         "the disabled": fleet.people["disabled"].pk,
     }
+    TenantPlan.objects.create(tenant=fleet.acme)
     key = SshKey.objects.create(user=fleet.people["member"], name="k", type="ssh-ed25519", body="A", fingerprint="F")
     things["key of the member"] = key.pk
     JailKey.objects.create(
