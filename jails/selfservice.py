@@ -33,7 +33,7 @@ NOT_AVAILABLE = "This name is not available: choose another one."
 NO_ROOM = "There is no room for it at the moment: try again later, or ask your administrator."
 OWN_FIELDS = ("quota", *jailfile.RULES, "login", "keys", "hostname")
 """Fields of which a refusal tells nothing but what the tenant has typed."""
-THINGS = {"quota": "disk", **{rule: rule for rule in jailfile.RULES}}
+THINGS = {limit: thing for thing, limit in plans.LIMITS.items()}
 """Limit of a jail → the thing of a plan that it counts as."""
 NARROW = {"children_max": 0, "securelevel": -1, "enforce_statfs": 2}
 

@@ -129,11 +129,18 @@ class SizeForm(forms.Form):
         if not policy.allowed(user, "jail.power", jail):
             del self.fields["boot"]
         self.limits = selfservice.resizable(jail) if policy.allowed(user, "jail.resize", jail) else {}
+        plan = plans.plan_of(jail.tenant) if jail.tenant is not None else None
+        left = selfservice.sizes(plan) if plan is not None else {}
         for limit, grows in self.limits.items():
             unlimited = self.had[limit] is None
-            words = "Empty: no limit. " if unlimited and not grows else ""
-            words += "Your plan says how much in all." if grows else "Only staff can give it more."
-            self.fields[limit] = limit_field(limit, words, required=not unlimited or grows)
+            words = "It has no limit now. " if unlimited else ""
+            if grows:
+                words += f"The plan has {plans.shown(selfservice.THINGS[limit], left[limit])} left."
+            else:
+                words += (
+                    "Once it has one, only staff can give it more." if unlimited else "Only staff can give it more."
+                )
+            self.fields[limit] = limit_field(limit, words, required=not unlimited)
 
     @property
     def limit_fields(self) -> Iterator[forms.BoundField]:
