@@ -42,7 +42,7 @@ class MakeForm(forms.Form):
     """A jail of a tenant. `limits` are asked for where its plan has one: then each jail needs a share of it."""
 
     label = CheckedField(
-        selfservice.label_error, label="Name", help_text="What it is called, like shop or shop.example.org."
+        selfservice.label_error, label="Name", help_text="What it is called, like blog or blog.example.org."
     )
     base = forms.ChoiceField(label="From")
     login = CheckedField(logins.login_error, label="Login", required=False)
