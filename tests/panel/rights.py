@@ -435,6 +435,7 @@ ROWS: list[Row] = [
     *rows("break-glass", "break-glass into www1", get="200 AUOMV, 404 PQSN, login DX"),
     *rows("break-glass", "break-glass into shop", get="200 AUS, 404 PQOMVN, login DX"),
     *rows("break-glass-end", "break-glass into www1", post="away A, 403 U, 404 PQOMVSN, login DX"),
+    *rows("break-glass-end", "break-glass into shop", post="away A, 403 U, 404 PQOMVSN, login DX"),
     *rows("break-glass-acknowledge", "break-glass into www1", post="away O, 403 AU, 404 PQMVSN, login DX"),
     *rows("break-glass-acknowledge", "break-glass into shop", post="away S, 403 AU, 404 PQOMVN, login DX"),
     # Releases and templates
