@@ -193,7 +193,7 @@ def _turn_down(proposal: Agreement, state: str, action: str, user: User, comment
 
 
 def mark_read(row: Agreement, *, user: User, source: str = "") -> None:
-    """An owner has read what an administrator set alone. Twice is once."""
+    """Who speaks for the tenant has read what an administrator set alone. Twice is once."""
     with transaction.atomic():
         if Agreement.objects.filter(pk=row.pk, unread=True).update(unread=False):
             _note("agreement.read", row, user, source)

@@ -269,6 +269,16 @@ def withdraw(row: Approval, *, user: User, source: str = "") -> None:
         _decide(row, State.WITHDRAWN, "approval.withdraw", user, row.comment, source)
 
 
+def withdraw_all(tenant: Tenant, person: User, *, actor: User, source: str = "") -> int:
+    """Of who is no longer in the team: what they asked as a member, answered or not. In the caller's transaction."""
+    rows = Approval.objects.select_for_update(of=("self",)).select_related("operation", "tenant", "jail", "asked_by")
+    rows = rows.filter(tenant=tenant, asked_by=person, side=Side.HOST, state__in=(State.ASKED, State.GRANTED))
+    found = list(rows.filter(expires_at__gt=timezone.now()).order_by("pk"))
+    for row in found:
+        _decide(row, State.WITHDRAWN, "approval.withdraw", actor, row.comment, source)
+    return len(found)
+
+
 def _open(question: Approval) -> Approval:
     row = _locked(question)
     if row.status != State.ASKED:

@@ -302,7 +302,7 @@ ACTIONS: dict[str, Any] = {
     "agreement.set": is_administrator & has_tenant,
     "agreement.decide": is_asked,
     "agreement.withdraw": has_asked,
-    "agreement.read": is_owner,
+    "agreement.read": is_manager,
     "approval.view": _sees_hosts | is_viewer,
     "approval.decide": is_asked,
     "approval.withdraw": has_asked | is_asked,

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models.signals import pre_delete
 from django.dispatch import receiver
 
-from jails import audit
+from jails import approvals, audit, memberships
 from jails.freebsd import names
 from jails.models import Jail, User
 
@@ -59,6 +59,12 @@ def _tell_of_forgotten_factors(request: Any, user: Any) -> None:
     messages.warning(request, text, fail_silently=True)
     user.factors_forgotten_at = None
     user.save(update_fields=["factors_forgotten_at"])
+
+
+@receiver(memberships.ended)
+def membership_ended(membership: Any, actor: Any, source: str = "", **kwargs: Any) -> None:
+    """What was approved for somebody as a member is not for somebody who is none."""
+    approvals.withdraw_all(membership.tenant, membership.user, actor=actor, source=source)
 
 
 @receiver(user_logged_out)

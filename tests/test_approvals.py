@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import PermissionDenied
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from jails import agreements, approvals, breakglass, policy, tasks
+from jails import agreements, approvals, breakglass, memberships, policy, tasks
 from jails.models import Approval, AuditEntry, Jail, Membership, Operation, Side, User, Work
 from jails.operations import kind, lifecycle, queue
 from tests.panel.fleet import Fleet, add_jail, make_fleet
@@ -273,6 +273,21 @@ def test_who_may_answer(side: Side, by: str, may: list[str], fleet: Fleet) -> No
     assert found == may + (["manager"] if side == Side.TENANT else [])
     assert policy.allowed(people[by], "approval.withdraw", row)
     assert not policy.allowed(people["viewer"], "approval.withdraw", row)
+
+
+def test_who_leaves_the_team_leaves_what_was_approved(fleet: Fleet) -> None:
+    agree(fleet, Side.HOST)
+    row = asked(fleet, draft(fleet, "member"), "member", lasts=HOUR)
+    other = asked(fleet, draft(fleet, "owner"), "owner")
+    approvals.grant(row, user=fleet.people["administrator"])
+    with transaction.atomic():
+        membership = Membership.objects.get(user=fleet.people["member"])
+        memberships.end(membership, actor=fleet.people["owner"], source="203.0.113.4")
+    row.refresh_from_db()
+    other.refresh_from_db()
+    assert (row.state, row.decided_by, other.state) == (State.WITHDRAWN, fleet.people["owner"], State.ASKED)
+    entry = AuditEntry.objects.get(action="approval.withdraw")
+    assert (entry.actor, entry.source, entry.tenant) == ("owner-person", "203.0.113.4", "acme")
 
 
 def test_nobody_answers_what_they_asked_themselves(fleet: Fleet) -> None:

@@ -56,7 +56,7 @@ class Agreement(models.Model):
     decided_at = models.DateTimeField(null=True)
     comment = models.CharField(max_length=500, blank=True)
     unread = models.BooleanField(default=False)
-    """Set by an administrator alone, and no owner has read of it yet."""
+    """Set by an administrator alone, and no owner or manager has read of it yet."""
 
     class Meta:
         ordering = ["-proposed_at", "-pk"]
