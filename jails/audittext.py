@@ -31,14 +31,14 @@ def words_of(row: str, newline: str) -> str:
 
 
 FILL = (
-    f"INSERT INTO {TABLE} (rowid, words) SELECT sequence, {words_of('', 'char(10)')} "  # noqa: S608
+    f"INSERT INTO {TABLE} (rowid, words) SELECT sequence, {words_of('', 'char(10)')} "  # noqa: S608 # nosec B608
     f"FROM {ENTRIES} ORDER BY sequence"
 )
 MAKE_SQLITE = (
     f"DROP TABLE IF EXISTS {TABLE}",
     f"CREATE VIRTUAL TABLE {TABLE} USING fts5(words, content='', detail=none, columnsize=0, tokenize='trigram')",
     FILL,
-    f"CREATE TRIGGER audit_text AFTER INSERT ON {ENTRIES} BEGIN "  # noqa: S608
+    f"CREATE TRIGGER audit_text AFTER INSERT ON {ENTRIES} BEGIN "  # noqa: S608 # nosec B608
     f"INSERT INTO {TABLE} (rowid, words) VALUES (NEW.sequence, {words_of('NEW.', 'char(10)')}); END",
 )
 WORDS_POSTGRES = f"upper({words_of('', 'chr(10)')})"
@@ -87,7 +87,7 @@ def near(text: str, count: int, *, below: int | None = None, above: int | None =
     """
     side, order = ("rowid > %s", "ASC") if above is not None else ("rowid < %s", "DESC")
     limit = above if above is not None else (2**63 - 1 if below is None else below)
-    statement = f"SELECT rowid FROM {TABLE} WHERE {TABLE} MATCH %s AND {side} ORDER BY rowid {order} LIMIT %s"  # noqa: S608
+    statement = f"SELECT rowid FROM {TABLE} WHERE {TABLE} MATCH %s AND {side} ORDER BY rowid {order} LIMIT %s"  # noqa: S608 # nosec B608
     with connection.cursor() as cursor:
         cursor.execute(statement, [query(text), limit, count])
         return [number for (number,) in cursor.fetchall()]
@@ -104,10 +104,10 @@ def narrowed(rows: QuerySet[Any], text: str) -> QuerySet[Any]:
     """Entries that may hold a text, all of them: for what reads them all, and for PostgreSQL."""
     if connection.vendor == "postgresql":
         pattern = "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-        return rows.alias(_words=RawSQL(f"{WORDS_POSTGRES} LIKE upper(%s)", [pattern])).filter(_words=True)  # noqa: S611
+        return rows.alias(_words=RawSQL(f"{WORDS_POSTGRES} LIKE upper(%s)", [pattern])).filter(_words=True)  # noqa: S611 # nosec B611
     if not can_find(text):
         return rows
-    return rows.filter(sequence__in=RawSQL(f"SELECT rowid FROM {TABLE} WHERE {TABLE} MATCH %s", [query(text)]))  # noqa: S608, S611
+    return rows.filter(sequence__in=RawSQL(f"SELECT rowid FROM {TABLE} WHERE {TABLE} MATCH %s", [query(text)]))  # noqa: S608, S611 # nosec B608 B611
 
 
 def analyse(using: Any = None) -> None:
