@@ -158,9 +158,14 @@ def hosts_of(person: User) -> list[str]:
     return list(person.operated_hosts.values_list("name", flat=True))
 
 
-def end_sessions(person: User, but: str = "") -> int:
-    """Sign a person out wherever they are signed in, but in the session with this key. How many were ended."""
+def end_sessions(person: User, but: str = "", only: int | None = None) -> int:
+    """Sign a person out wherever they are signed in, but in the session with this key. How many were ended.
+
+    only: nowhere but in the session of this row, where it is theirs.
+    """
     sessions = UserSession.objects.filter(user=person).exclude(session_key=but)
+    if only is not None:
+        sessions = sessions.filter(pk=only) if only < 2**63 else sessions.none()
     for session in sessions:
         session.end()
     return len(sessions)

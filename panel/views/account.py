@@ -62,13 +62,19 @@ def own_sessions(request: HttpRequest) -> list[UserSession]:
 @require_POST
 @login_required
 def sessions(request: HttpRequest) -> HttpResponse:
-    """Sign out everywhere else."""
+    """Sign out everywhere else, or in the one session that is named."""
+    step_up.ask(request)
+    one = request.POST.get("session", "")
+    if one and not (one.isascii() and one.isdigit()):
+        raise Http404
     with transaction.atomic():
-        ended = end_sessions(request.user, but=request.session.session_key or "")
+        ended = end_sessions(request.user, but=request.session.session_key or "", only=int(one) if one else None)
+        if one and not ended:
+            raise Http404
         audit.record(
             "session.end", actor=request.user, obj=request.user, after={"ended": ended}, source=source(request)
         )
-    messages.success(request, "You are signed out everywhere else.")
+    messages.success(request, "You are signed out there." if one else "You are signed out everywhere else.")
     return redirect("account")
 
 

@@ -443,6 +443,36 @@ def test_signing_out_everywhere_else(ada: User, client: Client) -> None:
     assert entries("session.end")[0].after == {"ended": 1}
 
 
+def test_one_other_session_is_ended_and_no_more(client: Client, ada: User) -> None:
+    first, second = Client(), Client()
+    for one in (first, second, client):
+        sign_in(one)
+    page = client.get(reverse("account"))
+    theirs = next(row for row in page.context["sessions"] if row.session_key == first.cookies["session"].value)
+    client.post(reverse("account-sessions"), {"session": theirs.pk})
+    assert first.get(reverse("account")).status_code == 302
+    assert second.get(reverse("account")).status_code == 200
+    assert client.get(reverse("account")).status_code == 200
+    assert entries("session.end")[0].after == {"ended": 1}
+
+
+@pytest.mark.parametrize("which", ["own", "another person's", "0", "-1", "x", "9" * 30, "²"])
+def test_what_is_no_other_session_of_ones_own_is_not_found(client: Client, ada: User, which: str) -> None:
+    User.objects.create_user("bob", password=PASSWORD)
+    other = Client()
+    sign_in(other, "bob")
+    sign_in(client)
+    client.get(reverse("account"))
+    from allauth.usersessions.models import UserSession
+
+    rows = {"own": ada.username, "another person's": "bob"}
+    pk = str(UserSession.objects.get(user__username=rows[which]).pk) if which in rows else which
+    assert client.post(reverse("account-sessions"), {"session": pk}).status_code == 404
+    assert client.get(reverse("account")).status_code == 200
+    assert other.get(reverse("account")).status_code == 200
+    assert not entries("session.end")
+
+
 def test_the_account_page_says_who_one_is(ada: User, acme: Tenant, client: Client) -> None:
     Membership.objects.create(tenant=acme, user=ada, role="viewer")
     sign_in(client)

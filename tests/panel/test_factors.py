@@ -403,6 +403,21 @@ def test_with_a_factor_all_is_open(client: Client, ada: User, required: Any) -> 
     assert client.get("/people/").status_code == 200
 
 
+def test_the_first_administrator_of_a_new_panel(client: Client, required: Any) -> None:
+    """From the printed link to the first page: a password may wait, the factor may not."""
+    output = StringIO()
+    call_command("signin_link", stdout=output)
+    link = output.getvalue().strip().removeprefix("http://127.0.0.1:8000")
+    assert client.post(link, {"username": "ada"}).headers["Location"] == reverse("account_set_password")
+    assert client.get(reverse("account_set_password")).status_code == 200
+    client.post(reverse("account_set_password"), {"password1": PASSWORD, "password2": PASSWORD})
+    assert client.get("/").headers["Location"] == reverse("mfa_index")
+    secret = client.get(reverse("mfa_activate_totp")).context["form"].secret
+    response = client.post(reverse("mfa_activate_totp"), {"code": code_of(secret)}, follow=True)
+    assert b"Recovery codes" in response.content
+    assert client.get("/").status_code == 200 and client.get("/people/").status_code == 200
+
+
 def test_recovery_codes_alone_are_no_factor(client: Client, ada: User, required: Any) -> None:
     from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 
