@@ -11,7 +11,7 @@ must then have one.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -195,6 +195,14 @@ def of_snapshot(row: Jail, field: str) -> Growth | None:
     return Growth(row.tenant, Use(snapshots=1), fields={"": field}) if row.tenant is not None else None
 
 
+def with_snapshot(growth: Growth | None) -> Growth | None:
+    """The same with a snapshot that is taken first."""
+    if growth is None:
+        return None
+    more = replace(growth.more, snapshots=growth.more.snapshots + 1)
+    return replace(growth, more=more, fields={**growth.fields, "snapshots": "snapshot"})
+
+
 # Whether it fits
 
 
@@ -359,7 +367,11 @@ def _coming(tenants: Collection[int], but: Any) -> Iterable[tuple[int, Use]]:
     found = {row[0]: row[1:] for row in rows.order_by().values_list("pk", "kind", "parameters") if row[0] != _id(but)}
     given = {uuid: wish["tenant"] for kind, wish in found.values() if kind in GIVES for uuid in wish["jails"]}
     changed = {wish["jail"]: wish["limits"] for kind, wish in found.values() if kind == "jail_change"}
-    taken = [wish["jail"] for kind, wish in found.values() if kind in MAKES_SNAPSHOTS]
+    taken = [
+        wish["jail"]
+        for kind, wish in found.values()
+        if kind in MAKES_SNAPSHOTS or (kind == "jail_change" and wish.get("snapshot"))
+    ]
     if not found:
         return
     jails = Jail.objects.filter(uuid__in={*given, *changed, *taken}).annotate(count=Count("addresses"))

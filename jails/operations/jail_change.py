@@ -18,7 +18,7 @@ from jails.freebsd.parameters import Change
 from jails.hosts.facts import ConfiguredJail, HostFacts, plain_address
 from jails.models import Host, Jail, Operation, Tenant, User
 from jails.models.release import Storage
-from jails.operations import adoption, checks, common, effects, jailfile, layout, limits, power
+from jails.operations import adoption, checks, common, effects, jailfile, layout, limits, power, snapshots
 from jails.operations.kind import Kind, Refused, Request
 from jails.operations.step import BootList, Plan, Run, Step, Undo, WriteFile
 from jails.operations.wish import Wish
@@ -151,6 +151,8 @@ class JailChange(Kind):
             "boot": wish.flag("boot"),
             "limits": wish.limits(),
         }
+        if wish.flag("snapshot"):
+            cleaned["snapshot"] = True
         given = parameters.get("limits")
         for limit in ALWAYS:
             if isinstance(given, Mapping) and limit not in given:
@@ -159,7 +161,9 @@ class JailChange(Kind):
         return cleaned
 
     def adds(self, host: Host, parameters: Mapping[str, Any]) -> plans.Growth | None:
-        return plans.of_change(self.jails(host, parameters)[0], parameters)
+        (row,) = self.jails(host, parameters)
+        growth = plans.of_change(row, parameters)
+        return plans.with_snapshot(growth) if parameters.get("snapshot") else growth
 
     def actions_of(self, user: User, host: Host, parameters: Mapping[str, Any], usual: str) -> tuple[str, ...]:
         """A tenant's members may change its boot flag, and its limits within the plan, and nothing else with that.
@@ -212,6 +216,11 @@ class JailChange(Kind):
             *_boot_steps(host, row, facts, changes.get("boot")),
         ]
         restarts = any(effect.how == RESTART for effect in changes.values())
+        resources = _resources(host, row, changes)
+        if wish.get("snapshot") and restarts:
+            first, last = snapshots.before_steps(request, row, "change")
+            steps = [*first, *steps, *last]
+            resources = tuple(dict.fromkeys((*resources, *snapshots.locks(host, row))))
         warnings = [f"{row.name} will be stopped for a moment."] if restarts else []
         if row.managed and before != common.file_of(row, addresses=_own_addresses(row)).text():
             warnings.append(f"{row.config_path} was changed by hand; what was changed there stays.")
@@ -221,7 +230,7 @@ class JailChange(Kind):
             summary=tuple(map(str, changes.values())),
             warnings=tuple(warnings),
             notes=limits.notes(host.name, facts, [wish["limits"]]) if changes.keys() & set(jailfile.RULES) else (),
-            resources=_resources(host, row, changes),
+            resources=resources,
             result=(*common.addresses_to_result(resolved), *([adopted.result(wish)] if adopted else [])),
         )
 
@@ -239,6 +248,8 @@ class JailChange(Kind):
         _forget_accepted(row, wish)
         common.keep_addresses(row, wish["addresses"], common.addresses_of_result(plan.result))
         Jail.objects.filter(pk=row.pk).update(hostname=wish["hostname"], boot=wish["boot"], limits=kept)
+        if wish.get("snapshot"):
+            snapshots.note_count(operation, row)
         if row.adoption:
             _keep_adopted(row, plan)
             words = power.listed([field.replace("_", ".") for field in changed])

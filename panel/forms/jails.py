@@ -8,12 +8,12 @@ from typing import Any
 from django import forms
 from django.db.models.fields.json import KT
 
-from jails import policy
+from jails import plans, policy
 from jails.freebsd import names, rctl
 from jails.freebsd.uname import Release as Version
 from jails.models import Host, HostFactsRecord, Jail, Release, Template, Tenant, User
 from jails.models.release import Base, Storage
-from jails.operations import jailfile
+from jails.operations import jailfile, snapshots
 from jails.operations.wish import LEAST, QUOTA_MAX, QUOTA_MIN
 from panel.forms.addresses import AddressesForm
 from panel.forms.fields import CheckedField, SizeField, format_size
@@ -248,6 +248,11 @@ class CreateForm(AddressesForm, LimitsForm):
 class ChangeForm(AddressesForm, LimitsForm):
     hostname = CheckedField(names.hostname_error, label="Hostname")
     boot = forms.BooleanField(label="Start it when the host boots", required=False)
+    snapshot = forms.BooleanField(
+        label="Take a snapshot first, where it needs a restart",
+        required=False,
+        help_text=f"To put its files back to. Of automatic snapshots the last {snapshots.KEPT} are kept.",
+    )
 
     def __init__(self, user: User, jail: Jail, data: Mapping[str, Any] | None = None, **options: Any) -> None:
         self.user, self.host, self.jail, self.had = user, jail.host, jail, {**DEFAULT_LIMITS, **jail.limits}
@@ -255,6 +260,10 @@ class ChangeForm(AddressesForm, LimitsForm):
         super().__init__(data, initial=initial, **options)
         if jail.storage != Storage.ZFS:
             del self.fields["quota"]
+        if snapshots.why_none(jail):
+            del self.fields["snapshot"]
+        else:
+            self.fields["snapshot"].initial = _has_room_for_snapshot(jail)
         if jail.adoption:
             # Its commands at start and stop are its administrator's.
             for rule in jailfile.RULES:
@@ -274,7 +283,12 @@ class ChangeForm(AddressesForm, LimitsForm):
             "addresses": self.addresses,
             "boot": data["boot"],
             "limits": self.limits(),
-        }
+        } | ({"snapshot": True} if data.get("snapshot") else {})
+
+
+def _has_room_for_snapshot(jail: Jail) -> bool:
+    plan = plans.plan_of(jail.tenant) if jail.tenant is not None else None
+    return plan is None or plan.snapshots is None or plans.use(plan.tenant).snapshots < plan.snapshots
 
 
 def values_of(jail: Jail) -> dict[str, Any]:

@@ -211,7 +211,7 @@ def _change_given(request: HttpRequest) -> dict[str, Any] | None:
     if "hostname" not in query:
         return None
     values = {name: query[name] for name in query if name != "csrfmiddlewaretoken"}
-    return values | {"boot": query.get("boot") == "on"}
+    return values | {name: query.get(name) == "on" for name in ("boot", "snapshot")}
 
 
 def _change_page(request: HttpRequest, jail: Jail, form: ChangeForm, status: int = 200) -> HttpResponse:

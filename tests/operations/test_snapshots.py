@@ -310,3 +310,75 @@ def test_snapshots_come_along_with_a_jail_that_is_given(warden, acme):
     take(warden, www1)
     TenantPlan.objects.create(tenant=acme, snapshots=0)
     assert "snapshots" in str(refused(warden, "jail_give", jails=[str(www1.uuid)], tenant=acme.pk))
+
+
+# Before a change that restarts
+
+
+def at(warden, last):
+    return [{"network": warden.network.pk, "ip": f"192.0.2.{last}"}]
+
+
+def change(warden, row, **more):
+    wish = {"hostname": row.hostname, "boot": False, "addresses": [], "limits": row.limits, "snapshot": True}
+    return warden.do("jail_change", jail=str(row.uuid), **(wish | more))
+
+
+@pytest.fixture
+def changing(warden):
+    """A jail, and how a change of it that needs a restart is asked for."""
+    www1 = warden.make("www1", "192.0.2.11")
+
+    def restart(last):
+        www1.refresh_from_db()
+        return change(warden, www1, addresses=at(warden, last))
+
+    return www1, restart
+
+
+def test_a_change_that_restarts_takes_one_first(warden, changing):
+    www1, restart = changing
+    operation = restart(12)
+    assert (operation.status, operation.error) == ("done", "")
+    (name,) = listed(warden)
+    assert name == f"cellblock-before-change-{str(operation.pk)[:8]}"
+    assert snapshots.is_automatic(warden.facts().snapshots_of(WWW1)[0])
+    order = [line.split()[:2] for line in warden.commands() if line.startswith(("jail ", "zfs "))]
+    assert order[0] == ["zfs", "snapshot"]
+    www1.refresh_from_db()
+    assert www1.snapshots == 1
+
+
+def test_of_automatic_ones_the_last_stay_and_those_by_hand_all(warden, changing, monkeypatch):
+    www1, restart = changing
+    monkeypatch.setattr(snapshots, "KEPT", 1)
+    take(warden, www1, "byhand")
+    first = restart(12)
+    warden.sh("sleep 1.1")
+    second = restart(13)
+    assert (first.status, second.status) == ("done", "done"), second.error
+    assert sorted(listed(warden)) == sorted(["byhand", f"cellblock-before-change-{str(second.pk)[:8]}"])
+    assert any("of automatic snapshots the last 1 are kept" in step["purpose"] for step in second.plan["steps"])
+
+
+def test_a_change_that_holds_at_once_takes_none(warden, changing):
+    www1, _ = changing
+    assert change(warden, www1, addresses=at(warden, 11), hostname="other").status == "done"
+    assert listed(warden) == []
+
+
+def test_where_the_change_fails_its_snapshot_goes_again(warden, changing):
+    www1, _ = changing
+    wish = {"hostname": www1.hostname, "boot": False, "limits": www1.limits, "snapshot": True}
+    wish["addresses"] = at(warden, 12)
+    operation = warden.confirm("jail_change", jail=str(www1.uuid), **wish)
+    warden.fail("jail -f /etc/jail.conf.d/www1.conf -q -r")
+    assert warden.work(operation) == "failed" and listed(warden) == []
+
+
+def test_without_room_in_the_plan_it_is_to_be_left_out(warden, acme):
+    www1 = warden.make("www1", tenant=acme)
+    TenantPlan.objects.create(tenant=acme, snapshots=0)
+    wish = {"hostname": www1.hostname, "boot": False, "addresses": [], "limits": {**www1.limits, "children_max": 1}}
+    assert set(refused(warden, "jail_change", jail=str(www1.uuid), snapshot=True, **wish)) == {"snapshot"}
+    assert warden.do("jail_change", jail=str(www1.uuid), **wish).status == "done"

@@ -268,3 +268,17 @@ def test_what_is_no_snapshot_or_folder(as_person: Any, www1: Jail, query: str) -
     response = as_person("owner").get(f"/jails/{www1.uuid}/snapshots/files{query}")
     assert response.status_code == 200 and not Look.objects.exists()
     assert re.search("has no such snapshot|no such folder", response.content.decode())
+
+
+# Before a change
+
+
+def test_a_change_offers_a_snapshot_first(as_person: Any, fleet: Fleet, www1: Jail) -> None:
+    box = '<input type="checkbox" name="snapshot"'
+    tag = re.search(f"{box}[^>]*>", as_person("administrator").get(f"/jails/{www1.uuid}/change").content.decode())
+    assert tag and " checked" in tag[0]
+    TenantPlan.objects.create(tenant=fleet.acme, snapshots=3)
+    tag = re.search(f"{box}[^>]*>", as_person("administrator").get(f"/jails/{www1.uuid}/change").content.decode())
+    assert tag and " checked" not in tag[0]
+    on_ufs = fleet.jails["logdb"]
+    assert box not in as_person("administrator").get(f"/jails/{on_ufs.uuid}/change").content.decode()
