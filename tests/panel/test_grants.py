@@ -68,7 +68,7 @@ def test_ticks_are_for_members_alone(fleet: Fleet, role: str, has: bool) -> None
 def test_a_manager_may_all_that_an_owner_may_but_for_the_team(fleet: Fleet) -> None:
     set_role(fleet, "manager", [])
     owner, manager = afresh(fleet, "owner"), afresh(fleet, "member")
-    owners_alone = {"tenant.invite", "tenant.members", "breakglass.acknowledge"}
+    owners_alone = {"tenant.invite", "tenant.members", "breakglass.acknowledge", "console.view"}
     for thing in (fleet.acme, fleet.jails["www1"], fleet.zfs, fleet.other, None):
         differ = {
             action
