@@ -236,20 +236,19 @@ class TestPage:
     @pytest.mark.parametrize(
         ("role", "offered"),
         [
-            ("administrator", ["change", "rename", "give", "destroy"]),
-            ("operator", ["change", "rename", "destroy"]),
-            ("auditor", []),
-            ("owner", []),
-            ("member", []),
-            ("viewer", []),
+            ("administrator", ["change", "rename", "give", "destroy", "access"]),
+            ("operator", ["change", "rename", "destroy", "access"]),
+            ("auditor", ["access"]),
+            ("owner", ["destroy", "size", "access"]),
+            ("member", ["size", "access"]),
+            ("viewer", ["access"]),
         ],
     )
     def test_only_what_one_may_do_is_offered(self, as_person, fleet, role, offered):
         jail = fleet.jails["www1"]
         text = as_person(role).get(url(jail)).text
-        assert [
-            word for word in ("change", "rename", "give", "destroy") if f'href="{url(jail, word)}"' in text
-        ] == offered
+        words = ("change", "rename", "give", "destroy", "size", "access")
+        assert [word for word in words if f'href="{url(jail, word)}"' in text] == offered
         may_stop = role in ("administrator", "operator", "owner", "member")
         assert (f'action="{url(jail, "stop")}"' in text) is may_stop
 
