@@ -143,6 +143,7 @@ urlpatterns = [
     path("people/<int:pk>/factors", people.factors, name="person-factors"),
     path("people/invitations/<int:pk>/withdraw", people.withdraw, name="person-invitation-withdraw"),
     path("audit/", audit.index, name="audit"),
+    path("audit/differences", audit.differences, name="audit-differences"),
     path("audit/review", reviews.index, name="audit-review"),
     path("audit/<int:sequence>/", audit.entry, name="audit-entry"),
     path("account/", account.page, name="account"),

@@ -18,7 +18,9 @@ from django.views.decorators.http import require_safe
 from jails import audit, policy, review
 from jails.models import AuditEntry, AuditHead, Membership, Operation, Tenant
 from panel.context import shell_of
+from panel.forms.audit import between
 from panel.tables import audit as table
+from panel.tables import audit_differences as table_differences
 from panel.tables import sheet
 from panel.tables.audit_finder import Finder
 from panel.views.access import require, source
@@ -28,6 +30,8 @@ RECENT = 2000
 """Entries whose actors, actions and hosts are offered to filter by."""
 EXPORTS = (("csv", "CSV"), ("jsonl", "JSON lines"))
 """The lines are for those who may check the chain: they have all that a hash was made of, as docs/audit.md tells."""
+COMPARED = 1000
+"""So many entries are put together to what differs."""
 CHECKED = 500
 """Entries at the end of the chain that are checked when somebody looks."""
 CHECKED_FOR = 60
@@ -62,6 +66,7 @@ def index(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
         "chips": table.chips(wanted.form, request.GET) if is_valid else [],
         "exports": [(name, f"{table.without(request.GET, *table.PAGING)}&export={key}") for key, name in exports],
         "chain": state_of_chain() if sees_all else None,
+        "object": request.GET.get("object", "") if is_valid else "",
         "to_review": review.open_count() if sees_all else 0,
     }
     return render(request, "panel/audit.html", context, status=200 if is_valid else 400)
@@ -112,6 +117,33 @@ def state_of_chain() -> dict[str, Any]:
         known = {"verdict": audit.verify(newest=CHECKED), "at": timezone.now()}
         cache.set(key, known, CHECKED_FOR)
     return known
+
+
+@require_safe
+@login_required
+def differences(request: HttpRequest) -> HttpResponse:
+    """Of one thing between two moments, from the entries that the reader may see."""
+    if not policy.allowed(request.user, "audit.view") and not policy.visible(request.user, Tenant).exists():
+        require(request, "audit.view")
+    if "object" not in request.GET:
+        return redirect("audit")
+    form = between(request.GET)
+    found, name = [], request.GET["object"]
+    if form.is_valid():
+        data = form.cleaned_data
+        rows = table.AuditFilter({"object": request.GET["object"]}, policy.visible(request.user, AuditEntry)).qs
+        rows = rows.filter(at__gte=data["since"], at__lt=data["until"]).order_by("sequence")
+        found = list(rows[: COMPARED + 1])
+        own = [row.object_name for row in found if (row.object_type, row.object_id) == data["object"]]
+        name = own[-1] if own else name
+    context = {
+        "form": form,
+        "object": request.GET["object"],
+        "name": name,
+        "too_many": COMPARED if len(found) > COMPARED else 0,
+        "differences": table_differences.between(found, *form.cleaned_data["object"]) if form.is_valid() else None,
+    }
+    return render(request, "panel/audit_differences.html", context, status=200 if form.is_valid() else 400)
 
 
 @require_safe

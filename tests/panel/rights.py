@@ -628,6 +628,8 @@ ROWS: list[Row] = [
     *rows("audit", get="200 AUOMVS, 403 PQ, 404 N, login DX"),
     *send("audit", answers="200 AUOMVS, 403 PQ, 404 N, login DX", method=GET, export="csv"),
     *send("audit", answers="200 AUOMVS, 403 PQ, 404 N, login DX", method=GET, export="jsonl"),
+    *rows("audit-differences", get="away AUOMVS, 403 PQ, 404 N, login DX"),
+    *send("audit-differences", answers="200 AUOMVS, 403 PQ, 404 N, login DX", method=GET, object="user:1"),
     *rows("audit-entry", "entry of acme", get="200 AUOMV, 404 PQSN, login DX"),
     *rows("audit-entry", "entry of globex", get="200 AUS, 404 PQOMVN, login DX"),
     *rows("audit-entry", "entry of nobody", get="200 AU, 404 PQOMVSN, login DX"),

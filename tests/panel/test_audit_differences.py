@@ -1,0 +1,127 @@
+"""What differs between two moments, put together from entries."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.db import connection, transaction
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from jails import audit
+from jails.models import AuditEntry
+from panel.tables.audit_differences import between
+from panel.views import audit as view
+from tests.panel.fleet import Fleet
+
+pytestmark = pytest.mark.django_db
+BACKEND = "django.contrib.auth.backends.ModelBackend"
+
+
+def entry(before: Any = None, after: Any = None, **fields: Any) -> AuditEntry:
+    defaults = {"object_type": "host", "object_id": "3", "outcome": "done", "sequence": 1}
+    return AuditEntry(**(defaults | fields), before=before, after=after)
+
+
+def rows(*entries: AuditEntry) -> list[tuple[str, str | None, str | None, int]]:
+    return [(row.name, row.before, row.after, len(row.entries)) for row in between(entries, "host", "3").found]
+
+
+def test_the_first_before_and_the_last_after() -> None:
+    first, last = entry({"port": 22}, {"port": 23}), entry({"port": 23, "name": "a"}, {"port": 24, "name": "b"})
+    assert rows(first, last) == [("name", "a", "b", 1), ("port", "22", "24", 2)]
+
+
+def test_what_no_entry_tells_is_not_made_up() -> None:
+    assert rows(entry(None, {"port": 1}), entry({"port": 5}, {"port": 6})) == [("port", None, "6", 2)]
+    assert rows(entry({"port": 1}, None)) == [("port", "1", None, 1)]
+    assert rows(entry({"port": None}, {"port": 1})) == [("port", "", "1", 1)]
+    assert rows(entry([1], {"a": 1})) == [("", "[1]", '{"a": 1}', 1)]
+
+
+def test_what_was_changed_back_is_told_apart() -> None:
+    found = between([entry({"port": 1}, {"port": 2}), entry({"port": 2}, {"port": 1})], "host", "3")
+    assert (found.found, [row.name for row in found.back]) == ([], ["port"])
+
+
+@pytest.mark.parametrize("fields", [{"outcome": "refused"}, {"outcome": "failed"}])
+def test_what_was_not_done_has_changed_nothing(fields: dict[str, str]) -> None:
+    found = between([entry({"port": 1}, {"port": 2}, **fields)], "host", "3")
+    assert (found.found, found.back, found.silent) == ([], [], [])
+
+
+def test_entries_without_values_and_those_of_operations_are_listed() -> None:
+    bare, operation = entry(), entry({"a": 1}, {"a": 2}, object_type="operation", object_id="x")
+    found = between([bare, operation], "host", "3")
+    assert (found.found, found.silent) == ([], [bare, operation])
+
+
+def record(**fields: Any) -> AuditEntry:
+    with transaction.atomic():
+        return audit.record("host.change", **fields)
+
+
+def read(fleet: Fleet, role: str, **query: str) -> Any:
+    client = Client()
+    client.force_login(fleet.people[role], backend=BACKEND)
+    return client.get(f"{reverse('audit-differences')}?{urlencode(query)}")
+
+
+def test_the_page_compares_what_lies_between(fleet: Fleet) -> None:
+    for number in range(3):
+        record(actor=fleet.people["administrator"], obj=fleet.ufs, before={"port": number}, after={"port": number + 1})
+    thing = f"host:{fleet.ufs.pk}"
+    response = read(fleet, "auditor", object=thing)
+    assert [(row.before, row.after) for row in response.context["differences"].found] == [("0", "3")]
+    text = response.content.decode()
+    assert "What differs of warden2" in text and "administrator-person" in text and "after 2 earlier changes" in text
+    late = (timezone.now() + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M")
+    later = (timezone.now() + timedelta(days=2)).strftime("%Y-%m-%dT%H:%M")
+    assert "Nothing differs" in read(fleet, "auditor", object=thing, since=late, until=later).content.decode()
+    assert read(fleet, "auditor", object=thing, since=later, until=late).status_code == 400
+    for wrong in ("host", ":3", "host:"):
+        assert read(fleet, "auditor", object=wrong).status_code == 400
+
+
+def test_a_tenant_reads_of_its_own_alone(fleet: Fleet) -> None:
+    jail = fleet.jails["www1"]
+    record(actor=fleet.people["administrator"], obj=jail, before={"boot": False}, after={"boot": True})
+    record(actor=fleet.people["administrator"], obj=fleet.ufs, before={"port": 1}, after={"port": 2})
+    assert read(fleet, "viewer", object=f"jail:{jail.pk}").context["differences"].found
+    for role, thing in (("viewer", f"host:{fleet.ufs.pk}"), ("stranger", f"jail:{jail.pk}")):
+        response = read(fleet, role, object=thing)
+        assert response.context["differences"].found == [] and "warden2" not in response.content.decode()
+
+
+def test_too_many_are_not_put_together(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(view, "COMPARED", 2)
+    counts = []
+    for number in range(4):
+        record(obj=fleet.ufs, before={"port": number}, after={"port": number + 1})
+        with CaptureQueriesContext(connection) as captured:
+            response = read(fleet, "auditor", object=f"host:{fleet.ufs.pk}")
+        counts.append(len(captured))
+    assert (
+        "more than 2 entries" in response.content.decode()
+        and "What" not in response.content.decode().split("choose")[1]
+    )
+    assert len(set(counts)) == 1
+
+
+def test_hostile_values_are_shown_as_text(fleet: Fleet) -> None:
+    record(obj=fleet.ufs, before={"<b>": "<script>"}, after={"<b>": "x"})
+    assert "<script>" not in read(fleet, "auditor", object=f"host:{fleet.ufs.pk}").content.decode().split("<main")[1]
+
+
+def test_entries_and_the_log_of_a_thing_lead_there(fleet: Fleet) -> None:
+    made = record(obj=fleet.ufs, before={"port": 1}, after={"port": 2})
+    link = f"{reverse('audit-differences')}?object=host:{fleet.ufs.pk}"
+    client = Client()
+    client.force_login(fleet.people["auditor"], backend=BACKEND)
+    assert link in client.get(reverse("audit-entry", args=[made.pk])).content.decode()
+    assert link in client.get(f"{reverse('audit')}?object=host:{fleet.ufs.pk}").content.decode()
