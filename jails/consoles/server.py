@@ -135,7 +135,11 @@ class Consoled:
         opening = await self.in_database(_redeem, request)
         with self._place(opening):
             console = await self.in_database(records.begin, opening, Console.Kind.TERMINAL.value)
-            terminal = Terminal(self, opening, console, reader, writer, *size)
+            try:
+                terminal = Terminal(self, opening, console, reader, writer, *size)
+            except OSError as error:
+                await self._give_up(console)
+                raise Refused("Nothing can be recorded, so nothing is opened.") from error
             self.terminals[console.pk] = terminal
             try:
                 await terminal.live()
@@ -189,9 +193,11 @@ class Consoled:
         opening = await self.in_database(_redeem, request)
         with self._place(opening):
             console = await self.in_database(records.begin, opening, Console.Kind.COMMAND.value, text=text)
-            recorder = cast.Recorder(
-                records.path_of(console), _header(console, 80, 24), largest=settings.CONSOLE_RECORDING_BYTES
-            )
+            try:
+                recorder = _recorder(console, 80, 24)
+            except OSError as error:
+                await self._give_up(console)
+                raise Refused("Nothing can be recorded, so nothing is run.") from error
             ended, words, result = await self.on_host(_command, opening, text)
             output, status = (result.stdout, result.rc) if result is not None else (b"", None)
             recorder.shown(output.replace(b"\n", b"\r\n"))
@@ -200,6 +206,11 @@ class Consoled:
             cut = bool(result is not None and result.truncated)
             writer.write(frames.message({"ended": ended, "words": words, "status": status, "cut": cut}))
             await writer.drain()
+
+    async def _give_up(self, console: Console) -> None:
+        log.error("no recording can be written below %s", settings.CONSOLE_RECORDINGS)
+        values = {"status": None, "digest": "", "size": 0, "cut": False}
+        await self.in_database(records.end, console, Ended.FAILED.value, **values)
 
     async def _close(self, console: Console, recorder: cast.Recorder, ended: Ended, status: int | None) -> None:
         digest = await asyncio.to_thread(recorder.finish)
@@ -248,9 +259,7 @@ class Terminal:
         self.room = asyncio.Event()
         self.resized = asyncio.Event()
         self.is_warned = False
-        self.recorder = cast.Recorder(
-            records.path_of(console), _header(console, columns, rows), largest=settings.CONSOLE_RECORDING_BYTES
-        )
+        self.recorder = _recorder(console, columns, rows)
 
     def end(self, ended: Ended, words: str = "") -> None:
         if self.ended is None:
@@ -467,6 +476,12 @@ def _command(opening: Opening, text: str) -> tuple[Ended, str, Any]:
 
 def _quietly(jail: Jail, words: tuple[str, ...]) -> None:
     connect.connection(jail.host).run(Pipeline.of(words), timeout=HOST_SECONDS, limit=4096)
+
+
+def _recorder(console: Console, columns: int, rows: int) -> cast.Recorder:
+    """Raises OSError where it cannot be written."""
+    header = _header(console, columns, rows)
+    return cast.Recorder(records.path_of(console), header, largest=settings.CONSOLE_RECORDING_BYTES)
 
 
 def _header(console: Console, columns: int, rows: int) -> dict[str, Any]:

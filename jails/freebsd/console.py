@@ -36,7 +36,8 @@ exec "${SHELL:-/bin/sh}" -i
 
 # Runs on the host; what varies is a positional parameter. pgrep(1) leaves out its ancestors, so while it finds the mark
 # anywhere, the jail's side still runs. A leader of a session is a child of script(1); the session is what is on its
-# terminal. What was put into a session of its own (a daemon) goes on, as after any login.
+# terminal, and is killed before script(1), without which it could not be found any more. What was put into a session of
+# its own (a daemon) goes on, as after any login.
 _OUTER = """\
 jid=$1 user=$2 mark=$3 secret=$4 columns=$5 rows=$6 term=$7 inner=$8
 finish() {
@@ -47,11 +48,14 @@ finish() {
     done
 }
 end() {
-    for signal in HUP KILL KILL KILL KILL; do
-        finish "$signal"
+    finish HUP
+    pgrep -q -f "$mark" || return 0
+    sleep 1
+    for try in 1 2 3 4; do
+        finish KILL
+        pkill -KILL -j "$jid" -f "$mark"
         pgrep -q -f "$mark" || return 0
         sleep 1
-        pkill -KILL -j "$jid" -f "$mark"
     done
 } >/dev/null 2>&1
 exec 3>&2

@@ -58,6 +58,16 @@ def test_a_user_that_is_not_there(house):
     assert house.ended().ended == "failed"
 
 
+def test_nothing_runs_that_cannot_be_recorded(own_house):
+    house = own_house
+    house.services.start_consoled()
+    house.services.recordings.write_text("a file where the folder should be")
+    answer = run(house, "granted", "touch /tmp/ran")
+    assert "Nothing can be recorded" in answer.content.decode()
+    assert house.ended().ended == "failed"
+    assert not (house.folder / "warden1/root/jail/www1/tmp/ran").exists()
+
+
 def test_no_consoled(own_house):
     answer = run(own_house, "granted", "id")
     assert answer.status_code == 422

@@ -28,6 +28,12 @@ def test_the_scripts_are_whole(script):
     assert subprocess.run(["sh", "-n"], input=script, text=True, capture_output=True).stderr == ""
 
 
+def test_a_session_is_killed_before_what_it_is_found_by():
+    script = console.terminal(7, "root", TOKENS, columns=80, rows=24)[2]
+    end = script.partition("end() {")[2].partition("}")[0]
+    assert 0 < end.index("finish HUP") < end.index("finish KILL") < end.index("pkill -KILL")
+
+
 def test_it_fits_through_ssh():
     words = console.terminal(123456, "a" * 32, TOKENS, columns=500, rows=500)
     assert len(sh.remote_string(("doas", *words))) < 10_000
