@@ -336,6 +336,7 @@ ACTIONS_OF_OPERATIONS = {
     "jail_start": "jail.power",
     "jail_stop": "jail.power",
     "jail_restart": "jail.power",
+    "service_change": "jail.power",
     "jail_change": "jail.change",
     "jail_rename": "jail.rename",
     "jail_destroy": "jail.destroy",

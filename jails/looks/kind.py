@@ -83,7 +83,7 @@ class Kind:
         raise NotImplementedError
 
 
-KINDS = ("processes", "changes", "snapshot_files")
+KINDS = ("processes", "services", "changes", "snapshot_files")
 
 
 def get(name: str) -> Kind:

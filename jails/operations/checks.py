@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from jails.freebsd import ifconfig, rctl, sh, sockstat, zpool
+from jails.freebsd import ifconfig, rcservices, rctl, sh, sockstat, zpool
 from jails.freebsd.command import Argv, Pipeline
 from jails.hosts.connection import Connection
 from jails.operations.step import CAPTURE, Check, digest
@@ -334,6 +334,25 @@ def jail_gone(name: str) -> Question:
 def jail_param(name: str, param: str, value: str) -> Question:
     """A running jail's parameter, as jls(8) prints it."""
     return Question(_sh(_JLS.format("", '"$2"'), name, param), _line(value), f"{param} of the jail {name} is {value}")
+
+
+# Asked of the jail's own rc.d script, which may take its time. A "no" counts only while the jail is there.
+_SERVICE = (
+    'j=$1; shift; if timeout -k 2 30 jexec -l -- "$j" "$@" >/dev/null 2>&1; then echo yes; '
+    'else jls -j "$j" jid >/dev/null && echo no; fi'
+)
+
+
+@register
+def service_runs(jail: str, name: str) -> Question:
+    """A service runs in a running jail, as its own script says."""
+    return Question(_sh(_SERVICE, jail, rcservices.SERVICE, name, "onestatus"), _yes, f"{name} runs in {jail}")
+
+
+@register
+def service_enabled(jail: str, name: str) -> Question:
+    """A service starts with its jail, as its own script says."""
+    return Question(_sh(_SERVICE, jail, rcservices.SERVICE, name, "enabled"), _yes, f"{name} starts with {jail}")
 
 
 @register

@@ -115,6 +115,7 @@ KINDS = (
     "jail_start",
     "jail_stop",
     "jail_restart",
+    "service_change",
     "jail_change",
     "jail_rename",
     "jail_destroy",

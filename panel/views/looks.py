@@ -9,7 +9,8 @@ from uuid import UUID
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.shortcuts import render
-from django.views.decorators.http import require_safe
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_safe
 
 from jails.looks import kind as kinds
 from jails.looks import looking
@@ -17,6 +18,7 @@ from jails.models import Jail, Look
 from panel import use as charts_of
 from panel.views import live
 from panel.views.access import find
+from panel.views.planning import plan_from_button
 
 WAITING_EVERY = 700
 """Milliseconds between questions of a page that waits for an answer."""
@@ -113,3 +115,21 @@ def processes(request: HttpRequest, uuid: UUID) -> HttpResponse:
         page="panel/jail_processes.html",
         part="panel/_jail_processes.html",
     )
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def services(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """The services of a jail; a button plans the change of one."""
+    if request.method == "POST":
+        return _change_service(request, uuid)
+    jail = find_jail(request, uuid, "inside.view")
+    return shown(
+        request, jail, "services", {}, page="panel/jail_services.html", part="panel/_jail_services.html", every=10000
+    )
+
+
+def _change_service(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    jail = find_jail(request, uuid, "jail.power")
+    wish = {"jail": str(jail.uuid), "service": request.POST.get("service", ""), "do": request.POST.get("do", "")}
+    return plan_from_button(request, "service_change", wish, jail.host, back=reverse("jail-services", args=[jail.uuid]))

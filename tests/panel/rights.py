@@ -198,6 +198,15 @@ ROWS: list[Row] = [
     *rows("jail", "logdb", get="200 AQU, 404 POMVSN, login DX"),
     *rows("jail-use", "www1", get="200 APUOMV, 404 QSN, login DX", span="day"),
     *rows("jail-use", "shop", get="200 AQUS, 404 POMVN, login DX"),
+    *rows(
+        "jail-services",
+        "www1",
+        get="200 APUOMV, 404 QSN, login DX",
+        post="away APOM, 403 U, 404 QVSN, login DX",
+        service="sshd",
+        do="restart",
+    ),
+    *send("jail-services", "shop", answers="away AQS, 403 U, 404 POMVN, login DX", service="sshd", do="stop"),
     *rows("jail-processes", "www1", get="200 APUOMV, 404 QSN, login DX"),
     *rows("jail-processes", "logdb", get="200 AQU, 404 POMVSN, login DX"),
     *[
