@@ -66,6 +66,7 @@ urlpatterns = [
     path("jails/<uuid:uuid>/restart", jails.restart, name="jail-restart"),
     path("jails/<uuid:uuid>/use", looks.use, name="jail-use"),
     path("jails/<uuid:uuid>/services", looks.services, name="jail-services"),
+    path("jails/<uuid:uuid>/logs", looks.logs, name="jail-logs"),
     path("jails/<uuid:uuid>/processes", looks.processes, name="jail-processes"),
     path("jails/<uuid:uuid>/change", jails.change, name="jail-change"),
     path("jails/<uuid:uuid>/drift", drift.page, name="jail-drift"),

@@ -591,9 +591,9 @@ def wishes(fleet: Fleet) -> dict[str, tuple[str, dict[str, Any]]]:
 
 
 WISHES = (
-    "start a jail", "start a jail with one of its own", "stop a jail", "restart a jail", "change a jail",
-    "rename a jail", "destroy a jail", "give a jail", "make a template of a jail", "publish a template",
-    "remove a template", "remove a release", "create from a release", "create from a template",
+    "start a jail", "start a jail with one of its own", "stop a jail", "restart a jail", "restart a service",
+    "change a jail", "rename a jail", "destroy a jail", "give a jail", "make a template of a jail",
+    "publish a template", "remove a template", "remove a release", "create from a release", "create from a template",
     "create with an address",
 )  # fmt: skip
 

@@ -62,7 +62,8 @@ class Kind:
 
     name: as Look.kind stores it, and the module's name. action: what policy.py is asked for, of who asked and as of
     now. needs_running: whether it is refused for a jail that does not run. seconds: for all of its commands together.
-    fresh: how long one answer serves all who ask.
+    fresh: how long one answer serves all who ask. is_read: it reads what is in the tenant's files; everybody asks for
+    themselves then, and that somebody who is not of its tenant did is an entry of the log.
     """
 
     name: ClassVar[str]
@@ -70,6 +71,7 @@ class Kind:
     needs_running: ClassVar[bool] = False
     seconds: ClassVar[float] = 20
     fresh: ClassVar[timedelta] = timedelta(seconds=4)
+    is_read: ClassVar[bool] = False
 
     def clean(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """The parameters, complete and checked, without looking at any host. Raises Refused.
@@ -78,12 +80,16 @@ class Kind:
         """
         return {}
 
+    def detail(self, parameters: Mapping[str, Any]) -> str:
+        """What is read, for the log."""
+        return ""
+
     def look(self, place: Place, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """JSON values of at most RESULT bytes. Raises Refused; HostUnavailable and CommandTimeout may pass through."""
         raise NotImplementedError
 
 
-KINDS = ("processes", "services", "changes", "snapshot_files")
+KINDS = ("processes", "services", "logs", "log", "changes", "snapshot_files")
 
 
 def get(name: str) -> Kind:

@@ -17,7 +17,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from jails import policy
+from jails import audit, policy
 from jails.freebsd import jls
 from jails.freebsd.command import Pipeline
 from jails.freebsd.foreign import ForeignJail
@@ -50,7 +50,7 @@ def ask(
     """
     kind = kinds.get(name)
     cleaned = kind.clean(parameters or {})
-    key = digest(json.dumps(cleaned, sort_keys=True))
+    key = digest(json.dumps([cleaned, user.pk if kind.is_read else None], sort_keys=True))
     look = Look.objects.filter(jail=jail, kind=name, key=key).first()
     if look is None:
         look = _made(jail, name, cleaned, key, user)
@@ -147,8 +147,19 @@ def run(pk: UUID, *, connection: Callable[[Any], Connection] = connect.connectio
         log.exception("the look %s at jail %s failed", look.kind, look.jail_id)
         values = {"state": Look.State.FAILED, "problem": "The panel failed at it; the worker's log says how."}
     values["problem"] = encode(values["problem"])[:500]
-    mine = Look.objects.filter(pk=pk, state=Look.State.TAKEN, taken_at=now)
-    mine.update(ended_at=timezone.now(), **values)
+    with transaction.atomic():
+        mine = Look.objects.filter(pk=pk, state=Look.State.TAKEN, taken_at=now)
+        mine.update(ended_at=timezone.now(), **values)
+        if values["state"] == Look.State.DONE and look.seen_at is None:
+            _note_reader(look)
+
+
+def _note_reader(look: Look) -> None:
+    """That somebody who is not of its tenant has begun to read in a tenant's jail is an entry of the log."""
+    kind, jail = kinds.get(look.kind), look.jail
+    if kind.is_read and jail.tenant_id is not None and not policy.is_viewer(look.asked_by, jail):
+        detail = kind.detail(look.parameters)
+        audit.record(kind.action, actor=look.asked_by, obj=jail, tenant=jail.tenant, detail=detail, source="worker")
 
 
 def _result(look: Look, connection: Callable[[Any], Connection]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -23,7 +24,7 @@ from panel.views.planning import plan_from_button
 WAITING_EVERY = 700
 """Milliseconds between questions of a page that waits for an answer."""
 
-More = Callable[[Look], Mapping[str, Any]]
+More = Callable[[Look | None], Mapping[str, Any]]
 
 
 def find_jail(request: HttpRequest, uuid: UUID, action: str) -> Jail:
@@ -51,7 +52,7 @@ def shown(
     """
     context, shown_values = looked(request, jail, kind, parameters)
     look = context["look"]
-    extra = dict(more(look)) if more and look is not None else {}
+    extra = dict(more(look)) if more else {}
     mark = live.mark_of(request.get_full_path(), jail.state, jail.state_since, *shown_values)
     if live.has(request, mark):
         return HttpResponseNotModified()
@@ -133,3 +134,38 @@ def _change_service(request: HttpRequest, uuid: UUID) -> HttpResponse:
     jail = find_jail(request, uuid, "jail.power")
     wish = {"jail": str(jail.uuid), "service": request.POST.get("service", ""), "do": request.POST.get("do", "")}
     return plan_from_button(request, "service_change", wish, jail.host, back=reverse("jail-services", args=[jail.uuid]))
+
+
+FOLLOW_EVERY = 2500
+"""Milliseconds between looks at a log that is followed."""
+
+
+@require_safe
+@login_required
+def logs(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """The log files of a jail; with `path` the end of one of them, with `text` only its lines that have it."""
+    jail = find_jail(request, uuid, "inside.read")
+    path, text = request.GET.get("path", ""), request.GET.get("text", "").strip()
+    if not path:
+        return shown(
+            request, jail, "logs", {}, page="panel/jail_logs.html", part="panel/_jail_logs.html", every=15000,
+            more=lambda look: {"files": _files(look)},
+        )  # fmt: skip
+    follows = "follow" in request.GET
+    return shown(
+        request,
+        jail,
+        "log",
+        {"path": path, "text": text},
+        page="panel/jail_log.html",
+        part="panel/_jail_log.html",
+        every=FOLLOW_EVERY if follows else 0,
+        more=lambda look: {"path": path, "text": text, "follows": follows},
+    )
+
+
+def _files(look: Look | None) -> list[dict[str, Any]]:
+    """The newest first, with the time of the last change as such."""
+    rows = (look.result or {}).get("files", []) if look is not None else []
+    found = [row | {"at": datetime.fromtimestamp(row["changed"], UTC)} for row in rows]
+    return sorted(found, key=lambda row: (-row["changed"], row["path"]))

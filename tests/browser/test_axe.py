@@ -342,6 +342,33 @@ def test_who_must_set_one_up(sign_in, rows, checked, settings):
     assert checked(page) == []
 
 
+def test_services_of_a_jail(sign_in, rows, looked_at, checked):
+    states = {"cron": (True, True), "nginx": (True, False), "php-fpm": (False, False), "odd": (True, None)}
+    services = [
+        {"name": name, "enabled": enabled, "runs": runs, "pid": 812 if runs else 0, "local": name != "cron"}
+        for name, (enabled, runs) in states.items()
+    ]
+    looked_at("services", {"services": services, "others": [f"service{n}" for n in range(40)], "partial": True})
+    page = sign_in("owner")
+    page.goto(f"/jails/{rows.jails['www1'].uuid}/services")
+    page.get_by_text("40 more that could start with it").click()
+    expect(page.get_by_role("button", name="Restart cron")).to_be_visible()
+    assert checked(page) == []
+
+
+def test_logs_of_a_jail(sign_in, rows, looked_at, checked):
+    files = [{"path": f"/var/log/a{n}.log", "size": 2**n, "changed": 10**9 + n} for n in range(30)]
+    looked_at("logs", {"files": files, "all": True})
+    page = sign_in()
+    page.goto(f"/jails/{rows.jails['www1'].uuid}/logs")
+    expect(page.get_by_role("row")).to_have_count(31)
+    assert checked(page) == []
+    looked_at("log", {"lines": ["Mar  1 12:00:00 www1 " + "x" * 300] * 60, "cut": True}, {"path": "/var/log/a29.log"})
+    page.get_by_role("link", name="/var/log/a29.log").click()
+    expect(page.get_by_text("The newest 60 lines.")).to_be_visible()
+    assert checked(page) == []
+
+
 @pytest.mark.parametrize("span", ["hour", "month"])
 def test_what_a_jail_uses(sign_in, rows, checked, span):
     www1, now = rows.jails["www1"], timezone.now()

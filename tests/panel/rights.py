@@ -207,6 +207,9 @@ ROWS: list[Row] = [
         do="restart",
     ),
     *send("jail-services", "shop", answers="away AQS, 403 U, 404 POMVN, login DX", service="sshd", do="stop"),
+    *rows("jail-logs", "www1", get="200 APOM, 403 U, 404 QVSN, login DX"),
+    *rows("jail-logs", "logdb", get="200 AQ, 403 U, 404 POMVSN, login DX"),
+    *send("jail-logs", "www1", answers="200 APOM, 403 U, 404 QVSN, login DX", method=GET, path="/var/log/messages"),
     *rows("jail-processes", "www1", get="200 APUOMV, 404 QSN, login DX"),
     *rows("jail-processes", "logdb", get="200 AQU, 404 POMVSN, login DX"),
     *[
