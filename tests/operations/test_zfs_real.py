@@ -97,6 +97,18 @@ get)
         done ;;
     *) exec $zfs "$@" ;;
     esac ;;
+list)
+    case " $* " in
+    *" name,clones,userrefs "*)
+        for dataset; do :; done
+        $zfs list -H -d 1 -t snapshot -o name,userrefs "$dataset" | while read -r name held; do
+            clones=$($zfs list -H -t filesystem -o name,origin | while read -r clone origin; do
+                [ "$origin" != "$name" ] || printf %s, "$clone"
+            done)
+            printf '%s\\t%s\\t%s\\n' "$name" "${clones%,}" "$held"
+        done ;;
+    *) exec $zfs "$@" ;;
+    esac ;;
 *) exec $zfs "$@" ;;
 esac
 """
