@@ -185,7 +185,7 @@ def test_keys(committed, warden, tmp_path, start):
     assert run(warden, operation, tmp_path) == "done", operation.error
     text = warden.read("/jail/www1/home/web/.ssh/authorized_keys")
     assert sorted(text.splitlines()) == sorted(key.marked(warden.user.pk) for key in KEYS[:2])
-    assert warden.read("/jail/www1/etc/passwd").count("web:") == 1
+    assert warden.read("/jail/www1/etc/passwd").count("\nweb:") == 1
     assert warden.running() == before and JailKey.objects.count() == 2
 
 
