@@ -24,6 +24,7 @@ from jails import audit, policy
 from jails.freebsd import jail as jail_tool
 from jails.freebsd import names, service, sh
 from jails.freebsd.uname import eol_of
+from jails.looks import looking
 from jails.models import Host, Jail, Operation, Template, Tenant
 from jails.operations import jail_adopt, lifecycle, power
 from jails.operations.jailfile import RULES
@@ -36,7 +37,7 @@ from panel.views.access import find, note_hidden, refuse, source
 from panel.views.adopting import addresses_of, kind_of
 from panel.views.drift import CARD, drifted, rows_of, tenant_words
 from panel.views.jail_forms import change, create, create_check, destroy, form_url, give, rename
-from panel.views.planning import plan_from_button
+from panel.views.planning import plan_from_button, survey_of
 
 __all__ = [
     "bulk", "change", "create", "create_check", "destroy", "form_url", "give", "index", "page", "rename", "restart",
@@ -221,6 +222,7 @@ def page(request: HttpRequest, uuid: UUID) -> HttpResponse:
     entered = breakglass.banners(request, jail)
     agreed = agreements.card(request, jail)
     shown = [(row.pk, row.status, row.changed_at) for row in recent]
+    ssh = ssh_lines(jail)
     mark = live.mark_of(
         *_values(jail),
         jail.tenant,
@@ -229,6 +231,7 @@ def page(request: HttpRequest, uuid: UUID) -> HttpResponse:
         *shown,
         *related.values(),
         drift_mark,
+        *ssh,
         breakglass.mark_of(entered),
         agreements.mark_of(agreed),
     )
@@ -249,6 +252,7 @@ def page(request: HttpRequest, uuid: UUID) -> HttpResponse:
         "break_glasses": entered,
         "limits_off": any(jail.limits.get(rule) for rule in RULES) and not counts_limits(jail.host),
         "mark": mark,
+        "ssh": ssh,
         **_base(jail),
         **related,
         **differing,
@@ -269,6 +273,22 @@ def quota_share(jail: Jail) -> int | None:
 def _whole() -> QuerySet[Jail]:
     rows = Jail.objects.select_related("host", "tenant", "release", "template", "template__release")
     return rows.prefetch_related("addresses__network")
+
+
+def ssh_lines(jail: Jail) -> list[str]:
+    """A line for each address at which sshd was seen to listen in the running jail; the user is theirs to fill in."""
+    survey, _ = survey_of(jail.host)
+    if survey is None or jail.state != Jail.State.RUNNING:
+        return []
+    name = looking.running_name(jail)
+    own = [one for one in survey.sockets if one.jail == name and one.command == "sshd" and one.proto.startswith("tcp")]
+    found = {
+        (ip, one.port)
+        for one in own
+        for ip in (jail.observed_addresses if one.ip == "*" else [one.ip])
+        if one.port and (":" in ip) == (one.proto != "tcp4")
+    }
+    return [f"ssh {'' if port == 22 else f'-p {port} '}user@{ip}" for ip, port in sorted(found)]
 
 
 def _base(jail: Jail) -> dict[str, Any]:

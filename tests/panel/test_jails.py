@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from datetime import UTC, datetime
 
 import pytest
 from django.db import connection
@@ -425,3 +426,28 @@ class TestBulk:
         response = self.post(client, fleet.jails["www2"], fleet.jails["logdb"], do="start")
         assert response.url == reverse("operation", args=[Operation.objects.get().pk])
         assert "warden2: logdb runs already." in client.get(LIST).text
+
+
+# SSH
+
+
+def survey_with(host, *sockets):
+    from jails.freebsd.sockstat import Socket
+    from jails.hosts.survey import HostSurvey
+    from jails.models import HostSurveyRecord
+
+    now = datetime.now(UTC)
+    rows = tuple(Socket("root", "sshd", 7, proto, ip, port, jail) for proto, ip, port, jail in sockets)
+    HostSurveyRecord.objects.create(host=host, data=HostSurvey(sockets=rows).to_data(), gathered_at=now)
+
+
+def test_how_to_reach_a_jail_by_ssh(as_person, fleet):
+    www1 = fleet.jails["www1"]
+    path = reverse("jail", args=[www1.uuid])
+    assert "no sshd was seen to listen in it" in as_person("owner").get(path).content.decode()
+    www1.observed_addresses = ["192.0.2.11", "2001:db8::11"]
+    www1.save()
+    others = (("tcp4", "192.0.2.10", 22, "loghost"), ("tcp4", "*", 22, ""))
+    survey_with(www1.host, ("tcp4", "*", 22, "www1"), ("tcp6", "2001:db8::11", 2222, "www1"), *others)
+    context = as_person("owner").get(path).context
+    assert context["ssh"] == ["ssh user@192.0.2.11", "ssh -p 2222 user@2001:db8::11"]
