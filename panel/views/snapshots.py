@@ -118,7 +118,7 @@ def changes(request: HttpRequest, uuid: UUID) -> HttpResponse:
         page="panel/jail_changes.html",
         part="panel/_jail_changes.html",
         every=60_000,
-        more=lambda look: {"name": name, "rows": _changed((look.result or {}).get("rows", ()))},
+        more=lambda look: {"name": name, "rows": _changed(((look and look.result) or {}).get("rows", ()))},
     )
 
 
@@ -153,7 +153,7 @@ def files(request: HttpRequest, uuid: UUID) -> HttpResponse:
         page="panel/jail_snapshot_files.html",
         part="panel/_jail_snapshot_files.html",
         every=300_000,
-        more=lambda look: _folder(name, path, look.result),
+        more=lambda look: _folder(name, path, look and look.result),
     )
 
 
