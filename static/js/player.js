@@ -37,7 +37,7 @@
     screen.hidden = false;
     terminal = cellblockTerminal({ cols: header.width, rows: header.height, disableStdin: true, cursorBlink: false });
     terminal.open(screen);
-    range.max = length();
+    range.max = Math.ceil(length() * 10) / 10;  // a whole number of its steps, or its end cannot be reached
     seek.hidden = end.hidden = false;
     if (answer.headers.get("X-Recording-Whole") === "no")
       part.insertAdjacentHTML("beforebegin", '<div class="alert alert-danger" role="alert"><div><strong>The file is not the one that was recorded.</strong> Its digest is another than the one in the log.</div></div>');
@@ -60,7 +60,7 @@
     if (position < at) rewind();
     while (next < events.length && events[next].played <= position) show(events[next++]);
     at = position;
-    range.value = position;
+    range.value = position < length() ? position : range.max;
     range.setAttribute("aria-valuetext", clock(events[next - 1]?.seconds ?? 0));
   };
 
