@@ -30,6 +30,7 @@ from jails.models import (
     Operation,
     Release,
     Right,
+    SavedSearch,
     Side,
     SshKey,
     Template,
@@ -169,6 +170,11 @@ is_viewer = _tenant_role(OWNER, MANAGER, MEMBER, VIEWER)
 def is_published(user: Any, obj: Any = None) -> bool:
     """A template for everybody. Tenants see it once they make jails themselves; until then only staff do."""
     return isinstance(obj, Template) and obj.published_at is not None
+
+
+@rules.predicate
+def is_own(user: Any, obj: Any = None) -> bool:
+    return _active(user) and isinstance(obj, SavedSearch) and obj.user_id == user.pk
 
 
 @rules.predicate
@@ -322,6 +328,8 @@ ACTIONS: dict[str, Any] = {
     "user.factors": is_administrator,
     "audit.view": is_administrator | is_auditor,
     "audit.view_own": is_viewer,
+    "search.share": is_administrator | is_auditor,
+    "search.remove": is_own,
     "audit.review": (is_administrator | is_auditor) & may_judge,
 }
 """action → predicate over (user, thing). An action that is not here is denied."""
@@ -432,9 +440,17 @@ def visible(user: Any, model: type[Model] | QuerySet[Any]) -> QuerySet[Any]:
     rows = model if isinstance(model, QuerySet) else model._default_manager.all()  # type: ignore[attr-defined]
     if not _active(user):
         return rows.none()
+    if rows.model is SavedSearch:
+        return rows.filter(_searches(user))
     if user.is_administrator or user.is_auditor:
         return rows
     return rows.filter(_scope(user, rows.model))
+
+
+def _searches(user: User) -> Q:
+    """One's own, whoever one is, and what those who see the whole log share among each other."""
+    own = Q(user_id=user.pk)
+    return own | Q(shared=True) if allowed(user, "search.share") else own
 
 
 def _scope(user: User, model: type[Model]) -> Q:

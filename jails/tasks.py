@@ -259,6 +259,14 @@ def tell_of_break_glass() -> int:
     return breakglass.tell_owners()
 
 
+@shared_task(name="jails.tasks.send_summaries", ignore_result=True)
+def send_summaries() -> int:
+    """Last week's log by mail, to who wants it and has not had it."""
+    from jails import summary
+
+    return summary.send_due()
+
+
 @shared_task(name="jails.tasks.audit_checkpoint", ignore_result=True)
 def audit_checkpoint() -> None:
     """Sign where the log ends. A chain that does not hold is not signed: that is an entry of its own, once."""

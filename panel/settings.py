@@ -285,6 +285,7 @@ CELERY_TASK_ROUTES = {
     "jails.tasks.sweep": {"queue": "refresh"},
     "jails.tasks.audit_review": {"queue": "refresh"},
     "jails.tasks.tell_of_break_glass": {"queue": "refresh"},
+    "jails.tasks.send_summaries": {"queue": "refresh"},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(STATE_DIR / "beat")
 CELERY_BEAT_SCHEDULE = {
@@ -292,6 +293,7 @@ CELERY_BEAT_SCHEDULE = {
     "audit checkpoint": {"task": "jails.tasks.audit_checkpoint", "schedule": 3600.0, "options": {"expires": 3600}},
     "audit seal": {"task": "jails.tasks.audit_seal", "schedule": 86400.0, "options": {"expires": 86400}},
     "break-glass": {"task": "jails.tasks.tell_of_break_glass", "schedule": 30.0, "options": {"expires": 30}},
+    "summaries": {"task": "jails.tasks.send_summaries", "schedule": 900.0, "options": {"expires": 900}},
     "audit review": {"task": "jails.tasks.audit_review", "schedule": 60.0, "options": {"expires": 60}},
     "refresh hosts": {"task": "jails.tasks.refresh_hosts", "schedule": 60.0, "options": {"expires": 60}},
 }

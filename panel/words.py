@@ -24,6 +24,8 @@ DID = {
     "user.key_remove": "removed a key from",
     "invitation.use": "used an invitation",
     "audit.review": "signed off",
+    "search.share": "shared the search",
+    "search.remove": "removed the shared search",
     "invitation.withdraw": "withdrew the invitation of",
     "tenant.add": "added the tenant",
     "tenant.invite": "invited",

@@ -34,6 +34,7 @@ from jails.models import (
     Operation,
     Pool,
     Release,
+    SavedSearch,
     SshKey,
     Template,
     Tenant,
@@ -123,6 +124,8 @@ def things(fleet: Fleet) -> dict[str, Any]:
         "console in www1": Console(tenant=fleet.acme),
         "console in loghost": Console(),
         "member": fleet.people["member"],
+        "search of the member": SavedSearch(user=fleet.people["member"]),
+        "search of the auditor": SavedSearch(user=fleet.people["auditor"], shared=True),
         "review of the administrator": AuditReview(sequence=1, actor_id=fleet.people["administrator"].pk),
         "review of the auditor": AuditReview(sequence=2, actor_id=fleet.people["auditor"].pk),
     }
@@ -210,6 +213,8 @@ ALLOWED = {
     "user.factors": {"member": "A", "": "A"},
     "audit.view": {"": "AU"},
     "audit.view_own": {"acme": "OMV", "globex": "S", "": ""},
+    "search.share": {"": "AU"},
+    "search.remove": {"search of the member": "M", "search of the auditor": "U", "": ""},
     "audit.review": {"": "AU", "review of the administrator": "U", "review of the auditor": "A"},
 }
 
@@ -250,7 +255,8 @@ def test_an_auditor_changes_nothing(fleet: Fleet) -> None:
     looking = {name for name in policy.ACTIONS if name.endswith((".view", ".list", ".overview"))}
     known = things(fleet).values()
     may = {name for name in policy.ACTIONS for it in known if policy.allowed(fleet.people["auditor"], name, it)}
-    assert may <= looking | {"audit.review"}  # signing off is their part, and is in the log
+    own = {"search.share", "search.remove"}  # filters of the log under a name
+    assert may <= looking | own | {"audit.review"}  # signing off is their part, and is in the log
 
 
 def test_django_asks_the_same_table(fleet: Fleet) -> None:

@@ -8,7 +8,7 @@ from .jail import Drift, Jail
 from .look import Look
 from .operation import Operation, OperationStep, ResourceLock
 from .release import Release, Template, TrustedManifest
-from .review import AuditReview, ReviewMark
+from .review import AuditReview, ReviewMark, SavedSearch
 from .sshkey import JailKey, SshKey
 from .tenant import Grant, Invitation, Membership, Right, Tenant, TenantDataset, TenantPlan
 from .usage import HostSampling, Sample, UsageHour
@@ -46,6 +46,7 @@ __all__ = [
     "ReviewMark",
     "Right",
     "Sample",
+    "SavedSearch",
     "Side",
     "SshKey",
     "Template",

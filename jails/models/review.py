@@ -1,5 +1,6 @@
 from django.conf import settings
 from django.db import models
+from django.utils import timezone
 
 
 class AuditReview(models.Model):
@@ -47,3 +48,24 @@ class ReviewMark(models.Model):
 
     def __str__(self) -> str:
         return f"reviewed to {self.sequence}"
+
+
+class SavedSearch(models.Model):
+    """Filters of the log under a name: one's own, or shared with all who see the whole log."""
+
+    MOST = 50
+    """Of one person."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="searches")
+    name = models.CharField(max_length=60)
+    query = models.CharField(max_length=1000)
+    """Of the address of the log's page, with the filters alone: `action=jail.destroy&host=warden1`."""
+    shared = models.BooleanField(default=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(fields=["user", "name"], name="one_search_a_name")]
+
+    def __str__(self) -> str:
+        return self.name

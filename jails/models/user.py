@@ -14,6 +14,10 @@ class User(AbstractUser):
     role = models.CharField(max_length=20, choices=Role.choices, blank=True, default=Role.NONE)
     factors_forgotten_at = models.DateTimeField(null=True, blank=True)
     """When somebody else removed their second factors, until they were told."""
+    wants_summary = models.BooleanField(default=False)
+    """The week's summary of the log, by mail."""
+    summary_sent_for = models.DateField(null=True, blank=True)
+    """The Monday of the last week that was summed up for them."""
     operated_hosts = models.ManyToManyField("jails.Host", blank=True, related_name="operators")
 
     class Meta:

@@ -8,6 +8,8 @@ from typing import Any
 from django import forms
 from django.utils import timezone
 
+from panel.forms.people import checked_label
+
 MOMENT = forms.DateTimeInput(attrs={"type": "datetime-local", "class": "form-control"}, format="%Y-%m-%dT%H:%M")
 USUAL = timedelta(days=7)
 
@@ -31,6 +33,24 @@ class BetweenForm(forms.Form):
         if data.get("since") and data.get("until") and data["since"] >= data["until"]:
             self.add_error("until", "This must be later than the other.")
         return data
+
+
+class SearchForm(forms.Form):
+    """A name for the filters in the address of the log's page."""
+
+    name = forms.CharField(
+        label="Name of this search",
+        max_length=60,
+        widget=forms.TextInput(attrs={"class": "form-control", "autocomplete": "off"}),
+    )
+    shared = forms.BooleanField(
+        label="For all who see the whole log",
+        required=False,
+        widget=forms.CheckboxInput(attrs={"class": "form-check-input"}),
+    )
+
+    def clean_name(self) -> str:
+        return checked_label(self.cleaned_data["name"])
 
 
 def between(query: Any) -> BetweenForm:

@@ -24,6 +24,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from jails import audit, policy
+from jails import summary as weekly
 from jails.models import Invitation, Membership, Tenant
 from panel import step_up
 from panel.accounts import Closed, end_sessions, invitation_of, note_closed, redeem
@@ -48,6 +49,8 @@ def page(request: HttpRequest) -> HttpResponse:
         "oidc": {"name": settings.OIDC_NAME, "id": settings.OIDC_ID} if settings.OIDC_ISSUER else None,
         "linked": SocialAccount.objects.filter(user=request.user).first() if settings.OIDC_ISSUER else None,
         "address": addresses_of(request.user)["address"],
+        "may_have_summary": weekly.may_have(request.user),
+        "mail_sends": settings.MAIL_SENDS,
         "must_have_factor": must_have_factor(request.user),
     }
     return render(request, "panel/account.html", context)
@@ -151,6 +154,19 @@ def addresses_of(person: Any) -> dict[str, str]:
 
 reauthenticate = proving(allauth.reauthenticate)
 """By password; by a second factor see panel.views.factors."""
+
+
+@require_POST
+@login_required
+def summary(request: HttpRequest) -> HttpResponse:
+    """Have the week's summary of the log by mail, or no more."""
+    wants = "wants" in request.POST
+    if wants and not weekly.may_have(request.user):
+        raise Http404
+    request.user.wants_summary = wants
+    request.user.save(update_fields=["wants_summary"])
+    messages.success(request, "You get the week's summary on Mondays." if wants else "You get no more summaries.")
+    return redirect("account")
 
 
 @require_POST

@@ -9,14 +9,14 @@ from django.contrib.auth.decorators import login_required
 from django.core.cache import cache
 from django.db import transaction
 from django.db.models import Max, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from jails import audit, policy, review
-from jails.models import AuditEntry, AuditHead, Membership, Operation, Tenant
+from jails.models import AuditEntry, AuditHead, Membership, Operation, SavedSearch, Tenant
 from panel.context import shell_of
 from panel.forms.audit import between
 from panel.tables import audit as table
@@ -43,10 +43,8 @@ CHECKED_FOR = 60
 def index(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     if "" in request.GET.values():
         return redirect(reverse("audit") + table.without(request.GET))  # an address to pass on, without empty fields
-    tenants = list(policy.visible(request.user, Tenant))
+    tenants = require_some_log(request)
     sees_all = policy.allowed(request.user, "audit.view")
-    if not sees_all and not tenants:
-        require(request, "audit.view")
     rows = shell_of(request).of_team(policy.visible(request.user, AuditEntry), "tenant_id")
     wanted = table.AuditFilter(request.GET, rows)
     wanted.narrowed = not sees_all
@@ -66,10 +64,30 @@ def index(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
         "chips": table.chips(wanted.form, request.GET) if is_valid else [],
         "exports": [(name, f"{table.without(request.GET, *table.PAGING)}&export={key}") for key, name in exports],
         "chain": state_of_chain() if sees_all else None,
+        "searches": searches_of(request),
+        "query": table.without(request.GET, *table.PAGING).removeprefix("?"),
         "object": request.GET.get("object", "") if is_valid else "",
         "to_review": review.open_count() if sees_all else 0,
     }
     return render(request, "panel/audit.html", context, status=200 if is_valid else 400)
+
+
+def require_some_log(request: HttpRequest) -> list[Tenant]:
+    """Of those who see the whole log, and of those who see that of a tenant: the tenants they may know of."""
+    tenants = list(policy.visible(request.user, Tenant))
+    if not tenants:
+        require(request, "audit.view")
+    return tenants
+
+
+def searches_of(request: HttpRequest) -> list[dict[str, Any]]:
+    """Those one may use, the one that is being used marked."""
+    here = QueryDict(mutable=True)
+    here.update({name: value for name, value in request.GET.items() if name in table.AuditFilter.base_filters})
+    found = policy.visible(request.user, SavedSearch).select_related("user")
+    return [
+        {"search": one, "is_own": one.user == request.user, "is_here": QueryDict(one.query) == here} for one in found
+    ]
 
 
 def exported(

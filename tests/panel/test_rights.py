@@ -30,6 +30,7 @@ from jails.models import (
     Membership,
     Network,
     Operation,
+    SavedSearch,
     SshKey,
     Template,
     Tenant,
@@ -132,6 +133,9 @@ def make_world() -> World:
         "the disabled": fleet.people["disabled"].pk,
     }
     TenantPlan.objects.create(tenant=fleet.acme)
+    for role, shared in (("member", False), ("stranger", False), ("auditor", True)):
+        search = SavedSearch.objects.create(user=fleet.people[role], name="x", query="who=x", shared=shared)
+        things[f"search of the {role}"] = search.pk
     key = SshKey.objects.create(user=fleet.people["member"], name="k", type="ssh-ed25519", body="A", fingerprint="F")
     things["key of the member"] = key.pk
     JailKey.objects.create(
