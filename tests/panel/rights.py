@@ -689,6 +689,8 @@ ROWS: list[Row] = [
         get="200 M, 404 APQUOVSN, login DX",
         post="away M, 404 APQUOVSN, login DX",
     ),
+    *rows("account-summary", post="away APQUOMVSN, login DX"),
+    *send("account-summary", answers="away AUOS, 404 PQMVN, login DX", wants="1"),
     *rows("account-team", post="away APQUOMVSN, login DX", team=""),
     *send("account-team", answers="away AUOMV, 404 PQSN, login DX", team="acme"),
     # Consoles: to get a ticket is to be let in; who runs a command finds no consoled here, and is told so
