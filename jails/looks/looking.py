@@ -50,7 +50,7 @@ def ask(
     """
     kind = kinds.get(name)
     cleaned = kind.clean(parameters or {})
-    key = digest(json.dumps([cleaned, user.pk if kind.is_read else None], sort_keys=True))
+    key = key_of(kind, cleaned, user)
     look = Look.objects.filter(jail=jail, kind=name, key=key).first()
     if look is None:
         look = _made(jail, name, cleaned, key, user)
@@ -64,6 +64,11 @@ def ask(
         look.jail = jail
         transaction.on_commit(lambda: _send(look))
     return look
+
+
+def key_of(kind: Kind, cleaned: Mapping[str, Any], user: User) -> str:
+    """What those who ask the same share a row by."""
+    return digest(json.dumps([cleaned, user.pk if kind.is_read else None], sort_keys=True))
 
 
 def _made(jail: Jail, name: str, parameters: dict[str, Any], key: str, user: User) -> Look:

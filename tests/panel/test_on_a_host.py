@@ -86,7 +86,8 @@ def test_from_the_form_to_a_running_jail_and_to_its_end(world, browser):
     assert "running" in page.text and "192.0.2.3" in page.text
 
     form = browser.get(url("www1", "change")).context["form"]
-    values = {name: form[name].value() for name in form.fields} | {"hostname": "shop.example.org", "quota": "1 GiB"}
+    values = {name: form[name].value() for name in form.fields if form[name].value() is not None}
+    values |= {"hostname": "shop.example.org", "quota": "1 GiB"}
     run(world, browser, browser.post(url("www1", "change"), {**values, "boot": ""}))
     assert world.simulation.run("jls", "-j", "www1", "host.hostname").strip() == "shop.example.org"
     assert world.value("zroot/cellblock/host/www1", "quota") == str(1 << 30)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import timedelta
 from typing import Any
@@ -12,9 +11,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from jails.looks import kind as look_kinds
+from jails.looks import looking
 from jails.models import Jail, Look, Operation, TenantPlan, User
 from jails.operations import kind as kinds
-from jails.operations.step import digest
 from tests.panel import work
 from tests.panel.fleet import Fleet, GiB, MiB
 from tests.panel.hostile import HOSTILE
@@ -201,9 +201,9 @@ def test_no_snapshot_to_copy(as_person: Any, www1: Jail, snapshot: str) -> None:
 
 def answered(jail: Jail, kind: str, parameters: dict[str, Any], result: dict[str, Any]) -> None:
     """As a worker leaves a look."""
-    key = digest(json.dumps(parameters, sort_keys=True))
     now = timezone.now()
     person = User.objects.get(username="owner-person")
+    key = looking.key_of(look_kinds.get(kind), parameters, person)
     values = {
         "asked_by": person,
         "state": Look.State.DONE,
