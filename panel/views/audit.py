@@ -65,7 +65,7 @@ def index(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
         "exports": [(name, f"{table.without(request.GET, *table.PAGING)}&export={key}") for key, name in exports],
         "chain": state_of_chain() if sees_all else None,
         "searches": searches_of(request),
-        "query": table.without(request.GET, *table.PAGING).removeprefix("?"),
+        "filters": table.without(request.GET, *table.PAGING).removeprefix("?"),
         "object": request.GET.get("object", "") if is_valid else "",
         "to_review": review.open_count() if sees_all else 0,
     }

@@ -32,6 +32,8 @@ def test_a_search_is_kept_with_its_filters_and_found_again(fleet: Fleet) -> None
     assert SavedSearch.objects.get().query == "action=jail.destroy&host=warden1"
     assert offered(auditor) == [("Gone", False)]
     assert offered(auditor, "host=warden1&action=jail.destroy") == [("Gone", True)]
+    assert 'value="action=jail.destroy&amp;host=warden1"' in page.content.decode()  # for who keeps it again
+    assert 'name="q" value=""' in page.content.decode()
     assert f'href="{reverse("audit")}?action=jail.destroy&amp;host=warden1"' in page.content.decode()
 
 
