@@ -59,3 +59,15 @@ def unguarded(db):
     drop_triggers(connection)
     yield
     make_triggers(connection)
+
+
+@pytest.fixture(scope="class")
+def guarded_again(django_db_setup, django_db_blocker):
+    """After tests that empty a log which is committed, which its triggers refuse."""
+    yield
+    from django.db import connection
+
+    from jails.models.audit_triggers import make_triggers
+
+    with django_db_blocker.unblock():
+        make_triggers(connection)

@@ -111,13 +111,6 @@ def test_nothing_under_a_name_that_says_secret_is_kept(word: str, before: str, a
     assert list(audit.scrub({before + word.upper() + after: value}).values()) == [audit.REMOVED]
 
 
-@pytest.fixture(scope="class")
-def guarded_again(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    yield
-    with django_db_blocker.unblock():
-        make_triggers(connection)
-
-
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("guarded_again")
 class TestCommitted:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from jails import audit, auditrows, stretches
 from jails.models import AuditEntry, AuditHead
-from jails.models.audit_triggers import drop_triggers, make_triggers
+from jails.models.audit_triggers import drop_triggers
 
 pytestmark = pytest.mark.django_db
 
@@ -168,13 +168,6 @@ class TestStretches:
         assert stretches.ends_of(whole) is None
         AuditEntry.objects.filter(sequence=number).delete()
         assert stretches.ends_of(whole) is None
-
-
-@pytest.fixture(scope="class")
-def guarded_again(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    yield
-    with django_db_blocker.unblock():
-        make_triggers(connection)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -271,13 +271,6 @@ def test_what_broke_off_is_begun_again(people: Who, monkeypatch: pytest.MonkeyPa
     assert found() == [] and review.catch_up() == 1
 
 
-@pytest.fixture(scope="module")
-def guarded_again(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    yield
-    with django_db_blocker.unblock():
-        make_triggers(connection)
-
-
 @pytest.fixture
 def log_can_be_emptied(guarded_again: None, transactional_db: None) -> Iterator[None]:
     """The database is emptied after such a test, which the log refuses."""

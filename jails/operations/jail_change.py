@@ -82,12 +82,12 @@ def _values(row: Jail, wanted: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     own = list(row.addresses.filter(operation=None).order_by("pk").values_list("ip", flat=True))
     pairs["addresses"] = (own, [one["ip"] for one in wanted["addresses"]] if "addresses" in wanted else own)
     for limit in LIMITS:
-        old = row.limits.get(limit, _DEFAULTS[limit])
+        old = row.limits.get(limit, DEFAULT_LIMITS[limit])
         pairs[limit] = (old, given.get(limit, old))
     return {field: pairs[field] for field in FIELDS}
 
 
-_DEFAULTS: Mapping[str, int | None] = {
+DEFAULT_LIMITS: Mapping[str, int | None] = {
     "quota": None,
     "memory": None,
     "cpu": None,
@@ -183,7 +183,7 @@ class JailChange(Kind):
     def widens(self, host: Host, parameters: Mapping[str, Any]) -> list[str]:
         """What it would have more of than it has."""
         (row,) = self.jails(host, parameters)
-        old, new = {**_DEFAULTS, **row.limits}, parameters["limits"]
+        old, new = {**DEFAULT_LIMITS, **row.limits}, parameters["limits"]
         more = {
             "children_max": (new["children_max"] or 0) > (old["children_max"] or 0),
             "enforce_statfs": (new["enforce_statfs"] or 0) < (old["enforce_statfs"] or 0),

@@ -9,9 +9,9 @@ import tomli_w
 
 from jails.models import Host, Jail, Network, Template, Tenant
 from jails.models.release import Base
+from jails.operations.jail_change import DEFAULT_LIMITS
 from panel.fleet.document import FORMAT, NO_QUOTA, NOBODY
 from panel.forms.fields import format_size
-from panel.forms.jails import DEFAULT_LIMITS
 
 HEAD = """\
 # A fleet of Cellblock: what `manage.py fleet plan FILE` compares and `manage.py fleet apply FILE` brings about.

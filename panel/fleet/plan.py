@@ -14,12 +14,12 @@ from django.forms import ModelForm, model_to_dict
 from jails.models import Host, Jail, Network, Release, Template, Tenant
 from jails.models.release import Base, Storage
 from jails.operations import kind as kinds
+from jails.operations.jail_change import DEFAULT_LIMITS
 from jails.operations.kind import Refused
 from panel.fleet.document import NO_QUOTA, Fleet, HostWish, Wish
 from panel.fleet.export import addresses_of
 from panel.forms.fields import format_size
 from panel.forms.hosts import OF_THE_SITE, ROOT, HostForm
-from panel.forms.jails import DEFAULT_LIMITS
 from panel.forms.networks import NetworkForm
 from panel.forms.tenants import TenantForm
 

@@ -14,19 +14,11 @@ from jails.freebsd.uname import Release as Version
 from jails.models import Host, HostFactsRecord, Jail, Release, Template, Tenant, User
 from jails.models.release import Base, Storage
 from jails.operations import jailfile, snapshots
+from jails.operations.jail_change import DEFAULT_LIMITS
 from jails.operations.wish import LEAST, QUOTA_MAX, QUOTA_MIN
 from panel.forms.addresses import AddressesForm
 from panel.forms.fields import CheckedField, SizeField, format_size
 
-DEFAULT_LIMITS = {
-    "quota": None,
-    "memory": None,
-    "cpu": None,
-    "processes": None,
-    "children_max": 0,
-    "securelevel": -1,
-    "enforce_statfs": 2,
-}
 SECURELEVELS = (
     ("-1", "That of the host"),
     ("0", "0: insecure"),
