@@ -60,40 +60,77 @@ there "$2" || { echo "$2: No such file or directory" >&2; exit 1; }
 exec tar --numeric-owner --one-file-system -cf - "./$2"
 """
 )
+# mv(1) moves into what is a folder or leads to one, and any name can become that at any moment, for whoever owns the
+# folder. So things get their names in a folder that root alone may enter, and go from there to “..”: rename(2) follows
+# no link in a last part.
+_ALONE = """\
+here=${1%/}
+alone() {
+    [ -d "./$1" ] || (umask 077 && mkdir "./$1") || exit 1
+    cd -P "./$1" && [ "$(pwd -P)" = "$here/$1" ] && [ "$(stat -f %u .)" = "$(id -u)" ] && chmod 0700 . || exit 1
+}
+move() { mv -n "$1" "$2" && ! there "$1" || exit 1; }
+"""
 # $3 is what it shall be called, $4 a folder to unpack in that only root may enter. Both hold the operation's id.
 _UNPACK = (
     _ENTER_OR_FAIL
+    + _ALONE
     + """\
 if there "$3"; then
     wc -c
     exit
 fi
 rm -rf "./$4"
-mkdir -m 0700 "./$4" && cd -P "./$4" && [ "$(pwd -P)" = "${1%/}/$4" ] || exit 1
-tar --numeric-owner -xpf - && mv -n "./$2" "../$3" && cd .. && rmdir "./$4" && there "$3"
+alone "$4"
+[ -z "$(ls -A)" ] && tar --numeric-owner -xpf - || exit 1
+move "./$2" "./$3"
+move "./$3" ..
+cd .. && rmdir "./$4" && there "$3"
 """
 )
-# $2 becomes $4, and $3 becomes $2: done once however often it is run.
-_SWAP = (
+# `settle` lets what is in a room be called $3, out of where it was $2, however far an earlier run has got.
+_ROOMS = (
     _ENTER_OR_FAIL
+    + _ALONE
     + """\
-there "$3" || { there "$2"; exit; }
-if there "$2"; then
-    there "$4" && exit 1
-    mv -n "./$2" "./$4" || exit
+settle() {
+    [ -d "./$1" ] || return 0
+    cd "./$1" || exit 1
+    there "$3" || ! there "$2" || move "./$2" "./$3"
+    ! there "$3" || move "./$3" ../..
+    cd .. && rmdir "./$1" || exit 1
+}
+carry() {
+    mkdir "./$1" && cd "./$1" && move "../../$2" . && cd .. || exit 1
+    settle "$@"
+}
+alone "$5"
+"""
+)
+# $2 becomes $4, and $3 becomes $2, by way of $5: done once however often it is run.
+_SWAP = (
+    _ROOMS
+    + """\
+settle old "$2" "$4"
+settle new "$3" "$2"
+if there "../$3"; then
+    if there "../$2"; then
+        ! there "../$4" || exit 1
+        carry old "$2" "$4"
+    fi
+    carry new "$3" "$2"
 fi
-mv -n "./$3" "./$2"
+cd .. && rmdir "./$5" && there "$2"
 """
 )
 _SWAP_BACK = (
-    _ENTER_OR_FAIL
+    _ROOMS
     + """\
-if ! there "$3"; then
-    mv -n "./$2" "./$3" || exit
-fi
-if there "$4"; then
-    mv -n "./$4" "./$2"
-fi
+settle new "$2" "$3"
+settle old "$4" "$2"
+there "../$3" || carry new "$2" "$3"
+! there "../$4" || carry old "$4" "$2"
+cd .. && rmdir "./$5"
 """
 )
 _DISCARD = _ENTER_OR_FAIL + 'rm -rf "./$2" "./$3"\n'
@@ -177,16 +214,16 @@ def unpack(path: str, called: str, work: str) -> Argv:
     return argv("/bin/sh", "-c", _UNPACK, "sh", folder, name, _name(called), _name(work))
 
 
-def swap(path: str, new: str, old: str) -> Argv:
-    """Give the file called `new` the name of `path`, and what had that the name `old`."""
+def swap(path: str, new: str, old: str, work: str) -> Argv:
+    """Give the file called `new` the name of `path`, and what had that the name `old`, by way of the folder `work`."""
     folder, name = split(path)
-    return argv("/bin/sh", "-c", _SWAP, "sh", folder, name, _name(new), _name(old))
+    return argv("/bin/sh", "-c", _SWAP, "sh", folder, name, _name(new), _name(old), _name(work))
 
 
-def swap_back(path: str, new: str, old: str) -> Argv:
+def swap_back(path: str, new: str, old: str, work: str) -> Argv:
     """Undo `swap`, however far it has got."""
     folder, name = split(path)
-    return argv("/bin/sh", "-c", _SWAP_BACK, "sh", folder, name, _name(new), _name(old))
+    return argv("/bin/sh", "-c", _SWAP_BACK, "sh", folder, name, _name(new), _name(old), _name(work))
 
 
 def discard(path: str, called: str, work: str) -> Argv:

@@ -137,11 +137,12 @@ def _unpack_step(request: Request, row: Jail, found: power.Found, path: str, cal
 
 
 def _swap_step(request: Request, row: Jail, found: power.Found, path: str, called: str, before: str) -> Step:
-    back = Run((_inside(request, row, found, inside.swap_back(path, called, before)),))
+    words = (path, called, before, f".swap-{request.operation_id}")
+    back = Run((_inside(request, row, found, inside.swap_back(*words)),))
     return Step(
         key="swap",
         purpose=f"Give it the name of what is there now, and keep that as {before}",
-        action=Run((_inside(request, row, found, inside.swap(path, called, before)),)),
+        action=Run((_inside(request, row, found, inside.swap(*words)),)),
         undo=(*_ends(request), Undo(back, only_if=_same_state(row, found), tolerant=True)),
         again=_ends(request),
         requires=_same_state(row, found),

@@ -94,7 +94,7 @@ def stopped(warden):
         write = jail.run_transient("write-1", row.path, inside.unpack(path, f"{name}.back", ".work-1"))
         if not warden.connection.run(Pipeline((read, write)), timeout=60).ok:
             return False
-        swap = inside.swap(path, f"{name}.back", f"{name}.old")
+        swap = inside.swap(path, f"{name}.back", f"{name}.old", ".swap-1")
         return warden.connection.run(Pipeline.of(jail.run_transient("swap-1", row.path, swap)), timeout=60).ok
 
     return ready, bring
@@ -156,6 +156,86 @@ def test_names_that_it_uses_itself_are_links(warden, stopped, name):
         bring("/srv/page")
         assert outside(warden) == before
         warden.sh("cd /jail/www1/srv; rm -f .work-1 page.back page.old")
+
+
+# What somebody who is not root does in their own folder at the worst moment
+
+
+def instead(warden, tool, before, after):
+    """From now on that tool of the jail runs these lines too, where `$n` is how often it was asked for."""
+    where = {"tar": "/usr/bin", "mv": "/bin"}[tool]
+    lines = (
+        "#!/bin/sh",
+        "echo . >>/var/count",
+        "n=$(wc -l </var/count)",
+        before,
+        f'{where}/{tool} "$@"',
+        "rc=$?",
+        after,
+    )
+    script = "\n".join((*lines, "exit $rc", ""))
+    warden.sh('rm -f /jail/www1/var/count; printf %s "$1" >"$2"; chmod 755 "$2"', script, f"/jail/www1/sbin/{tool}")
+
+
+def as_ever(warden, tool):
+    warden.sh('rm -f "$1"', f"/jail/www1/sbin/{tool}")
+
+
+PLANTS = ["ln -s /etc {0}", "ln -s ../etc {0}", "mkdir {0}", "ln -s /etc/rc.conf {0}"]
+
+
+def test_a_link_that_is_planted_while_it_is_unpacked(warden, stopped):
+    ready, bring = stopped
+    warden.sh("echo old >/jail/www1/srv/evil; mkdir -p /jail/www1/etc")
+    ready()
+    for plant in PLANTS:
+        before = outside(warden)
+        instead(warden, "tar", "", plant.format("/srv/evil.back"))
+        assert not bring("/srv/evil"), plant
+        assert outside(warden) == before and listing(warden) == [".work-1", "evil", "evil.back"]
+        assert listing(warden, "/jail/www1/srv/.work-1") == ["evil.back"]
+        warden.sh("cd /jail/www1/srv; rm -r .work-1 evil.back")
+
+
+@pytest.mark.parametrize("plant", PLANTS)
+def test_a_link_that_is_planted_while_they_are_swapped(warden, stopped, plant):
+    """After each mv in turn; the name that is planted is the one that the file shall get."""
+    swap = jail.run_transient("swap-1", "/jail/www1", inside.swap("/srv/evil", "evil.back", "evil.old", ".swap-1"))
+    warden.sh("mkdir -p /jail/www1/etc")
+    for times in range(1, 7):
+        warden.sh("cd /jail/www1/srv; rm -rf .swap-1 *; echo old >evil.back; echo new >evil")
+        before = outside(warden)
+        after = f"[ $n -ne {times} ] || [ -e /srv/evil ] || {plant.format('/srv/evil')}"
+        instead(warden, "mv", "", after)
+        warden.connection.run(Pipeline.of(swap), timeout=60)
+        assert outside(warden) == before
+        found = warden.sh("cd /jail/www1/srv; find . -type f -exec cat {} +")
+        assert sorted(found.split()) == ["new", "old"]  # nothing of it is lost
+
+
+def test_a_swap_that_is_cut_off_goes_on_and_goes_back(warden, stopped):
+    names = ("/srv/page", "page.back", "page.old", ".swap-1")
+
+    def run(command):
+        return warden.connection.run(Pipeline.of(jail.run_transient("swap-1", "/jail/www1", command)), timeout=60).ok
+
+    def cut(command, times):
+        instead(warden, "mv", f"[ $n -lt {times} ] || exit 1", "")
+        assert not run(command)
+        as_ever(warden, "mv")
+
+    for times in range(1, 7):
+        warden.sh("cd /jail/www1/srv; rm -f *; echo old >page.back; echo new >page")
+        cut(inside.swap(*names), times)
+        assert run(inside.swap(*names)) and listing(warden) == ["page", "page.old"]
+        cut(inside.swap_back(*names), times)
+        assert run(inside.swap(*names)) and warden.read("/jail/www1/srv/page") == "old\n"
+        cut(inside.swap_back(*names), times)
+        assert run(inside.swap_back(*names)) and listing(warden) == ["page", "page.back"]
+        assert warden.read("/jail/www1/srv/page") == "new\n"
+        cut(inside.swap(*names), times)
+        assert run(inside.swap_back(*names)) and listing(warden) == ["page", "page.back"]
+        assert warden.read("/jail/www1/srv/page") == "new\n"
 
 
 NAMES = ["a b", "-rf", "@x", "--", "ä", "it's", "$(reboot)", "*", "a\\b", "#", ";ls", '"', "..a", "...", "%s"]
