@@ -232,6 +232,26 @@ def why_not_wish(tenant: Tenant, wish: Mapping[str, Any]) -> str:
     return ""
 
 
+def why_not_sandbox(user: User, source: Jail, wish: Mapping[str, Any]) -> dict[str, str]:
+    """Why somebody who is not staff may not make such a copy of their jail: field of sandbox_create → a sentence.
+
+    Its name tells of nobody else's jails, and it may fill no more of the pool than the jail that it is made from.
+    """
+    tenant = source.tenant
+    if tenant is None or policy.allowed(user, "jail.create", source.host):
+        return {}
+    plan = plans.plan_of(tenant)
+    if plan is None:
+        return {"": f"{tenant} has no plan: until it has one, only staff make jails for it."}
+    problems = {}
+    if not wish["name"].startswith(f"{source.name}-") and not is_own_name(tenant, wish["name"]):
+        problems["name"] = f"Begin it with {source.name}- or {tenant.slug}-."
+    most = source.limits.get("quota")
+    if plan.disk is None and most and not 0 < (wish["quota"] or 0) <= most:
+        problems["quota"] = f"Give it a quota of {plans.size(most)} at most, as {source.name} has."
+    return problems
+
+
 def is_resize(row: Jail, changed: Mapping[str, tuple[Any, Any]]) -> bool:
     """Whether the tenant may change these limits by itself: (old, new) of each. More only of what its plan counts."""
     plan = plans.plan_of(row.tenant) if row.tenant is not None else None

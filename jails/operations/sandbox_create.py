@@ -14,11 +14,11 @@ from typing import Any
 
 from django.utils import timezone
 
-from jails import plans
+from jails import plans, selfservice
 from jails.freebsd import names
 from jails.hosts.facts import HostFacts
 from jails.hosts.zfs_reader import Snapshot
-from jails.models import Host, Jail, Operation
+from jails.models import Host, Jail, Operation, User
 from jails.operations import checks, common, jail_create, jailfile, layout, snapshots, trees
 from jails.operations.kind import Kind, Refused, Request
 from jails.operations.step import BootList, Plan, Step, Undo
@@ -87,6 +87,10 @@ class SandboxCreate(Kind):
     def adds(self, host: Host, parameters: Mapping[str, Any]) -> plans.Growth | None:
         (source,) = self.jails(host, parameters)
         return plans.of_sandbox(source, limits_of(source, parameters["quota"]))
+
+    def why_not_for(self, user: User, host: Host, parameters: Mapping[str, Any]) -> str:
+        (source,) = self.jails(host, parameters)
+        return " ".join(selfservice.why_not_sandbox(user, source, parameters).values())
 
     def plan(self, request: Request) -> Plan:
         copy = _look(request)
@@ -185,7 +189,7 @@ def _look(request: Request) -> _Copy:
 def _without_names(host: Host, source: Jail, name: str, taken: str) -> str:
     """A tenant learns that a name is taken, and of whose jail only where that is its own."""
     own = Jail.objects.filter(host=host, tenant=source.tenant, name=name).exists()
-    return taken if own else f"{name} is not free on this host: choose another name."
+    return taken if own else selfservice.NOT_AVAILABLE
 
 
 def _file(copy: _Copy) -> jailfile.JailFile:

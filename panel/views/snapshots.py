@@ -16,7 +16,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from jails import plans, policy
+from jails import plans, policy, selfservice
 from jails.hosts.data import decode
 from jails.hosts.zfs_reader import Snapshot
 from jails.models import HostFactsRecord, Jail, Operation
@@ -74,7 +74,9 @@ def sandbox(request: HttpRequest, uuid: UUID) -> HttpResponse:
     form = SandboxForm(posted(request), initial=given)
     if form.is_valid():
         wish = {"jail": str(jail.uuid), "snapshot": wanted, **form.cleaned_data}
-        if response := plan_from_form(request, form, "sandbox_create", wish, jail.host):
+        for field, text in selfservice.why_not_sandbox(request.user, jail, wish).items():
+            form.add_error(field or None, text)
+        if form.is_valid() and (response := plan_from_form(request, form, "sandbox_create", wish, jail.host)):
             return response
     context = {
         "jail": jail,

@@ -2,7 +2,8 @@
 
 import pytest
 
-from jails.models import Jail, Tenant, TenantPlan
+from jails import policy
+from jails.models import Jail, Membership, Operation, Tenant, TenantPlan, User
 from jails.operations.kind import Refused
 
 WWW1 = "zroot/cellblock/host/www1"
@@ -86,7 +87,7 @@ def test_a_tenant_is_not_told_whose_a_name_is(warden):
     row = warden.make("www1", start=False, tenant=acme)
     warden.sh(f"zfs snapshot {WWW1}@monday")
     words = refused(warden, row, name="secret")["name"]
-    assert words == "secret is not free on this host: choose another name."
+    assert words == "This name is not available: choose another one."
 
 
 def test_the_plan_of_the_tenant_counts_it(warden):
@@ -101,6 +102,30 @@ def test_the_plan_of_the_tenant_counts_it(warden):
     assert operation.status == "done", operation.error
     made = Jail.objects.get(name="try1")
     assert (made.tenant, made.dataset) == (acme, "zroot/cellblock/acme/try1")
+
+
+def test_a_tenant_makes_none_without_a_plan_and_none_beyond_it(warden):
+    """Asked of whatever was sent, by the same question that the worker asks again."""
+    acme = Tenant.objects.create(name="Acme", slug="acme")
+    row = warden.make("www1", start=False, tenant=acme, limits={"quota": 2 << 30})
+    owner = User.objects.create_user("bea")
+    Membership.objects.create(tenant=acme, user=owner, role="owner")
+
+    def why_not(**more):
+        wanted = {"name": "www1-try", "quota": 1 << 30} | more
+        operation = Operation(kind="sandbox_create", host=warden.row, tenant=acme, parameters=wish(row, **wanted))
+        return policy.why_not_operation(owner, operation)
+
+    assert why_not() == "acme has no plan: until it has one, only staff make jails for it."
+    plan = TenantPlan.objects.create(tenant=acme)
+    assert why_not() == why_not(name="acme-x") == why_not(quota=2 << 30) == ""
+    assert why_not(name="try1") == why_not(name="www1") == why_not(name="acmex") == "Begin it with www1- or acme-."
+    too_much = "Give it a quota of 2 GiB at most, as www1 has."
+    assert why_not(quota=None) == why_not(quota=(2 << 30) + 1) == too_much
+    TenantPlan.objects.filter(pk=plan.pk).update(disk=8 << 30)  # then its sum is what counts
+    assert why_not(quota=4 << 30) == ""
+    staff = Operation(kind="sandbox_create", host=warden.row, tenant=acme, parameters=wish(row, quota=None))
+    assert policy.why_not_operation(warden.user, staff) == ""
 
 
 @pytest.mark.parametrize("match", ["zfs clone", "jail -f /etc/jail.conf.d/try1.conf"])

@@ -175,17 +175,31 @@ def test_the_form_of_a_sandbox_has_a_name_and_the_quota_of_the_jail(as_person: A
 
 def test_a_sandbox_ends_in_a_plan(as_person: Any, www1: Jail) -> None:
     work.seen_snapshots(www1, 3)
-    sent = {"snapshot": "day3", "name": "try1", "quota": "1 GiB", "start": "on"}
+    TenantPlan.objects.create(tenant=www1.tenant)
+    sent = {"snapshot": "day3", "name": "www1-try1", "quota": "1 GiB", "start": "on"}
     response = as_person("owner").post(sandbox_url(www1), sent)
     made = Operation.objects.get()
     assert response.url == f"/operations/{made.pk}/"
     assert made.parameters == {
-        "jail": str(www1.uuid), "snapshot": "day3", "name": "try1", "quota": GiB, "start": True,
+        "jail": str(www1.uuid), "snapshot": "day3", "name": "www1-try1", "quota": GiB, "start": True,
     }  # fmt: skip
+
+
+def test_a_sandbox_of_a_tenant_keeps_to_its_plan_and_its_names(as_person: Any, www1: Jail) -> None:
+    work.seen_snapshots(www1, 3)
+    sent = {"snapshot": "day3", "name": "try1", "quota": ""}
+    response = as_person("owner").post(sandbox_url(www1), sent)
+    assert response.status_code == 422 and "has no plan" in words(response)
+    TenantPlan.objects.create(tenant=www1.tenant)
+    response = as_person("owner").post(sandbox_url(www1), sent)
+    assert response.status_code == 422 and set(response.context["form"].errors) == {"name", "quota"}
+    assert not Operation.objects.exists()
+    assert as_person("administrator").post(sandbox_url(www1), sent).status_code == 302
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "www2"])
 def test_a_name_of_a_sandbox_that_cannot_be(as_person: Any, www1: Jail, name: str) -> None:
+    TenantPlan.objects.create(tenant=www1.tenant)
     response = as_person("owner").post(sandbox_url(www1), {"snapshot": "day3", "name": name})
     assert response.status_code == 422 and "name" in response.context["form"].errors
 
