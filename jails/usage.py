@@ -126,12 +126,21 @@ def close(jail: Jail) -> None:
         hour += timedelta(hours=1)
 
 
+def hand_over(jail: Jail) -> None:
+    """A jail is about to get another owner: what it used is booked to the one it has, and not shown to the next."""
+    close(jail)
+    jail.samples.all().delete()
+
+
 def _hour(moment: datetime) -> datetime:
     return moment.replace(minute=0, second=0, microsecond=0)
 
 
 def _store_hour(jails: Any, hour: datetime) -> None:
+    """Of an hour in which a jail was given away the former owner has what was measured until then, and that is all."""
     rows = {row.pk: row for row in jails.select_related("host")}
+    booked = UsageHour.objects.filter(jail__in=jails, hour=hour).values_list("jail", "tenant")
+    given = {pk for pk, tenant in booked if tenant != rows[pk].tenant_id} if rows else set()
     while_running = Q(running=True)
     samples = Sample.objects.filter(jail__in=jails, at__gte=hour, at__lt=hour + timedelta(hours=1))
     found = samples.order_by().values("jail").annotate(
@@ -144,7 +153,7 @@ def _store_hour(jails: Any, hour: datetime) -> None:
         disk_average=Avg("disk"),
         disk_peak=Max("disk"),
     )  # fmt: skip
-    hours = [_usage_hour(rows[one["jail"]], hour, one) for one in found if one["jail"] in rows]
+    hours = [_usage_hour(rows[one["jail"]], hour, one) for one in found if one["jail"] in rows.keys() - given]
     fields = [field.name for field in UsageHour._meta.concrete_fields if field.name not in ("id", "jail_uuid", "hour")]
     UsageHour.objects.bulk_create(
         hours, update_conflicts=True, unique_fields=["jail_uuid", "hour"], update_fields=fields

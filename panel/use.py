@@ -117,7 +117,7 @@ def _samples(jail: Jail, since: datetime, until: datetime) -> list[Row]:
 
 
 def _months(jail: Jail, since: datetime) -> list[Row]:
-    rows = UsageHour.objects.filter(jail=jail, hour__gte=since).order_by("hour")
+    rows = UsageHour.objects.filter(jail=jail, tenant_id=jail.tenant_id, hour__gte=since).order_by("hour")
     return [
         Row(
             row.hour + timedelta(minutes=30),

@@ -15,7 +15,7 @@ from jails import tasks, usage
 from jails.hosts import usage as gathering
 from jails.hosts.connection import HostUnavailable, Unavailable
 from jails.hosts.usage import Seen, Used
-from jails.models import Host, HostSampling, Jail, Sample, UsageHour
+from jails.models import Host, HostSampling, Jail, Sample, Tenant, UsageHour
 from jails.operations import queue
 from tests.panel.fleet import Fleet, make_fleet
 
@@ -189,6 +189,25 @@ def test_what_a_jail_used_outlives_it(fleet, measure):
         (13, 1800, None, fleet.acme),
     ]
     assert rows[1].cpu == 6 * 30
+
+
+def test_what_a_jail_used_stays_with_who_had_it(fleet, measure):
+    """The hour in which it is given is the former owner's, as far as it was measured by then."""
+    www1 = fleet.jails["www1"]
+    former, heir = www1.tenant, Tenant.objects.create(name="Heir", slug="heir")
+    for minute in range(90):
+        measure(NOON + timedelta(minutes=minute), www1=used(minute))
+    usage.hand_over(www1)
+    assert not www1.samples.exists()
+    Jail.objects.filter(pk=www1.pk).update(tenant=heir)
+    for minute in range(90, 190):
+        measure(NOON + timedelta(minutes=minute), www1=used(minute))
+    rows = UsageHour.objects.filter(jail=www1).values_list("tenant", "hour", "cpu")
+    assert list(rows.order_by("hour"))[:3] == [
+        (former.pk, NOON, 59.0),
+        (former.pk, NOON + timedelta(hours=1), 30.0),
+        (heir.pk, NOON + timedelta(hours=2), 60.0),
+    ]
 
 
 def test_a_jail_that_was_never_measured_goes_without_a_trace(fleet):

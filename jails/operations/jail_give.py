@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jails import audit, keys, plans
+from jails import audit, keys, plans, usage
 from jails.freebsd import zfs
 from jails.hosts.facts import HostFacts
 from jails.hosts.zfs_reader import Dataset
@@ -103,6 +103,7 @@ class JailGive(Kind):
         datasets = dict(plan.result)
         for row in self.jails(operation.host, operation.parameters):
             former = row.tenant
+            usage.hand_over(row)
             row.tenant, row.touched = tenant, True
             row.dataset = datasets.get(str(row.uuid), row.dataset)
             row.save(update_fields=["tenant", "touched", "dataset"])

@@ -40,7 +40,7 @@ def _page(request: HttpRequest, jail: Jail, form: CommandForm, **more: Any) -> H
     request.tree_host = jail.host.name
     lately: list[Console] = []
     if policy.allowed(request.user, "console.view", jail):
-        lately = list(Console.objects.filter(jail=jail).order_by("-opened_at", "-id")[:LATELY])
+        lately = list(policy.visible(request.user, Console).filter(jail=jail).order_by("-opened_at", "-id")[:LATELY])
     context = {
         "jail": jail,
         "form": form,

@@ -5,10 +5,12 @@ import threading
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
-from jails.models import AuditEntry, Jail, Operation, Tenant, User
+from jails.models import AuditEntry, Jail, Operation, Sample, Tenant, UsageHour, User
 from jails.operations import jail_give, kind, lifecycle
 from jails.operations.kind import Refused
+from panel import use
 from tests.operations import fakes
 from tests.operations.meddling import Meddling
 from tests.operations.warden import expire
@@ -34,6 +36,19 @@ def refused(warden, field="jails", **parameters):
 
 def steps_of(operation):
     return [step["key"] for step in operation.plan["steps"]]
+
+
+def test_who_gets_it_is_not_shown_what_it_used_before(warden, acme):
+    www1 = warden.make("www1", start=False)
+    Sample.objects.create(jail=www1, at=timezone.now(), seconds=60, running=True, cpu=7.0, memory=1 << 20)
+    assert warden.do(GIVE, jails=ids(www1), tenant=acme.pk).status == "done"
+    www1.refresh_from_db()
+    assert not www1.samples.exists()
+    booked = UsageHour.objects.get()
+    assert (booked.jail, booked.tenant, booked.cpu) == (www1, None, 7.0)
+    assert all(one.chart.is_empty for one in use.measures(www1, "month") if one.name != "disk")
+    www1.tenant = None
+    assert not all(one.chart.is_empty for one in use.measures(www1, "month"))
 
 
 def test_a_running_jail_moves_and_runs_again(warden, acme):
