@@ -2,6 +2,7 @@ import hashlib
 import json
 import os
 import stat
+import time
 
 import pytest
 
@@ -105,3 +106,20 @@ def test_text_of_a_terminal_has_no_control_characters():
     text = cast.plain("".join(map(chr, range(256))) + "\x1bP1$q\x1b\\end")
     assert not any(ord(letter) < 32 and letter not in "\n\t" for letter in text)
     assert text.endswith("end")
+
+
+def test_strings_that_are_never_ended_cost_as_much_as_their_length():
+    def work(size):
+        text = "\x1b]0;" * size + "end"
+        times = []
+        for _ in range(3):
+            begun = time.process_time()
+            cast.plain(text)
+            times.append(time.process_time() - begun)
+        return min(times)
+
+    assert work(40_000) < 10 * work(10_000)
+
+
+def test_a_string_ends_where_a_terminal_gives_it_up():
+    assert cast.plain("a\x1b]0;title\x07b\x1bPq\x1b\\c\x1b_x\x18d\x1b^x\x1ae\x1b]0;x\x1b[1mf\x1bXnever") == "abcdef"
