@@ -197,7 +197,7 @@ def recording_text(request: HttpRequest, pk: UUID) -> HttpResponse:
     context: dict[str, Any] = {"console": console, "as_text": True}
     try:
         found = _read(request, console)
-        text = cast.text_of(b"".join(found.parts).decode("utf-8", "replace").splitlines())
+        text = cast.text_of(b"".join(found.parts).decode("utf-8", "replace").split("\n"))
         context |= {"text": text[:TEXT_LONGEST], "is_cut": len(text) > TEXT_LONGEST, "is_whole": found.is_whole}
     except tickets.Refused as refused:
         context["problem"] = str(refused)
