@@ -18,6 +18,12 @@ class SignInForm(LoginForm):
         for field in self.fields.values():
             field.widget.attrs.pop("placeholder", None)
 
+    def clean_login(self) -> str:
+        """As the account is spelled: the back end asks without case, and failures are counted by what stands here."""
+        typed = str(super().clean_login())
+        spelled = User.objects.filter(username__iexact=typed).values_list("username", flat=True).first()
+        return str(spelled or typed.lower())
+
 
 class AddressForm(AddEmailForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -359,6 +359,23 @@ def test_ten_failures_lock_out_and_the_log_says_so_once(ada: User, client: Clien
     assert client.get("/").status_code == 302
 
 
+def test_another_spelling_of_the_name_is_counted_as_the_name(ada: User, client: Client) -> None:
+    spellings = ("ada", "Ada", "aDa", "adA", "ADa", "AdA", "aDA", "ADA", " ada ", "ada")
+    answers = [sign_in(client, spelling, "wrong password 1").status_code for spelling in spellings]
+    assert answers == [200] * 9 + [429]
+    assert [sign_in(client, spelling).status_code for spelling in spellings] == [429] * 10
+    assert [entry.actor for entry in entries("session.lockout")] == ["ada"]
+    # The log names the person, however the name was typed.
+    assert {(entry.actor, entry.actor_id or entry.object_id) for entry in entries("session.sign_in")} == {
+        ("ada", str(ada.pk))
+    }
+
+
+def test_the_name_may_be_typed_with_capitals(ada: User, client: Client) -> None:
+    assert sign_in(client, "Ada").status_code == 302
+    assert client.get("/").status_code == 200
+
+
 def test_a_disabled_person_cannot_sign_in(ada: User, client: Client) -> None:
     User.objects.update(is_active=False)
     response = sign_in(client)
