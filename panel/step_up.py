@@ -9,21 +9,25 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import wraps
+from typing import Any
 from urllib.parse import urlencode
 
 from allauth.account.adapter import get_adapter
 from allauth.account.internal.flows.login import get_authentication_records
 from allauth.core.exceptions import ImmediateHttpResponse, ReauthenticationRequired
+from allauth.socialaccount.models import SocialAccount
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from jails.models import Operation
+from jails.operations import kind as kinds
 from jails.operations.step import plan_from_data
 from jails.signals import SIGNED_IN_AT
 
@@ -31,6 +35,7 @@ ACTIONS = frozenset(
     {
         "agreement.decide",
         "agreement.set",
+        "approval.decide",
         "audit.review",
         "host.access",
         "host.add",
@@ -67,7 +72,8 @@ def ask(request: HttpRequest) -> None:
     """Ends the request by asking, unless this session has proved recently who it is of."""
     if is_recent(request):
         return
-    ways = get_adapter().get_reauthentication_methods(request.user)
+    ways = ways_of(request.user)
+    refuse_linked(request)
     if not ways:
         messages.warning(
             request,
@@ -81,12 +87,36 @@ def ask(request: HttpRequest) -> None:
     raise ReauthenticationRequired
 
 
+def ways_of(user: Any) -> list[dict[str, Any]]:
+    """allauth's pages on which this person can prove anew who they are: by password, code or passkey."""
+    return list(get_adapter().get_reauthentication_methods(user))
+
+
+def refuse_linked(request: HttpRequest) -> None:
+    """Ends the request of whom only an account elsewhere signs in, and did long ago: to sign in is the proof there is.
+
+    Whatever they could set here without it, a session left open could set and prove itself with.
+    """
+    if is_recent(request) or ways_of(request.user) or not settings.OIDC_ISSUER:
+        return
+    if not SocialAccount.objects.filter(user=request.user).exists():
+        return
+    messages.warning(
+        request,
+        f"This needs proof that it is still you: sign out, sign in again with {settings.OIDC_NAME}, then go on. "
+        "With a password or a second factor of your own you would be asked for that instead.",
+    )
+    if getattr(request, "htmx", False):
+        raise ImmediateHttpResponse(HttpResponse(status=204, headers={"HX-Redirect": reverse("account")}))
+    raise ImmediateHttpResponse(redirect("account"))
+
+
 def proving(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
     """One of allauth's pages that ask; who has nothing to prove it with is led to set a password."""
 
     @wraps(view)
     def wrapped(request: HttpRequest) -> HttpResponse:
-        if not get_adapter().get_reauthentication_methods(request.user):
+        if not ways_of(request.user):
             return redirect("account_set_password")
         return view(request)
 
@@ -99,7 +129,20 @@ def ask_for(request: HttpRequest, action: str) -> None:
 
 
 def ask_for_plan(request: HttpRequest, operation: Operation) -> None:
-    """Before a plan is run that loses something, or of which a step cannot be undone."""
+    """Before a plan is run that loses something, of which a step cannot be undone, or that lets somebody do more."""
     plan = plan_from_data(operation.plan)
-    if plan.loses or any(step.irreversible for step in plan.steps):
+    if plan.loses or any(step.irreversible for step in plan.steps) or _lets_more(operation):
         ask(request)
+
+
+def _lets_more(operation: Operation) -> bool:
+    """Gives a jail or access to one, or widens what it may do, by what is known now."""
+    wish = operation.parameters
+    if operation.kind == "jail_give" or wish.get("access") or (operation.kind == "keys_change" and wish.get("keys")):
+        return True
+    if operation.host is None:
+        return False
+    try:
+        return bool(kinds.get(operation.kind).widens(operation.host, wish))
+    except LookupError:
+        return False  # what it is about is gone: confirming says so

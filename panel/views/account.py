@@ -97,8 +97,16 @@ def change_password(request: HttpRequest) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@login_required
 @transaction.atomic
 def set_password(request: HttpRequest) -> HttpResponse:
+    """allauth's page. A password proves who one is from then on: a session left open must not set itself one."""
+    step_up.refuse_linked(request)
+    if not request.user.has_usable_password() and step_up.ways_of(request.user) and not step_up.is_recent(request):
+        if request.method == "POST":
+            # What would be kept while it asks holds the new password.
+            return redirect("account_set_password")
+        step_up.ask(request)
     return allauth.password_set(request)
 
 

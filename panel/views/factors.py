@@ -21,6 +21,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from jails import audit
+from panel import step_up
 from panel.accounts import end_sessions
 from panel.factors import factors_of, must_have_factor
 from panel.step_up import proving
@@ -35,6 +36,7 @@ def changing(view: View) -> View:
 
     @wraps(view)
     def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        step_up.refuse_linked(request)
         if request.method != "POST":
             return view(request, *args, **kwargs)
         with transaction.atomic():

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from jails import audit, keys, policy
 from jails.models import Jail, JailKey, SshKey, Tenant, User
 from jails.operations import power
+from panel import step_up
 from panel.forms.keys import AccessForm, KeyForm
 from panel.views.access import find, refuse, source
 from panel.views.planning import plan_from_button, plan_from_form, posted
@@ -29,6 +30,8 @@ SSH_PORT = 22
 @login_required
 def own(request: HttpRequest) -> HttpResponse:
     """The keys on one's profile, and a form for one more."""
+    if request.method == "POST":
+        step_up.ask(request)
     form = KeyForm(request.user, posted(request))
     if request.method == "POST" and form.is_valid() and _add(request, form):
         messages.success(request, "The key is on your profile. It opens no jail until you give it access to one.")

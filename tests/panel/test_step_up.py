@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from allauth.socialaccount.models import SocialAccount
 from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from jails import policy
-from jails.models import AuditEntry, Invitation, Operation, TenantPlan, User
+from jails.models import Approval, AuditEntry, Invitation, Operation, SshKey, TenantPlan, User
 from panel import step_up
+from tests.freebsd.test_logins import KEYS
 from tests.panel import work
 from tests.panel.fleet import Fleet
 from tests.panel.test_factors import PASSWORD, Clock, add_app, code_of, entries, now, wrong
@@ -124,7 +129,7 @@ def test_wrong_answers_count_until_the_name_is_locked_out(late: Client, settings
 def test_a_code_of_an_app_is_a_proof_and_works_once(client: Client, admin: User, now: Clock) -> None:
     secret = add_app(admin)
     client.force_login(admin, backend="django.contrib.auth.backends.ModelBackend")
-    now.at += 16 * 60
+    now.at += 16 * 60 + 30 - now.at % 30  # at the beginning of a code's period
     client.post(reverse("tenant-plan", args=["acme"]), PLAN)
     to = {"next": reverse("tenant-plan", args=["acme"])}
     path = reverse("mfa_reauthenticate")
@@ -250,3 +255,99 @@ def test_the_time_is_a_setting(late: Client, settings: Any) -> None:
     settings.ACCOUNT_REAUTHENTICATION_TIMEOUT = 3600
     assert late.post(reverse("person-invite"), {"label": "x", "role": ""}).status_code == 200
     assert AuditEntry.objects.filter(action="user.invite").exists()
+
+
+# What would let a session left open prove itself
+
+
+def test_an_old_session_sets_no_password_to_prove_itself_with(client: Client, fleet: Fleet, now: Clock) -> None:
+    person = fleet.people["administrator"]
+    secret = add_app(person)
+    assert not person.has_usable_password()
+    client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+    now.at += 16 * 60
+    path = reverse("account_set_password")
+    sent = {"password1": PASSWORD, "password2": PASSWORD}
+    assert client.post(path, sent).headers["Location"] == path
+    person.refresh_from_db()
+    assert not person.has_usable_password()
+    assert PASSWORD not in json.dumps(dict(client.session.items()))
+    asked = client.get(path)
+    assert asked.headers["Location"].startswith(reverse("mfa_reauthenticate"))
+    assert proves(client, asked, code=code_of(secret)).headers["Location"] == path
+    client.post(path, sent)
+    person.refresh_from_db()
+    assert person.check_password(PASSWORD)
+
+
+def test_whom_only_an_account_elsewhere_signs_in_signs_in_again(
+    client: Client, fleet: Fleet, now: Clock, settings: Any
+) -> None:
+    settings.OIDC_ISSUER, settings.OIDC_NAME = "https://id.example", "Example ID"
+    person = fleet.people["administrator"]
+    SocialAccount.objects.create(user=person, provider="oidc", uid="1")
+    client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+    now.at += 16 * 60
+    sent = {"password1": PASSWORD, "password2": PASSWORD}
+    invite = {"label": "Bob", "role": ""}
+    for path, data in (
+        (reverse("account_set_password"), sent),
+        (reverse("mfa_activate_totp"), {"code": "000000"}),
+        (reverse("person-invite"), invite),
+    ):
+        assert client.post(path, data).headers["Location"] == reverse("account")
+    assert client.get(reverse("mfa_activate_totp")).status_code == 302
+    assert b"sign in again with Example ID" in client.get(reverse("account")).content
+    person.refresh_from_db()
+    assert not person.has_usable_password() and not Invitation.objects.exists()
+    # Who has just come from there may.
+    client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+    assert client.get(reverse("mfa_activate_totp")).status_code == 200
+    client.post(reverse("account_set_password"), sent)
+    person.refresh_from_db()
+    assert person.check_password(PASSWORD)
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "asks"),
+    [
+        ("jail_give", {}, True),
+        ("keys_change", {"keys": ["SHA256:x"]}, True),
+        ("keys_change", {"keys": []}, False),
+        ("jail_create", {"limits": {"children_max": 5}}, True),
+        ("jail_create", {"limits": {}}, False),
+        ("jail_create", {"limits": {}, "access": {"login": "web", "keys": ["SHA256:x"]}}, True),
+        ("jail_start", {"jails": []}, False),
+    ],
+)
+def test_what_lets_somebody_do_more_asks(
+    late: Client, fleet: Fleet, admin: User, kind: str, parameters: dict[str, Any], asks: bool
+) -> None:
+    operation = work.add_operation(fleet.zfs, admin)
+    Operation.objects.filter(pk=operation.pk).update(kind=kind, parameters=parameters)
+    # With no digest nothing is run, whoever is asked.
+    response = late.post(reverse("operation-confirm", args=[operation.pk]), {"digest": ""})
+    assert response.headers.get("Location", "").startswith(ASK) == asks
+
+
+def test_a_key_on_ones_profile_asks(late: Client, admin: User) -> None:
+    sent = {"text": KEYS[0].line, "name": "laptop"}
+    asked = late.post(reverse("account-keys"), sent)
+    assert asked.headers["Location"].startswith(ASK) and not SshKey.objects.exists()
+    proves(late, asked)
+    assert SshKey.objects.get().user == admin
+
+
+def test_an_approval_asks(late: Client, fleet: Fleet, admin: User) -> None:
+    row = Approval.objects.create(
+        tenant=fleet.acme, host=fleet.zfs, jail=fleet.acme.jails.first(), subject="x", work="power", side="host",
+        asked_by=fleet.people["member"], reason="why", lasts=timedelta(hours=1),
+        expires_at=timezone.now() + timedelta(days=1),
+    )  # fmt: skip
+    asked = late.post(reverse("approval-decide", args=[row.pk]), {"do": "yes", "comment": ""})
+    assert asked.headers["Location"].startswith(ASK)
+    row.refresh_from_db()
+    assert row.state == Approval.State.ASKED
+    proves(late, asked)
+    row.refresh_from_db()
+    assert row.state == Approval.State.GRANTED
