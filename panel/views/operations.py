@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -20,7 +22,17 @@ from jails import approvals, policy
 from jails.models import Host, Jail, Operation, OperationStep, Release, Template
 from jails.operations import lifecycle
 from jails.operations.kind import Refused
-from jails.operations.step import Action, Plan, RemoveFile, Run, Step, WriteFile, plan_from_data, step_from_data
+from jails.operations.step import (
+    Action,
+    BootList,
+    Plan,
+    RemoveFile,
+    Run,
+    Step,
+    WriteFile,
+    plan_from_data,
+    step_from_data,
+)
 from panel import step_up
 from panel.context import shell_of
 from panel.forms.agreements import AskForm
@@ -38,6 +50,9 @@ SHORT = 90
 """Characters of a command that needs no line of its own."""
 STOPPED_IN = {StepStatus.RUNNING: "broken_off", StepStatus.UNDOING: "undo_failed"}
 """What a step is called in which an operation ended that needs attention."""
+WAITS_FOR = re.compile(r"“(.*)” to (?:go first|finish)", re.DOTALL)
+"""How the engine and jails.operations.locks name an operation that another one waits for."""
+ITS_TURN = "its turn"
 MAY_GO_ON = (*Operation.OPEN, Status.FAILED, Status.CANCELLED, Status.STUCK, Status.REFUSED)
 BEFORE_CONFIRMATION = (Status.DRAFT, Status.STALE)
 
@@ -46,7 +61,7 @@ def shown_operations(request: HttpRequest) -> QuerySet[Operation]:
     """What is listed: everything but drafts nobody confirmed."""
     rows = shell_of(request).of_team(policy.visible(request.user, Operation))
     rows = rows.exclude(status__in=[Status.DRAFT, Status.DISCARDED])
-    return rows.select_related("requested_by", "tenant").defer("plan", "parameters")
+    return rows.select_related("requested_by", "tenant", "host").defer("plan", "parameters")
 
 
 @require_safe
@@ -88,7 +103,12 @@ def tray(request: HttpRequest) -> HttpResponse:
     recent = list(shown_operations(request)[:TRAY_RECENT])
     running = [row for row in recent if row.is_open]
     count_steps(running)
-    return live.marked(render(request, "panel/tray.html", {"operations": recent, "running": running}), mark)
+    context = {
+        "operations": recent,
+        "running": running,
+        "waits_for": waits_for(request, running[0]) if running else "",
+    }
+    return live.marked(render(request, "panel/tray.html", context), mark)
 
 
 def tray_mark(request: HttpRequest) -> str:
@@ -244,9 +264,25 @@ def may_act(request: HttpRequest, operation: Operation) -> bool:
     return not policy.why_not_operation(request.user, operation)
 
 
+def sees_host(request: HttpRequest, operation: Operation) -> bool:
+    """Who does not is shown nothing of what else its host has: other jails, and others' operations."""
+    return policy.allowed(request.user, "host.view", operation.host)
+
+
+def waits_for(request: HttpRequest, operation: Operation) -> str:
+    """What it waits for, without naming an operation that this person may not see."""
+    named = WAITS_FOR.match(operation.waiting_for) if operation.is_open else None
+    if named is None or sees_host(request, operation):
+        return operation.waiting_for if operation.is_open else ""
+    own = policy.visible(request.user, Operation).filter(
+        host=operation.host_id, status__in=Operation.OPEN, title=named[1]
+    )
+    return operation.waiting_for if own.exclude(pk=operation.pk).exists() else ITS_TURN
+
+
 def plan_context(request: HttpRequest, operation: Operation) -> dict[str, Any]:
     plan = plan_from_data(operation.plan)
-    steps = shown_steps(plan)
+    steps = shown_steps(plan, whole=sees_host(request, operation))
     return {
         "operation": operation,
         "plan": plan,
@@ -260,12 +296,15 @@ def plan_context(request: HttpRequest, operation: Operation) -> dict[str, Any]:
 
 def progress_context(request: HttpRequest, operation: Operation) -> dict[str, Any]:
     rows = list(operation.steps.all())
-    steps = [running_step(row, operation) for row in rows] or shown_steps(plan_from_data(operation.plan))
+    whole = sees_host(request, operation)
+    steps = [running_step(row, operation, whole=whole) for row in rows]
+    steps = steps or shown_steps(plan_from_data(operation.plan), whole=whole)
     over = [row for row in rows if row.status not in (StepStatus.PENDING, StepStatus.RUNNING)]
     current = next((step for step in steps if step.get("active")), None)
     return {
         "operation": operation,
         "mark": progress_mark(operation),
+        "waits_for": waits_for(request, operation),
         "steps": steps,
         "parts": parts_of(steps),
         "current": current,
@@ -310,13 +349,13 @@ def results(request: HttpRequest, operation: Operation) -> list[tuple[str, str]]
     return found
 
 
-def shown_steps(plan: Plan) -> list[dict[str, Any]]:
-    return [shown_step(step, number) for number, step in enumerate(plan.steps, 1)]
+def shown_steps(plan: Plan, *, whole: bool) -> list[dict[str, Any]]:
+    return [shown_step(step, number, whole=whole) for number, step in enumerate(plan.steps, 1)]
 
 
-def shown_step(step: Step, number: int) -> dict[str, Any]:
-    """A step as the templates show it."""
-    undo = [shown_action(undo.action) for undo in step.undo]
+def shown_step(step: Step, number: int, *, whole: bool) -> dict[str, Any]:
+    """A step as the templates show it. whole: also with what it names of others' jails."""
+    undo = [shown_action(undo.action, whole=whole) for undo in step.undo]
     return {
         "number": number,
         "anchor": f"step-{number}",
@@ -329,7 +368,7 @@ def shown_step(step: Step, number: int) -> dict[str, Any]:
         "undo_line": undo[0]["command"] if len(undo) == 1 and _is_short(undo[0]["command"]) else "",
         "status": "",
         "error": "",
-        **shown_action(step.action),
+        **shown_action(step.action, whole=whole),
     }
 
 
@@ -337,8 +376,15 @@ def _is_short(command: str) -> bool:
     return len(command) <= SHORT and "\n" not in command
 
 
-def shown_action(action: Action) -> dict[str, Any]:
+def names_others(step: Step) -> bool:
+    """Whether its commands, and what they say, hold the list of all jails that start at the host's boot."""
+    return any(isinstance(one, BootList) for one in (step.action, *(undo.action for undo in (*step.undo, *step.again))))
+
+
+def shown_action(action: Action, *, whole: bool) -> dict[str, Any]:
     """Its command as it would be typed; of a file its path, what becomes of it, and the diff."""
+    if isinstance(action, BootList) and not whole:
+        action = replace(action, now=())
     if isinstance(action, (WriteFile, RemoveFile)):
         becomes = "removed" if isinstance(action, RemoveFile) else "new" if action.before is None else "changed"
         mode = action.mode if isinstance(action, WriteFile) else ""
@@ -355,8 +401,10 @@ def shown_action(action: Action) -> dict[str, Any]:
     return {"command": action.shown(), "diff": "", "stdin": stdin, "secret": secret}
 
 
-def running_step(row: OperationStep, operation: Operation) -> dict[str, Any]:
-    shown = shown_step(step_from_data(row.data), row.index + 1)
+def running_step(row: OperationStep, operation: Operation, *, whole: bool) -> dict[str, Any]:
+    step = step_from_data(row.data)
+    shown = shown_step(step, row.index + 1, whole=whole)
+    said = whole or not names_others(step)
     took = row.finished_at - row.started_at if row.started_at and row.finished_at else None
     status = step_state(row, operation)
     return shown | {
@@ -364,8 +412,8 @@ def running_step(row: OperationStep, operation: Operation) -> dict[str, Any]:
         "status": status,
         "active": status in (StepStatus.RUNNING, StepStatus.UNDOING),
         "stopped": status in STOPPED_IN.values(),
-        "command": row.command or shown["command"],
-        "output": row.output,
+        "command": (row.command if said else "") or shown["command"],
+        "output": row.output if said else "",
         "error": row.error,
         "rc": row.rc,
         "started_at": row.started_at,

@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from jails.models import Host, Jail, Operation, OperationStep, Release
+from jails.operations.step import BootList, Plan, Step, Undo
 from tests.panel import work
 from tests.panel.crowd import make_crowd
 
@@ -364,3 +365,51 @@ class TestQueries:
             counts.append([self.counted(client, url(operation, action)) for action in ("", "progress")])
         assert counts[0] == counts[1]
         assert max(counts[0]) <= 16
+
+
+class TestWhatATenantIsNotTold:
+    """Of the other jails of its host, and of the operations of others."""
+
+    NOW = ('sysrc jail_list="globex-shop www1"', "# starts at boot today: globex-shop")
+
+    def booted(self):
+        action = BootList(add=("www1",), now=self.NOW)
+        undo = Undo(BootList(destroyed=("www1",), now=self.NOW))
+        return Plan(title="Create www1", steps=(Step("boot", "Start www1 when jaw1 boots", action, undo=(undo,)),))
+
+    @pytest.mark.parametrize(("role", "told"), [("owner", False), ("administrator", True), ("operator", True)])
+    def test_which_jails_start_at_boot(self, fleet, person, as_person, role, told):
+        plan, jails = self.booted(), [fleet.jails["www1"]]
+        draft = work.add_operation(fleet.zfs, person, plan=plan, jails=jails)
+        begun = {"command": self.NOW[0], "output": "jail_list: globex-shop -> globex-shop www1"}
+        rows = [
+            work.add_operation(fleet.zfs, person, status, plan=plan, jails=jails, steps=[{"status": status, **begun}])
+            for status in ("running", "done")
+        ]
+        client = as_person(role)
+        for address in (*(url(row) for row in (draft, *rows)), url(rows[0], "progress")):
+            response = client.get(address)
+            assert response.status_code == 200 and "Start www1 when jaw1 boots" in response.text
+            assert ("globex-shop" in response.text) == told, address
+            assert told or "# www1 starts at boot" in response.text
+
+    @pytest.mark.parametrize(
+        "words", ["“Start globex-shop” to finish (jail globex-shop)", "“Start globex-shop” to go first"]
+    )
+    @pytest.mark.parametrize(("role", "told"), [("owner", False), ("operator", True)])
+    def test_whose_operation_it_waits_for(self, fleet, person, as_person, words, role, told):
+        operation = work.add_operation(fleet.zfs, person, "queued", jails=[fleet.jails["www1"]], waiting_for=words)
+        client = as_person(role)
+        for address in (url(operation), url(operation, "progress"), TRAY):
+            page = visible_text(client.get(address))
+            assert f"waits for {words if told else 'its turn'}" in page, address
+        if not told:
+            work.add_operation(
+                fleet.zfs,
+                person,
+                "running",
+                jails=[fleet.jails["www1"]],
+                title="Start globex-shop",
+                age=timedelta(hours=1),
+            )
+            assert words in visible_text(client.get(url(operation))), "one of the same tenant"
