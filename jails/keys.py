@@ -20,14 +20,15 @@ from jails.models import Jail, JailKey, SshKey, User
 from jails.operations import lifecycle
 from jails.operations.kind import Refused
 
+WITH = ("jail__tenant", "jail__host")
 MOST = 200
 """Operations that one act queues: what is more waits until somebody tries again."""
 
 
 def settle(person: User, *, actor: Any, source: str = "") -> int:
     """Take out all keys of a person that they may have no more, as of now. How many; in the caller's transaction."""
-    now = User.objects.get(pk=person.pk)
-    rows = JailKey.objects.filter(user=person, leaving_since=None).select_related("jail__tenant", "jail__host")
+    now = _held(person)
+    rows = JailKey.objects.filter(user=person, leaving_since=None).select_related(*WITH)
     return leave([row for row in rows if not policy.allowed(now, "jail.keys", row.jail)], actor=actor, source=source)
 
 
@@ -37,16 +38,36 @@ def settle_jail(jail: Jail, *, actor: Any, source: str = "") -> int:
     return sum(settle(person, actor=actor, source=source) for person in people)
 
 
+def settle_finished(jail: Jail, person: User, *, source: str) -> int:
+    """Take out what came to an end while an operation put it in: the right to it, or the key on the profile.
+
+    In the transaction that notes the keys down, so that none is in a jail unknown to whoever ends a right: either they
+    see its row, or this sees that the right has ended. Done as the person's own. How many.
+    """
+    now = _held(person)
+    rows = list(JailKey.objects.filter(jail=jail, user=person, leaving_since=None).select_related(*WITH))
+    if policy.allowed(now, "jail.keys", jail):
+        have = set(SshKey.objects.filter(user=person).values_list("fingerprint", flat=True))
+        rows = [row for row in rows if row.fingerprint not in have]
+    return leave(rows, actor=now, source=source)
+
+
 def give_up(key: SshKey, *, source: str = "") -> int:
     """Remove a key from its person's profile, and take it out of all jails. How many logins lose it."""
     person = key.user
-    rows = JailKey.objects.filter(user=person, fingerprint=key.fingerprint).select_related("jail__tenant", "jail__host")
+    rows = JailKey.objects.filter(user=person, fingerprint=key.fingerprint).select_related(*WITH)
     with transaction.atomic():
+        _held(person)
         count = leave(list(rows), actor=person, source=source)
         before = {"name": key.name, "fingerprint": key.fingerprint}
         key.delete()
         audit.record("user.key_remove", actor=person, obj=person, before=before, source=source)
     return count
+
+
+def _held(person: User) -> User:
+    """Read afresh. Until the transaction ends, nobody else decides which of the person's keys have to leave."""
+    return User.objects.select_for_update(no_key=True).get(pk=person.pk)
 
 
 def leave(rows: Iterable[JailKey], *, actor: Any, source: str = "") -> int:

@@ -424,6 +424,30 @@ def why_not_operation(user: User | None, operation: Operation) -> str:
     return ""
 
 
+def why_not_resume(user: User | None, operation: Operation) -> str:
+    """Why this person may not take it up again, or ""; as why_not_operation, but for another one's keys.
+
+    Those are their owner's wish alone; yet whoever runs the host must be able to end what is half done there.
+    """
+    from jails.operations import kind as kinds
+
+    why = why_not_operation(user, operation)
+    if not why or operation.kind not in ("jail_create", "keys_change") or operation.host is None:
+        return why
+    if not _runs_hosts(user, operation.host):
+        return why
+    widened = kinds.get(operation.kind).widens(operation.host, operation.parameters)
+    return why if widened and not is_administrator(user) else ""
+
+
+def why_not_cancel(user: User | None, operation: Operation) -> str:
+    """Why this person may not cancel it, or "". Nobody stops what another one does to take their keys out."""
+    is_anothers = user is not None and operation.confirmed_by_id != user.pk
+    if is_anothers and JailKey.objects.filter(removal=operation, user=user).exists():
+        return "It takes out keys of yours, which another one wants: you cannot stop it."
+    return why_not_resume(user, operation)
+
+
 def _assigns(operation: Operation, jails: list[Any]) -> bool:
     """Whether it makes something a tenant's that was not the same tenant's already."""
     tenant = operation.parameters.get("tenant")

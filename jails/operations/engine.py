@@ -424,7 +424,7 @@ class _Run:
         )
         if not asked.exists():
             raise _Stuck("The log does not know that anybody wanted it taken up again.")
-        why = policy.why_not_operation(operation.resumed_by, operation)
+        why = policy.why_not_resume(operation.resumed_by, operation)
         if why:
             raise _Stuck(why)
 

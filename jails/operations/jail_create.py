@@ -15,6 +15,7 @@ from jails import plans, policy, selfservice
 from jails.freebsd import names, uname
 from jails.freebsd.publickey import PublicKey
 from jails.hosts.facts import HostFacts
+from jails.keys import settle_finished
 from jails.models import Host, Jail, Operation, Release, Template, Tenant, User
 from jails.models.release import Base, Storage
 from jails.operations import checks, common, in_the_way, jailfile, keys_change, layout, limits, trees
@@ -193,6 +194,7 @@ class JailCreate(Kind):
         if access := wish.get("access"):
             person = keys_change.find_person(access["person"])
             keys_change.keep(row, access["login"], person, keys_change.keys_of_result(plan.result))
+            settle_finished(row, person, source="worker")
 
     def release(self, operation: Operation) -> None:
         Jail.objects.filter(uuid=uuid_of(str(operation.pk)), state=Jail.State.PENDING).delete()

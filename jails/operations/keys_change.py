@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from jails.freebsd import jail, logins
 from jails.freebsd.publickey import PublicKey
+from jails.keys import settle_finished
 from jails.models import Host, Jail, JailKey, Operation, SshKey, User
 from jails.operations import checks, common, in_the_way, layout, power
 from jails.operations.kind import Kind, Refused, Request
@@ -53,11 +54,16 @@ class KeysChange(Kind):
         return common.find_jails(host, parameters)
 
     def actions_of(self, user: User, host: Host, parameters: Mapping[str, Any], usual: str) -> tuple[str, ...]:
-        """Nobody puts in another one's keys. Taking out is for managers, and for oneself whatever one has become."""
+        """Nobody puts in another one's keys. Taking out is for managers, and for oneself whatever one has become.
+
+        To keep a key that is to leave is to give it access.
+        """
         (row,) = self.jails(host, parameters)
         person, wanted = find_person(parameters["person"]), set(parameters["keys"])
         is_own = person.pk == user.pk
-        if wanted < {one.fingerprint for one in given(row, parameters["login"], person)}:
+        there = given(row, parameters["login"], person)
+        leaving = {one.fingerprint for one in there if one.leaving_since is not None}
+        if wanted < {one.fingerprint for one in there} and not wanted & leaving:
             return (OWN if is_own else REVOKE,)
         return (usual if is_own else "",)
 
@@ -109,7 +115,9 @@ class KeysChange(Kind):
     def finish(self, operation: Operation, plan: Plan) -> None:
         (row,) = self.jails(operation.host, operation.parameters)  # type: ignore[arg-type]
         wish = operation.parameters
-        keep(row, wish["login"], find_person(wish["person"]), keys_of_result(plan.result))
+        person = find_person(wish["person"])
+        keep(row, wish["login"], person, keys_of_result(plan.result))
+        settle_finished(row, person, source="worker")
 
 
 kind = KeysChange()
@@ -182,7 +190,10 @@ def keys_of_result(result: Iterable[tuple[str, str]]) -> list[PublicKey]:
 def steps(
     place: Place, login: str, person: User, keys: Sequence[PublicKey], gone: Sequence[str], *, sshd: bool
 ) -> Iterable[Step]:
-    """Each can be done twice without harm, so none asks whether it is done: only the jail could tell, and may lie."""
+    """Each can be done twice without harm, so none asks whether it is done: only the jail could tell, and may lie.
+
+    The keys come last: once they are in, nothing fails any more that would leave them there without a row.
+    """
     where = f"from inside: in {place.name} itself, or while it does not run in a jail of its own, without network"
     at = (place.name, place.alone, place.path)
     if keys:
@@ -192,6 +203,10 @@ def steps(
             f"Have a login {login}, without a password, {where}",
             Run((logins.make(*at, login, f"Made by Cellblock for {person}"),)),
         )
+    if sshd:
+        yield _step(
+            place, "sshd", f"Let sshd start in {place.name}, and start it if that runs", Run((logins.enable_sshd(*at),))
+        )
     what = f"{len(keys)} key{'s' * (len(keys) != 1)}" if keys else "no key"
     yield _step(
         place,
@@ -199,10 +214,6 @@ def steps(
         f"Let {login} have {what} of {person}, and leave all other lines as they are, with the rights of {login} alone",
         Run((logins.change_keys(*at, login, person.pk),), stdin=logins.wishes(person.pk, keys, gone)),
     )
-    if sshd:
-        yield _step(
-            place, "sshd", f"Let sshd start in {place.name}, and start it if that runs", Run((logins.enable_sshd(*at),))
-        )
 
 
 def _step(place: Place, key: str, purpose: str, action: Run) -> Step:

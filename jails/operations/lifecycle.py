@@ -7,7 +7,7 @@ worker makes them again. Refusals are `Refused`, with the field of the form, or 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -82,7 +82,7 @@ def _queue(operation: Operation, digest: str, expected: str, user: User, source:
             raise Refused("The plan has changed since it was shown: read the new one, then confirm it.")
         if plan_from_data(row.plan).digest() != row.digest:
             raise Refused("Its stored plan is damaged: plan it again.")
-        why = _why_not(user, row)
+        why = policy.why_not_operation(user, row)
         unapproved = "" if why else approvals.use(user, row)
         if not why and not unapproved:
             _reserve(row)
@@ -131,7 +131,7 @@ def cancel(operation: Operation, *, user: User, source: str = "") -> Operation:
 
     Raises Refused when it has ended, PermissionDenied for who may not run such an operation.
     """
-    _require(user, operation, "operation.cancel", source)
+    _require(user, operation, "operation.cancel", source, policy.why_not_cancel)
     with transaction.atomic():
         row = _locked(operation)
         if row.status not in (Status.QUEUED, Status.RUNNING):
@@ -156,7 +156,7 @@ def resume(operation: Operation, *, user: User, source: str = "") -> Operation:
 
     The worker goes on with it where a step is past that cannot be undone, else it rolls back. Raises as `cancel` does.
     """
-    _require(user, operation, "operation.resume", source)
+    _require(user, operation, "operation.resume", source, policy.why_not_resume)
     with transaction.atomic():
         row = _locked(operation)
         if row.status != Status.STUCK:
@@ -237,13 +237,15 @@ def _give_back(operation: Operation) -> None:
     locks.release(operation)
 
 
-def _why_not(user: User, operation: Operation) -> str:
-    return policy.why_not_operation(user, operation)
-
-
-def _require(user: User, operation: Operation, action: str, source: str) -> None:
+def _require(
+    user: User,
+    operation: Operation,
+    action: str,
+    source: str,
+    why_not: Callable[[User, Operation], str] = policy.why_not_operation,
+) -> None:
     """Raises PermissionDenied, once the refusal is in the log: call it outside of what would be rolled back."""
-    why = _why_not(user, operation)
+    why = why_not(user, operation)
     if not why:
         return
     with transaction.atomic():

@@ -54,6 +54,7 @@ WAITS_FOR = re.compile(r"“(.*)” to (?:go first|finish)", re.DOTALL)
 """How the engine and jails.operations.locks name an operation that another one waits for."""
 ITS_TURN = "its turn"
 MAY_GO_ON = (*Operation.OPEN, Status.FAILED, Status.CANCELLED, Status.STUCK, Status.REFUSED)
+MAY_END = (Status.QUEUED, Status.RUNNING, Status.STUCK)
 BEFORE_CONFIRMATION = (Status.DRAFT, Status.STALE)
 
 
@@ -260,8 +261,14 @@ def _whole() -> QuerySet[Operation]:
 
 
 def may_act(request: HttpRequest, operation: Operation) -> bool:
-    """Whether this person could run it: then they may also confirm, cancel and try it again."""
+    """Whether this person could run it: then they may also confirm it, and try it again."""
     return not policy.why_not_operation(request.user, operation)
+
+
+def may_end(request: HttpRequest, operation: Operation) -> bool:
+    """Whether this person may cancel it, or take it up again."""
+    stuck = operation.status == Status.STUCK
+    return not (policy.why_not_resume if stuck else policy.why_not_cancel)(request.user, operation)
 
 
 def sees_host(request: HttpRequest, operation: Operation) -> bool:
@@ -312,7 +319,8 @@ def progress_context(request: HttpRequest, operation: Operation) -> dict[str, An
         "finished": len(over),
         "jails": list(operation.jails.all()),
         "results": results(request, operation) if operation.status == Status.DONE else [],
-        "may_act": may_act(request, operation) if operation.status in MAY_GO_ON else False,
+        "may_act": operation.status in MAY_GO_ON and may_act(request, operation),
+        "may_end": operation.status in MAY_END and may_end(request, operation),
         "change_url": change_url(request, operation),
         "commands_open": policy.allowed(request.user, "panel.overview"),
     }

@@ -8,8 +8,8 @@ from django.db import transaction
 
 from jails import keys, memberships, policy
 from jails.freebsd.publickey import parse
-from jails.models import AuditEntry, Jail, JailKey, Membership, Operation, SshKey, Tenant, User
-from jails.operations import lifecycle
+from jails.models import AuditEntry, Host, Jail, JailKey, Membership, Operation, SshKey, Tenant, User
+from jails.operations import keys_change, lifecycle
 from jails.operations.kind import Refused
 from tests.freebsd.test_logins import KEYS
 
@@ -282,3 +282,95 @@ def test_a_jail_that_is_given_away_keeps_nobodys_keys(warden, acme, bea):
 
 def test_the_key_that_is_kept_is_the_one_that_was_parsed():
     assert [parse(key.line) for key in KEYS] == KEYS
+
+
+# A right that has ended
+
+
+def test_a_key_that_is_to_leave_is_not_kept_by_taking_out_another(warden, acme, bea):
+    jail = warden.make("www1", tenant=acme, start=False)
+    carl = join("carl", acme, "member", ["console"])
+    do(warden, carl, **wish(jail, carl, sshd=False))
+    Membership.objects.filter(user=carl).update(rights=[])
+    with transaction.atomic():
+        keys.settle(carl, actor=bea)
+    removal, carl = Operation.objects.get(status="queued"), User.objects.get(pk=carl.pk)
+    denied(warden, carl, **wish(jail, carl, KEYS[:1]))
+    with pytest.raises(PermissionDenied, match="you cannot stop it"):
+        lifecycle.cancel(removal, user=carl)
+    own = lifecycle.draft(CHANGE, wish(jail, carl, []), host=warden.row, user=carl)
+    assert own.status == "draft", "to take all out stays one's own to do"
+    removal.refresh_from_db()
+    assert removal.cancel_requested_at is None and warden.work(removal) == "done", removal.error
+    assert file_of(warden, jail) == [] and not JailKey.objects.exists()
+
+
+def test_a_plan_from_before_is_asked_about_with_the_right_of_now(warden, acme, bea):
+    jail = warden.make("www1", tenant=acme, start=False)
+    carl = join("carl", acme, "member", ["console"])
+    warden.refresh()
+    operation = lifecycle.draft(CHANGE, wish(jail, carl, KEYS[:1]), host=warden.row, user=carl)
+    do(warden, carl, **wish(jail, carl, sshd=False))
+    Membership.objects.filter(user=carl).update(rights=[])
+    with transaction.atomic():
+        keys.settle(carl, actor=bea)
+    with pytest.raises(PermissionDenied):
+        lifecycle.confirm(operation, operation.digest, user=User.objects.get(pk=carl.pk))
+
+
+@pytest.mark.parametrize("ends", ["membership", "right", "key"])
+def test_what_ends_while_the_keys_go_in_takes_them_out_again(warden, acme, bea, ends, monkeypatch):
+    jail = warden.make("www1", tenant=acme, start=False)
+    carl = join("carl", acme, "member", ["console"])
+    warden.refresh()
+    operation = lifecycle.draft(CHANGE, wish(jail, carl, KEYS[:1], sshd=False), host=warden.row, user=carl)
+    operation = lifecycle.confirm(operation, operation.digest, user=carl)
+    real = keys_change.kind.finish
+
+    def after_the_last_step(*arguments):
+        # No row tells yet that a key is in.
+        if ends == "key":
+            keys.give_up(SshKey.objects.get(user=carl, fingerprint=KEYS[0].fingerprint))
+        elif ends == "membership":
+            memberships.end(carl.memberships.get(), actor=bea, source="")
+        else:
+            Membership.objects.filter(user=carl).update(rights=[])
+            keys.settle(carl, actor=bea)
+        monkeypatch.undo()
+        return real(*arguments)
+
+    monkeypatch.setattr(keys_change.kind, "finish", after_the_last_step)
+    assert warden.work(operation) == "done", operation.error
+    assert file_of(warden, jail) == lines(carl, KEYS[:1])
+    removal = Operation.objects.get(kind=CHANGE, status="queued")
+    assert warden.work(removal) == "done", removal.error
+    assert file_of(warden, jail) == [] and not JailKey.objects.exists()
+
+
+def test_keys_go_in_last_so_that_none_stays_where_something_failed(warden, acme, bea):
+    jail = warden.make("www1", tenant=acme)
+    warden.refresh()
+    operation = lifecycle.draft(CHANGE, wish(jail, bea), host=warden.row, user=bea)
+    assert [step["key"] for step in operation.plan["steps"]] == ["login", "sshd", "keys"]
+    operation = lifecycle.confirm(operation, operation.digest, user=bea)
+    warden.sh("rm -rf /jail/www1/etc/rc.conf; mkdir /jail/www1/etc/rc.conf")
+    warden.work(operation)
+    assert operation.status == "failed" and operation.steps.get(data__key="sshd").error
+    assert file_of(warden, jail) == [] and not JailKey.objects.exists()
+
+
+def test_who_runs_the_host_ends_what_has_anothers_keys_in_it(warden, acme, bea):
+    jail = warden.make("www1", tenant=acme, start=False)
+    other = User.objects.create_user("other", role=User.Role.OPERATOR)
+    other.operated_hosts.add(Host.objects.create(name="elsewhere"))
+    warden.refresh()
+    operation = lifecycle.draft(CHANGE, wish(jail, bea), host=warden.row, user=bea)
+    operation = lifecycle.confirm(operation, operation.digest, user=bea)
+    manager = join("mona", acme, "member", ["power"])
+    for person in (other, manager):
+        with pytest.raises(PermissionDenied):
+            lifecycle.cancel(operation, user=person)
+    denied(warden, warden.user, **wish(jail, bea))
+    assert lifecycle.cancel(operation, user=warden.user).status == "cancelled"
+    assert policy.why_not_resume(warden.user, operation) == ""
+    assert policy.why_not_resume(other, operation) and policy.why_not_resume(manager, operation)

@@ -7,7 +7,7 @@ from django.core.exceptions import PermissionDenied
 
 from jails import policy, selfservice
 from jails.models import Jail, JailKey, Membership, Network, Operation, SshKey, Tenant, TenantPlan, User
-from jails.operations import lifecycle
+from jails.operations import jail_create, lifecycle
 from jails.operations.kind import Refused
 from tests.freebsd.test_logins import KEYS
 
@@ -77,6 +77,28 @@ def test_a_jail_whose_key_cannot_be_put_in_is_not_made(stocked, acme, plan, bea)
     assert operation.status == "failed", operation.error
     assert not Jail.objects.exists() and not JailKey.objects.exists()
     assert stocked.picture()["jails"] == before["jails"] and stocked.picture()["zfs"] == before["zfs"]
+
+
+def test_a_right_that_ends_while_it_is_made_takes_the_key_out_again(stocked, acme, plan, bea, monkeypatch):
+    stocked.refresh()
+    key = KEYS[0]
+    SshKey.objects.create(user=bea, name="laptop", type=key.type, body=key.body, fingerprint=key.fingerprint)
+    access = {"login": "bea", "person": bea.pk, "keys": [key.fingerprint]}
+    operation = selfservice.draft(acme, wanted(access=access), user=bea)
+    operation = lifecycle.confirm(operation, operation.digest, user=bea)
+    real = jail_create.kind.finish
+
+    def after_the_last_step(*arguments):
+        Membership.objects.filter(user=bea).update(role="member", rights=["create"])
+        monkeypatch.undo()
+        return real(*arguments)
+
+    monkeypatch.setattr(jail_create.kind, "finish", after_the_last_step)
+    assert stocked.work(operation) == "done", operation.error
+    removal = Operation.objects.get(kind="keys_change", status="queued")
+    assert stocked.work(removal) == "done", removal.error
+    assert not JailKey.objects.exists()
+    assert key.body not in stocked.read(f"{Jail.objects.get().path}/home/bea/.ssh/authorized_keys")
 
 
 def test_a_name_that_is_taken_tells_nothing(stocked, acme, plan, bea):
