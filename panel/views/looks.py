@@ -164,8 +164,17 @@ def logs(request: HttpRequest, uuid: UUID) -> HttpResponse:
     )
 
 
+LAST = 253_402_300_799
+"""The last second of the year 9999: what a file's times say is up to whoever has it."""
+
+
+def moment(seconds: int) -> datetime:
+    """Of a file's time, seconds since 1970, or the nearest that there is a date for."""
+    return datetime.fromtimestamp(max(0, min(seconds, LAST)), UTC)
+
+
 def _files(look: Look | None) -> list[dict[str, Any]]:
     """The newest first, with the time of the last change as such."""
     rows = (look.result or {}).get("files", []) if look is not None else []
-    found = [row | {"at": datetime.fromtimestamp(row["changed"], UTC)} for row in rows]
+    found = [row | {"at": moment(row["changed"])} for row in rows]
     return sorted(found, key=lambda row: (-row["changed"], row["path"]))

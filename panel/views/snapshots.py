@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -128,14 +128,7 @@ CHANGES = {"+": "new", "-": "gone", "M": "changed", "R": "renamed"}
 
 
 def _changed(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [
-        row | {"what": CHANGES.get(row["change"], ""), "at": datetime.fromtimestamp(min(row["at"], LAST), UTC)}
-        for row in rows
-    ]
-
-
-LAST = 253_402_300_799
-"""The last second of the year 9999: what a file's times say is up to whoever has it."""
+    return [row | {"what": CHANGES.get(row["change"], ""), "at": looks.moment(row["at"])} for row in rows]
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -166,7 +159,7 @@ def _folder(name: str, path: str, result: dict[str, Any] | None) -> dict[str, An
         row
         | {
             "path": f"{path.rstrip('/')}/{row['name']}",
-            "at": datetime.fromtimestamp(max(0, min(row["modified"], LAST)), UTC),
+            "at": looks.moment(row["modified"]),
         }
         for row in (result or {}).get("rows", ())
     ]

@@ -119,6 +119,17 @@ def test_a_service_that_is_none_is_said_on_the_page(as_person, fleet, planned):
 # Logs
 
 
+def test_a_file_that_is_dated_beyond_all_dates(as_person, fleet, answer):
+    """touch -t and utimes(2) set any time, and the file is the tenant's."""
+    times = [10**17, 253_402_300_800, -(10**17), -1]
+    answer(
+        "logs",
+        {"files": [{"path": f"/var/log/{n}", "size": 1, "changed": at} for n, at in enumerate(times)], "all": False},
+    )
+    text = get(as_person("owner"), fleet.jails["www1"], "jail-logs").content.decode()
+    assert all(f"/var/log/{number}" in text for number in range(len(times))) and "9999-12-31" in text
+
+
 def test_files_the_newest_first(as_person, fleet, answer):
     files = [
         {"path": f"/var/log/{name}", "size": 5, "changed": at} for name, at in (("old", 10**9), ("a&b", 2 * 10**9))
