@@ -56,6 +56,7 @@ def _store(
     host: Host, at: datetime, rows: Iterable[Jail], found: Mapping[int, Used], record: HostSampling | None
 ) -> None:
     before = _counters(record, at)
+    found = {jid: usage.carried_on(before.get(jid), used) for jid, used in found.items()}
     seconds = round((at - record.at).total_seconds()) if record is not None and at - record.at <= GAP else USUAL
     there = set(Jail.objects.filter(host=host).values_list("pk", flat=True))
     samples = [_sample(row, at, seconds, before, found) for row in rows if row.pk in there]

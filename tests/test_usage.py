@@ -89,6 +89,13 @@ def test_a_jail_that_was_started_since_has_used_all_it_has(fleet, measure):
     assert [one.cpu for one in samples(www1)] == [None, 3.0]
 
 
+def test_what_is_swapped_out_for_a_while_is_not_counted_again(fleet, measure):
+    www1 = fleet.jails["www1"]
+    for minute, cpu in enumerate((30.0, 31.0, 0.0, 0.0, 32.0)):
+        measure(NOON + timedelta(minutes=minute), www1=Used(MiB, None, {700: Seen(1, cpu)}))
+    assert [one.cpu for one in samples(www1)] == [None, 1.0, 0.0, 0.0, 1.0]
+
+
 def test_a_jail_that_was_only_now_seen_has_not(fleet, measure):
     www1 = fleet.jails["www1"]
     measure(NOON, www1=used(500))

@@ -24,14 +24,15 @@ def parse_jails(output: bytes) -> dict[int, int]:
 @dataclass(frozen=True)
 class Row:
     """One process. `cpu` is ps(1)'s decaying average in per cent of one core, `memory` its resident set in bytes,
-    `elapsed` and `cpu_seconds` in seconds. Its command line is what the process says it is."""
+    `elapsed` and `cpu_seconds` in seconds: of one that is swapped out ps(1) of FreeBSD 14 and before tells neither, and
+    they are None and 0. Its command line is what the process says it is."""
 
     pid: int
     ppid: int
     uid: int
     cpu: float
     memory: int
-    elapsed: int
+    elapsed: int | None
     cpu_seconds: float
     state: str
     command: str
@@ -51,7 +52,8 @@ def of_jail(jid: int) -> Argv:
 
 
 _PROCESS = re.compile(
-    r"\s*(?P<pid>\d+)\s+(?P<ppid>\d+)\s+(?P<uid>\d+)\s+(?P<cpu>\d+(?:[.,]\d+)?)\s+(?P<rss>\d+)\s+(?P<elapsed>\d+)\s+"
+    r"\s*(?P<pid>\d+)\s+(?P<ppid>\d+)\s+(?P<uid>\d+)\s+(?P<cpu>\d+(?:[.,]\d+)?)\s+(?P<rss>\d+)\s+"
+    r"(?P<elapsed>-1?|\d+)\s+"
     r"(?P<time>[\d:.,-]+)\s+(?P<state>\S+)(?:\s(?P<command>.*))?",
     re.ASCII,
 )
@@ -72,7 +74,7 @@ def _process(line: str) -> Row:
         uid=int(found["uid"]),
         cpu=float(found["cpu"].replace(",", ".")),
         memory=int(found["rss"]) * 1024,
-        elapsed=int(found["elapsed"]),
+        elapsed=None if found["elapsed"].startswith("-") else int(found["elapsed"]),
         cpu_seconds=seconds(found["time"]),
         state=found["state"],
         command=(found["command"] or "").strip(),

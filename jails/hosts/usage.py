@@ -8,7 +8,7 @@ of its jail waits for it, such as a daemon.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from jails.freebsd import ps, racct, sh
 from jails.freebsd.command import Argv, Pipeline
@@ -87,6 +87,14 @@ def _counted(part: sh.Part, chunk: Sequence[int]) -> dict[int, int]:
 
 def _used(rows: Sequence[ps.Used], cpu: int | None) -> Used:
     return Used(sum(row.memory for row in rows), cpu, {row.pid: Seen(row.ppid, row.cpu_seconds) for row in rows})
+
+
+def carried_on(before: Used | None, after: Used) -> Used:
+    """With the CPU time of before for processes that are swapped out: ps(1) has 0 for those, up to FreeBSD 14."""
+    if before is None:
+        return after
+    processes = {pid: seen if seen.cpu else before.processes.get(pid, seen) for pid, seen in after.processes.items()}
+    return replace(after, processes=processes)
 
 
 def cpu_between(before: Used, after: Used) -> float:

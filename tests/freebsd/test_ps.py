@@ -18,6 +18,14 @@ def test_processes_of_a_jail():
     assert ps.parse_of_jail(b"") == ()
 
 
+@pytest.mark.parametrize("elapsed", [b"-", b"-1"])
+def test_one_that_is_swapped_out(elapsed):
+    """elapseds and cputime in bin/ps/print.c, where ki_valid is 0."""
+    line = b"  812     1     0   0.0      0      %s   0:00.00 IWJ   <getty>\n" % elapsed
+    (row,) = ps.parse_of_jail(line)
+    assert (row.elapsed, row.cpu_seconds, row.state) == (None, 0, "IWJ")
+
+
 @pytest.mark.parametrize("line", [b"PID PPID", b"1 2 3 0.0 4 5 0:00.00", b"x" * 200, b"1 1 0 0.0 1 1 1-02:03 S sh"])
 def test_a_line_that_is_no_process_is_refused(line):
     with pytest.raises(ValueError, match="ps:"):

@@ -109,3 +109,11 @@ trees = st.dictionaries(st.integers(2, 30), st.builds(Seen, st.integers(1, 30), 
 @given(trees, trees)
 def test_it_is_never_negative(before, after):
     assert cpu_between(Used(processes=before), Used(processes=after)) >= 0
+
+
+def test_what_is_swapped_out_keeps_what_it_has_used():
+    before = processes(p1=(0, 5.0), p2=(1, 7.0))
+    out = usage.carried_on(before, processes(p1=(0, 6.0), p2=(1, 0.0), p3=(1, 0.0)))
+    assert cpu_between(before, out) == 1.0 and out.processes[2].cpu == 7.0 and out.processes[3].cpu == 0.0
+    assert cpu_between(out, usage.carried_on(out, processes(p1=(0, 6.0), p2=(1, 7.5)))) == 0.5
+    assert usage.carried_on(None, before) == before
