@@ -4,6 +4,8 @@ import pytest
 
 from jails.freebsd import inside
 from jails.looks import changes, kind, snapshot_files
+from jails.models import ResourceLock
+from jails.operations import locks
 
 pytestmark = pytest.mark.django_db
 WWW1 = "zroot/cellblock/host/www1"
@@ -28,6 +30,24 @@ def test_what_changed(warden, look, www1):
     assert rows["/srv/a b"] == rows["/srv/ä"] == rows["/srv/back\\slash"] == "+F"
     assert found.result["count"] == len(rows) and not found.result["more"]
     assert not any("\n" in path or "\x1b" in path or path.startswith("/jail") for path in rows)
+
+
+def test_nothing_is_compared_while_an_operation_is_at_it(warden, look, www1):
+    """zfs diff takes a snapshot of its own that a rollback would trip over."""
+    operation = warden.confirm("jail_rollback", jail=str(www1.uuid), snapshot="monday")
+    locks.take(operation, operation.plan["resources"])
+    found = look(www1, "changes", snapshot="monday")
+    assert (found.state, found.problem) == ("failed", "An operation is at its dataset: look again when that has ended.")
+    assert not [line for line in warden.commands() if line.startswith("zfs diff")]
+    ResourceLock.objects.all().delete()
+    assert look(www1, "changes", snapshot="monday").state == "done"
+
+
+def test_the_snapshot_that_a_comparison_takes_is_nobodys(warden, www1):
+    """Of zfs-diff(8) while it runs; one that only looks like it is somebody's."""
+    for name in ("zfs-diff-4711-00000000deadbeef", "zfs-diff-of-mine"):
+        warden.sh('zfs snapshot "$1"', f"{WWW1}@{name}")
+    assert [one.name for one in warden.facts().snapshots_of(WWW1)] == [f"{WWW1}@monday", f"{WWW1}@zfs-diff-of-mine"]
 
 
 def test_nothing_changed_and_nothing_is_left(warden, look, www1):
