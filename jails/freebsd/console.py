@@ -37,13 +37,14 @@ exec "${SHELL:-/bin/sh}" -i
 # Runs on the host; what varies is a positional parameter. pgrep(1) leaves out its ancestors, so while it finds the mark
 # anywhere, the jail's side still runs. A leader of a session is a child of script(1); the session is what is on its
 # terminal, and is killed before script(1), without which it could not be found any more. What was put into a session of
-# its own (a daemon) goes on, as after any login.
+# its own (a daemon) goes on, as after any login. `-j any`: it may have gone on in a jail inside this one, and where its
+# number has become another one's meanwhile, that is never a session of the host.
 _OUTER = """\
 jid=$1 user=$2 mark=$3 secret=$4 columns=$5 rows=$6 term=$7 inner=$8
 finish() {
     for script in $(pgrep -j "$jid" -f "$mark"); do
         for leader in $(pgrep -P "$script"); do
-            pkill "-$1" -s "$leader"
+            pkill "-$1" -j any -s "$leader"
         done
     done
 }

@@ -34,6 +34,12 @@ def test_a_session_is_killed_before_what_it_is_found_by():
     assert 0 < end.index("finish HUP") < end.index("finish KILL") < end.index("pkill -KILL")
 
 
+def test_no_session_of_the_host_is_killed():
+    script = console.terminal(7, "root", TOKENS, columns=80, rows=24)[2]
+    kills = [line.split() for line in script.splitlines() if "pkill" in line and "#" not in line]
+    assert [words[words.index("-j") + 1] for words in kills] == ["any", '"$jid"']
+
+
 def test_it_fits_through_ssh():
     words = console.terminal(123456, "a" * 32, TOKENS, columns=500, rows=500)
     assert len(sh.remote_string(("doas", *words))) < 10_000

@@ -373,8 +373,10 @@ def _by_name(
             found = [row for row in found if str(row["ppid"]) in parent.split(",")]
         if session is not None:
             found = [row for row in found if str(row["pid"]) in session.split(",")]
-        if jail is not None:
-            jid = _jail(process, state, jail)
+        if jail == "any":
+            found = [row for row in found if row["jid"] > 0]
+        elif jail is not None:
+            jid = 0 if jail == "none" else _jail(process, state, jail)
             found = [row for row in found if row["jid"] == jid]
     return [
         row["pid"]
