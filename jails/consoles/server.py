@@ -464,11 +464,11 @@ def _command(opening: Opening, text: str) -> tuple[Ended, str, Any]:
     except looking.Refused as problem:
         return Ended.JAIL, str(problem), None
     except CommandTimeout as late:
-        return Ended.TIME, f"It was ended after {seconds} seconds.", late.partial
+        return Ended.TIME, _late(seconds), late.partial
     except HostUnavailable:
         return Ended.HOST, Ended.HOST.label, None
     if result.rc == 124:
-        return Ended.TIME, f"It was ended after {seconds} seconds.", result
+        return Ended.TIME, _late(seconds), result
     if result.rc and result.stderr.startswith(b"jexec: "):
         return Ended.FAILED, result.stderr.decode("utf-8", "replace").strip()[:300], result
     return Ended.EXIT, "", result
@@ -511,6 +511,10 @@ def _size(said: dict[str, Any]) -> tuple[int, int]:
 
 def _text(request: dict[str, Any], name: str) -> str:
     value = request.get(name, "")
+def _late(seconds: int) -> str:
+    return f"It and all that it had started was ended after {seconds} seconds."
+
+
     if not isinstance(value, str) or len(value) > 1000 or "\0" in value:
         raise frames.Malformed(f"{name}: expected text")
     return value

@@ -103,7 +103,8 @@ def resize(jid: int, user: str, tty: str, *, columns: int, rows: int) -> Argv:
 def line(jid: int, user: str, *, seconds: int) -> Argv:
     """Run what comes on standard input with the jail's sh, both outputs as one; after that time all of it is ended.
 
-    timeout(1) of base reaps what its command leaves, daemons too, only where the time is over; its status then is 124.
+    timeout(1) of base waits for all that descends from its command, daemons too (PROC_REAP_ACQUIRE of procctl(2)), and
+    ends that where the time is over; its status then is 124. So a service that is started here does not stay.
     """
     return argv("timeout", "-k", "3", str(seconds), "jexec", "-l", "-U", _user(user), _jid(jid), "sh", "-c", _LINE)
 

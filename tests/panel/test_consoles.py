@@ -29,6 +29,11 @@ def test_who_got_a_jail_does_not_see_who_of_its_former_owner_was_in_it(as_person
     assert "anna-of-acme" in page and "frida-of-former" not in page
 
 
+def test_it_says_that_no_service_stays_that_a_command_has_started(as_person: Any, fleet: Fleet) -> None:
+    page = as_person("owner").get(f"/jails/{fleet.jails['www1'].uuid}/console").content.decode()
+    assert "What it has started ends with it" in page
+
+
 @pytest.mark.parametrize("between", ["\u2028", "\u2029", "\x85", "\x0c", "\x1e"])
 def test_nothing_vanishes_from_the_text_of_a_recording(
     as_person: Any, fleet: Fleet, monkeypatch: pytest.MonkeyPatch, between: str
