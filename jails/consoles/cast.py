@@ -7,6 +7,7 @@ is not: a password that is not shown is not in it.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import hashlib
 import json
 import os
@@ -79,8 +80,15 @@ class Recorder:
 
     def _write(self, line: bytes) -> None:
         view = memoryview(line)
-        while view:
-            view = view[self._file.write(view) :]
+        try:
+            while view:
+                view = view[self._file.write(view) :]
+        except OSError:
+            # Half a line would be part of what comes after it, and of no digest.
+            with contextlib.suppress(OSError):
+                self._file.truncate(self.size)
+                self._file.seek(self.size)
+            raise
         self._hash.update(line)
         self.size += len(line)
 

@@ -200,7 +200,11 @@ class Consoled:
                 raise Refused("Nothing can be recorded, so nothing is run.") from error
             ended, words, result = await self.on_host(_command, opening, text)
             output, status = (result.stdout, result.rc) if result is not None else (b"", None)
-            recorder.shown(output.replace(b"\n", b"\r\n"))
+            try:
+                recorder.shown(output.replace(b"\n", b"\r\n"))
+            except OSError:
+                log.exception("what a command printed could not be recorded")
+                words = words or "What it printed could not be recorded."
             await self._close(console, recorder, ended, status)
             writer.write(frames.data(output))
             cut = bool(result is not None and result.truncated)
@@ -213,7 +217,11 @@ class Consoled:
         await self.in_database(records.end, console, Ended.FAILED.value, **values)
 
     async def _close(self, console: Console, recorder: cast.Recorder, ended: Ended, status: int | None) -> None:
-        digest = await asyncio.to_thread(recorder.finish)
+        try:
+            digest = await asyncio.to_thread(recorder.finish)
+        except OSError:
+            log.exception("a recording could not be finished")
+            digest = ""
         await self.in_database(
             records.end, console, ended.value, status=status, digest=digest, size=recorder.size, cut=recorder.cut
         )
@@ -276,12 +284,21 @@ class Terminal:
             log.exception("a console failed")
             self.end(Ended.FAILED, "Something went wrong in the console service.")
         finally:
-            ended = self.ended or Ended.LEFT
+            try:
+                await self._close()
+            except Exception:
+                # Its row stays open, and is ended by the next consoled (records.rescue).
+                log.exception("the end of a console could not be written")
+            finally:
+                if stream is not None:
+                    await self._let_go(stream)
+
+    async def _close(self) -> None:
+        ended = self.ended or Ended.LEFT
+        try:
             self.recorder.note(ended.label)
             await self.consoled._close(self.console, self.recorder, ended, self.status)
             await self._tell({"ended": ended.value, "words": self.words or ended.label, "status": self.status})
-            if stream is not None:
-                await self._let_go(stream)
 
     async def _begin(self) -> Stream | None:
         """The terminal in the jail; None where there is none to have."""
@@ -294,7 +311,11 @@ class Terminal:
             return None
         except (HostUnavailable, CommandTimeout) as problem:
             self.end(Ended.HOST, f"{Ended.HOST.label} {problem}" if self.opening.jail.tenant_id is None else "")
+        except OSError:
+            log.exception("the end of a recording could not be written")
+        try:
             return None
+        finally:
         await self._tell({"open": str(self.console.pk), "idle": settings.CONSOLE_IDLE_SECONDS})
         return stream
 

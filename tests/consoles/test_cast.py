@@ -123,3 +123,32 @@ def test_strings_that_are_never_ended_cost_as_much_as_their_length():
 
 def test_a_string_ends_where_a_terminal_gives_it_up():
     assert cast.plain("a\x1b]0;title\x07b\x1bPq\x1b\\c\x1b_x\x18d\x1b^x\x1ae\x1b]0;x\x1b[1mf\x1bXnever") == "abcdef"
+
+
+class Full:
+    """A file on a disk that is full after so many bytes: the last write is a part of what was given."""
+
+    def __init__(self, file, room):
+        self.file, self.room = file, room
+
+    def write(self, content):
+        if not self.room:
+            raise OSError(28, "No space left on device")
+        written = self.file.write(content[: self.room])
+        self.room -= written
+        return written
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+
+def test_a_disk_that_is_full_leaves_whole_lines_and_the_digest_of_them(recorder):
+    recorder.shown(b"one")
+    recorder._file = Full(recorder._file, 10)
+    with pytest.raises(OSError, match="No space"):
+        recorder.shown(b"two, which is longer")
+    recorder._file.room = 1000
+    recorder.note("end")
+    digest = recorder.finish()
+    assert [line[2] for line in lines_of(recorder.path)[1:]] == ["one", "end"]
+    assert digest == hashlib.sha256(recorder.path.read_bytes()).hexdigest()
