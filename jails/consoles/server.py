@@ -58,6 +58,8 @@ class Consoled:
         # One thread has the database: what is asked of it is short, and in order.
         self.database = ThreadPoolExecutor(1, "database")
         self.hosts = ThreadPoolExecutor(settings.CONSOLE_THREADS, "hosts")
+        # A command keeps its thread until it ends: no terminal waits for that.
+        self.commands = ThreadPoolExecutor(settings.CONSOLE_COMMANDS, "commands")
         self.terminals: dict[object, Terminal] = {}
         self.places: Counter[tuple[str, int]] = Counter()
         self.tasks: set[asyncio.Task[None]] = set()
@@ -163,6 +165,20 @@ class Consoled:
             self.places.subtract(wanted.keys())
             self.places += Counter()  # what is at nought goes
 
+    @contextlib.contextmanager
+    def _turn(self, jail: Jail) -> Any:
+        """One of the commands that run at once, on a host and anywhere. Raises Refused."""
+        host, everywhere = ("host", jail.host_id), ("commands", 0)
+        most = {host: settings.CONSOLE_COMMANDS_PER_HOST, everywhere: settings.CONSOLE_COMMANDS}
+        if any(self.places[key] >= number for key, number in most.items()):
+            raise Refused("Too many commands run at the moment: try again in a few seconds.")
+        self.places.update(most.keys())
+        try:
+            yield
+        finally:
+            self.places.subtract(most.keys())
+            self.places += Counter()
+
     async def _look_after(self) -> None:
         """Ask again and again whether each may still be open; what cannot be asked is ended when it stays so."""
         failures = 0
@@ -191,14 +207,14 @@ class Consoled:
         if "\0" in text:
             raise Refused("A command cannot hold NUL.")
         opening = await self.in_database(_redeem, request)
-        with self._place(opening):
+        with self._place(opening), self._turn(opening.jail):
             console = await self.in_database(records.begin, opening, Console.Kind.COMMAND.value, text=text)
             try:
                 recorder = _recorder(console, 80, 24)
             except OSError as error:
                 await self._give_up(console)
                 raise Refused("Nothing can be recorded, so nothing is run.") from error
-            ended, words, result = await self.on_host(_command, opening, text)
+            ended, words, result = await self.loop.run_in_executor(self.commands, _command, opening, text)
             output, status = (result.stdout, result.rc) if result is not None else (b"", None)
             try:
                 recorder.shown(output.replace(b"\n", b"\r\n"))
@@ -297,7 +313,11 @@ class Terminal:
         ended = self.ended or Ended.LEFT
         try:
             self.recorder.note(ended.label)
+        except OSError:
+            log.exception("the end of a recording could not be written")
+        try:
             await self.consoled._close(self.console, self.recorder, ended, self.status)
+        finally:
             await self._tell({"ended": ended.value, "words": self.words or ended.label, "status": self.status})
 
     async def _begin(self) -> Stream | None:
@@ -311,11 +331,7 @@ class Terminal:
             return None
         except (HostUnavailable, CommandTimeout) as problem:
             self.end(Ended.HOST, f"{Ended.HOST.label} {problem}" if self.opening.jail.tenant_id is None else "")
-        except OSError:
-            log.exception("the end of a recording could not be written")
-        try:
             return None
-        finally:
         await self._tell({"open": str(self.console.pk), "idle": settings.CONSOLE_IDLE_SECONDS})
         return stream
 
@@ -495,6 +511,10 @@ def _command(opening: Opening, text: str) -> tuple[Ended, str, Any]:
     return Ended.EXIT, "", result
 
 
+def _late(seconds: int) -> str:
+    return f"It and all that it had started was ended after {seconds} seconds."
+
+
 def _quietly(jail: Jail, words: tuple[str, ...]) -> None:
     connect.connection(jail.host).run(Pipeline.of(words), timeout=HOST_SECONDS, limit=4096)
 
@@ -532,10 +552,6 @@ def _size(said: dict[str, Any]) -> tuple[int, int]:
 
 def _text(request: dict[str, Any], name: str) -> str:
     value = request.get(name, "")
-def _late(seconds: int) -> str:
-    return f"It and all that it had started was ended after {seconds} seconds."
-
-
     if not isinstance(value, str) or len(value) > 1000 or "\0" in value:
         raise frames.Malformed(f"{name}: expected text")
     return value

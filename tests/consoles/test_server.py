@@ -1,14 +1,17 @@
-"""consoled by itself: what it does when nothing can be written."""
+"""consoled by itself: what it does when nothing can be written, and whose turn it is."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 from types import SimpleNamespace
 
 import pytest
 from django.db import DatabaseError
 
 from jails.consoles import cast, frames, records, server
+from jails.consoles.tickets import Refused
 from jails.models import Console
 
 
@@ -43,8 +46,8 @@ class Stream:
         self.done.append("closed")
 
 
-def opening():
-    jail = SimpleNamespace(host_id=1, tenant_id=None)
+def opening(host=1):
+    jail = SimpleNamespace(host_id=host, tenant_id=None)
     return SimpleNamespace(jail=jail, user=SimpleNamespace(pk=1), login="root")
 
 
@@ -122,3 +125,45 @@ def test_a_command_whose_output_cannot_be_recorded_is_ended_all_the_same(run, mo
     output, said = asyncio.run(whole())
     assert output == b"out\n" and said["words"] == "What it printed could not be recorded."
     assert [words for words, _ in ended] == ["exit"]
+
+
+def test_commands_that_wait_keep_no_terminal_waiting(run, monkeypatch, settings):
+    settings.CONSOLE_COMMANDS = settings.CONSOLE_THREADS = 1
+    one, _ = run
+    begun, go_on = threading.Event(), threading.Event()
+
+    def command(opening, text):
+        begun.set()
+        assert go_on.wait(20)
+        return Console.Ended.EXIT, "", result(b"")
+
+    monkeypatch.setattr(server, "_command", command)
+
+    async def whole():
+        consoled = server.Consoled()
+        waiting = asyncio.create_task(one(consoled))
+        assert await asyncio.to_thread(begun.wait, 20)
+        try:
+            assert await asyncio.wait_for(consoled.on_host(lambda: "a terminal"), 5) == "a terminal"
+        finally:
+            go_on.set()
+        await waiting
+
+    asyncio.run(whole())
+
+
+def test_so_many_commands_run_on_a_host_at_once(settings):
+    async def whole():
+        consoled = server.Consoled()
+        with contextlib.ExitStack() as held:
+            for _ in range(settings.CONSOLE_COMMANDS_PER_HOST):
+                held.enter_context(consoled._turn(opening().jail))
+            with pytest.raises(Refused, match="Too many commands run"), consoled._turn(opening().jail):
+                pass
+            with consoled._turn(opening(host=2).jail):
+                pass
+        with consoled._turn(opening().jail):
+            pass
+        assert not consoled.places
+
+    asyncio.run(whole())
