@@ -6,17 +6,19 @@ answered, a jail that another tool runs), and where one ends badly, the key's ro
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
+from django.db.models import F, Q, QuerySet
 from django.dispatch import receiver
 from django.utils import timezone
 
 from jails import audit, memberships, policy
-from jails.models import Jail, JailKey, SshKey, User
+from jails.models import Jail, JailKey, Operation, SshKey, Tenant, User
 from jails.operations import lifecycle
 from jails.operations.kind import Refused
 
@@ -32,10 +34,25 @@ def settle(person: User, *, actor: Any, source: str = "") -> int:
     return leave([row for row in rows if not policy.allowed(now, "jail.keys", row.jail)], actor=actor, source=source)
 
 
-def settle_jail(jail: Jail, *, actor: Any, source: str = "") -> int:
-    """The same for all whose keys are in a jail: it has just got another owner."""
-    people = User.objects.filter(jail_keys__jail=jail, jail_keys__leaving_since=None).distinct()
-    return sum(settle(person, actor=actor, source=source) for person in people)
+def settle_given(jail: Jail, tenant: Tenant | None, *, actor: Any, source: str = "") -> int:
+    """The same for all whose keys are in a jail that is about to become that tenant's. How many.
+
+    The operations are still its former owner's, as is what the log says of them.
+    """
+    then = copy.copy(jail)
+    then.tenant = tenant
+    rows = JailKey.objects.filter(jail=jail, leaving_since=None).select_related(*WITH, "user").order_by("pk")
+    people = {person.pk: person for person in User.objects.filter(jail_keys__jail=jail).distinct()}
+    kept = {key for key, person in people.items() if policy.allowed(person, "jail.keys", then)}
+    return leave([row for row in rows if row.user_id not in kept], actor=actor, source=source)
+
+
+def known_to(user: User, jail_keys: QuerySet[JailKey]) -> QuerySet[JailKey]:
+    """Without what a former owner's people have left in a jail: of that only those know who see its host."""
+    if user.is_administrator or user.is_auditor:
+        return jail_keys
+    staff = Q(jail__host_id__in=policy.operated_host_ids(user))
+    return jail_keys.filter(staff | Q(removal=None) | Q(removal__tenant=F("jail__tenant")) | Q(user=user))
 
 
 def settle_finished(jail: Jail, person: User, *, source: str) -> int:
@@ -91,11 +108,15 @@ def _take_out(jail: Jail, login: str, person: User, actor: Any, source: str) -> 
     """Why it cannot be done for now, or "". What goes is all of the person's there that is to leave."""
     rows = JailKey.objects.filter(jail=jail, login=login, user=person)
     stay = list(rows.filter(leaving_since=None).values_list("fingerprint", flat=True))
+    before = rows.exclude(removal=None).exclude(leaving_since=None).select_related("removal").first()
     wish = {"jail": str(jail.uuid), "login": login, "person": person.pk, "keys": stay, "sshd": False}
     try:
         # Of its own: what is refused half way must not break what the caller does.
         with transaction.atomic():
             operation = lifecycle.draft("keys_change", wish, host=jail.host, user=actor, source=source)
+            if before is not None and before.removal is not None:
+                # Tried once more: still of whose jail it was.
+                Operation.objects.filter(pk=operation.pk).update(tenant=before.removal.tenant_id)
             operation = lifecycle.confirm(operation, operation.digest, user=actor, source=source)
     except Refused as refused:
         return " ".join(refused.errors.values())

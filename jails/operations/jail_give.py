@@ -104,11 +104,13 @@ class JailGive(Kind):
         for row in self.jails(operation.host, operation.parameters):
             former = row.tenant
             usage.hand_over(row)
-            row.tenant, row.touched = tenant, True
-            row.dataset = datasets.get(str(row.uuid), row.dataset)
-            row.save(update_fields=["tenant", "touched", "dataset"])
+            row.touched, row.dataset = True, datasets.get(str(row.uuid), row.dataset)
+            row.save(update_fields=["touched", "dataset"])
             row.grants.exclude(membership__tenant=tenant).delete()
-            keys.settle_jail(row, actor=operation.confirmed_by, source="worker")
+            # While it is the former tenant's: its people and their keys are none of the new one's business.
+            keys.settle_given(row, tenant, actor=operation.confirmed_by, source="worker")
+            row.tenant = tenant
+            row.save(update_fields=["tenant"])
             if former is not None and former != operation.tenant:
                 _tell(operation, row, former, f"{row.name} is no longer a jail of {former}.")
             if tenant is not None and tenant != operation.tenant:

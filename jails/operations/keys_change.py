@@ -168,9 +168,13 @@ def keep(row: Jail, login: str, person: User, keys: Iterable[PublicKey]) -> None
             login=login,
             user=person,
             fingerprint=fingerprint,
-            defaults={"name": key.comment, "type": key.type, "body": key.body, "leaving_since": None, "why_not": ""},
-            create_defaults={"name": key.comment, "type": key.type, "body": key.body, "added_at": timezone.now()},
+            defaults={**_words(key), "leaving_since": None, "why_not": "", "removal": None},
+            create_defaults={**_words(key), "added_at": timezone.now()},
         )
+
+
+def _words(key: PublicKey) -> dict[str, str]:
+    return {"name": key.comment, "type": key.type, "body": key.body}
 
 
 def keys_to_result(keys: Iterable[PublicKey]) -> tuple[tuple[str, str], ...]:

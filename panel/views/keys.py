@@ -15,6 +15,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
 from jails import audit, keys, policy
+from jails.freebsd.logins import login_error
 from jails.models import Jail, JailKey, SshKey, Tenant, User
 from jails.operations import power
 from panel import step_up
@@ -98,7 +99,8 @@ def of_jail(request: HttpRequest, uuid: UUID) -> HttpResponse:
 
 def _initial(request: HttpRequest, jail: Jail) -> dict[str, Any]:
     """A login that is there already, one's own before others, with what one has there."""
-    rows = list(JailKey.objects.filter(jail=jail).order_by("pk").values_list("login", "user_id", "fingerprint"))
+    found = keys.known_to(request.user, JailKey.objects.filter(jail=jail)).order_by("pk")
+    rows = list(found.values_list("login", "user_id", "fingerprint"))
     own = [row for row in rows if row[1] == request.user.pk]
     login = next((row[0] for row in (*own, *rows)), "")
     return {
@@ -109,7 +111,7 @@ def _initial(request: HttpRequest, jail: Jail) -> dict[str, Any]:
 
 
 def _jail_page(request: HttpRequest, jail: Jail, form: AccessForm) -> HttpResponse:
-    rows = list(JailKey.objects.filter(jail=jail).select_related("user", "removal"))
+    rows = list(keys.known_to(request.user, JailKey.objects.filter(jail=jail)).select_related("user", "removal"))
     may_revoke = policy.allowed(request.user, "jail.revoke", jail)
     people: dict[tuple[str, User], list[JailKey]] = {}
     for row in rows:
@@ -149,11 +151,12 @@ def why_not(jail: Jail) -> str:
 def _take(request: HttpRequest, jail: Jail) -> HttpResponse:
     person = User.objects.filter(pk=_number(request.POST.get("take", ""))).first()
     login = request.POST.get("login", "")
-    rows = JailKey.objects.filter(jail=jail, login=login, user=person) if person else JailKey.objects.none()
     is_own = person == request.user
     if not is_own and not policy.allowed(request.user, "jail.revoke", jail):
         refuse(request, "jail.revoke", jail)
-    if not rows:
+    if person is None or login_error(login):
+        raise Http404
+    if not keys.known_to(request.user, JailKey.objects.filter(jail=jail, login=login, user=person)).exists():
         raise Http404
     wish = {"jail": str(jail.uuid), "login": login, "person": person.pk, "keys": [], "sshd": False}
     return plan_from_button(request, "keys_change", wish, jail.host, back=reverse("jail-access", args=[jail.uuid]))
@@ -163,9 +166,9 @@ def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
 
 
-def leaving(tenant: Tenant) -> QuerySet[JailKey]:
-    """Keys that should be out of the tenant's jails, and are not yet."""
-    rows = JailKey.objects.filter(jail__tenant=tenant, leaving_since__isnull=False)
+def leaving(tenant: Tenant, user: User) -> QuerySet[JailKey]:
+    """Keys that should be out of the tenant's jails, and are not yet, as far as the person may know of them."""
+    rows = keys.known_to(user, JailKey.objects.filter(jail__tenant=tenant, leaving_since__isnull=False))
     return rows.select_related("jail", "jail__host", "jail__tenant", "user", "removal").order_by("leaving_since", "pk")
 
 
@@ -174,7 +177,11 @@ def leaving(tenant: Tenant) -> QuerySet[JailKey]:
 def again(request: HttpRequest, slug: str) -> HttpResponse:
     """Try once more to take out what is stuck."""
     tenant = find(request, Tenant, "tenant.members", slug=slug)
-    mine = [row for row in leaving(tenant) if row.is_stuck and policy.allowed(request.user, "jail.revoke", row.jail)]
+    mine = [
+        row
+        for row in leaving(tenant, request.user)
+        if row.is_stuck and policy.allowed(request.user, "jail.revoke", row.jail)
+    ]
     with transaction.atomic():
         count = keys.leave(mine, actor=request.user, source=source(request))
     if count:

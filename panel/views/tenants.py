@@ -103,7 +103,7 @@ def page(request: HttpRequest, slug: str) -> HttpResponse:
         .exclude(status__in=[Status.DRAFT, Status.DISCARDED])
         .select_related("requested_by")
         .defer("plan", "parameters")[:LATELY],
-        "leaving": list(leaving(tenant)[:LEAVING]),
+        "leaving": list(leaving(tenant, request.user)[:LEAVING]),
         **plan_context(tenant),
     }
     context["stuck"] = any(row.is_stuck for row in context["leaving"])

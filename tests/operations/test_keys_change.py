@@ -280,6 +280,33 @@ def test_a_jail_that_is_given_away_keeps_nobodys_keys(warden, acme, bea):
     assert not JailKey.objects.exists()
 
 
+def test_who_gets_a_jail_learns_nothing_of_whose_keys_were_in_it(warden, acme, bea):
+    jail = warden.make("www1", tenant=acme, start=False)
+    other = Tenant.objects.create(slug="globex", name="Globex")
+    gus, both = join("gus", other, "owner"), join("both", acme, "owner")
+    Membership.objects.create(tenant=other, user=both, role="owner")
+    do(warden, bea, **wish(jail, bea, sshd=False))
+    do(warden, both, **wish(jail, both, KEYS[:1], sshd=False))
+    assert warden.do("jail_give", jails=[str(jail.uuid)], tenant=other.pk).status == "done"
+    operation = Operation.objects.get(status="queued", kind=CHANGE)
+    rows = JailKey.objects.filter(jail=jail)
+    for _ in range(2):
+        assert operation.tenant == acme
+        assert not policy.visible(gus, Operation).filter(pk=operation.pk).exists()
+        assert {row.user for row in keys.known_to(gus, rows)} == {both}, "who is of both teams stays in"
+        assert {row.user for row in keys.known_to(warden.user, rows)} == {bea, both}
+        # Once more, by who runs the host: it stays so.
+        lifecycle.cancel(operation, user=warden.user)
+        with transaction.atomic():
+            keys.leave(rows.filter(user=bea), actor=warden.user)
+        operation = Operation.objects.get(status="queued", kind=CHANGE)
+    assert warden.work(operation) == "done", operation.error
+    assert file_of(warden, jail) == lines(both, KEYS[:1])
+    entries = AuditEntry.objects.filter(tenant="globex")
+    assert entries.exists() and "bea" not in "".join(f"{row.detail}{row.after}{row.actor}" for row in entries)
+    assert AuditEntry.objects.filter(tenant="acme", operation=str(operation.pk)).exists()
+
+
 def test_the_key_that_is_kept_is_the_one_that_was_parsed():
     assert [parse(key.line) for key in KEYS] == KEYS
 

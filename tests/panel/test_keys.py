@@ -168,3 +168,27 @@ def test_a_constant_number_of_queries(fleet, as_person, django_assert_max_num_qu
     client.get(reverse("jail-access", args=[jail.uuid]))
     with django_assert_max_num_queries(24):
         client.get(reverse("jail-access", args=[jail.uuid]))
+
+
+def test_what_a_former_owners_people_left_is_shown_to_staff_alone(fleet, as_person):
+    jail, member = fleet.jails["www1"], fleet.people["member"]
+    removal = Operation.objects.create(
+        kind="keys_change", host=fleet.zfs, host_name="warden1", tenant=fleet.other, status="failed", parameters={}
+    )
+    stranger = fleet.people["stranger"]
+    put(jail, stranger, ONE, login="theirs", leaving_since=timezone.now(), removal=removal)
+    put(jail, member, TWO, login="ours", leaving_since=timezone.now(), why_not="It is being made.")
+    for address in (reverse("jail-access", args=[jail.uuid]), reverse("tenant", args=["acme"])):
+        shown = said(as_person("owner").get(address))
+        assert "stranger-person" not in shown and "theirs" not in shown and "member-person" in shown
+        assert "stranger-person" in said(as_person("administrator").get(address))
+    data = {"take": stranger.pk, "login": "theirs"}
+    assert as_person("owner").post(reverse("jail-access", args=[jail.uuid]), data).status_code == 404
+
+
+@pytest.mark.parametrize("login", ["\0", "a\0b", "", "x" * 5000])
+def test_a_login_that_can_be_none_is_not_found(fleet, as_person, login):
+    jail, owner = fleet.jails["www1"], fleet.people["owner"]
+    put(jail, owner, ONE)
+    answer = as_person("owner").post(reverse("jail-access", args=[jail.uuid]), {"take": owner.pk, "login": login})
+    assert answer.status_code == 404
