@@ -32,7 +32,7 @@ class Month:
     @classmethod
     def parse(cls, text: str) -> Month:
         """`2026-11`. ValueError."""
-        if not re.fullmatch(r"[0-9]{4}-[0-9]{2}", text):
+        if not re.fullmatch(r"2[0-9]{3}-[0-9]{2}", text):
             raise ValueError("month: expected a year and a month, like 2026-11")
         return cls(datetime(int(text[:4]), int(text[5:]), 1, tzinfo=UTC))
 

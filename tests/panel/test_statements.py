@@ -59,3 +59,10 @@ def test_nothing_of_another_tenant_is_in_it(as_person: Any, fleet: Fleet) -> Non
 def test_it_is_for_owners_and_managers(as_person: Any, fleet: Fleet, role: str) -> None:
     assert as_person(role).get(URL).status_code == 404
     assert reverse("tenant-usage", args=["acme"]).encode() not in as_person(role).get("/tenants/acme/").content
+
+
+@pytest.mark.parametrize("month", ["9999-12", "0001-01", "1999-12", "3000-01", "2026-13", "2026-00", "2026-3", "x"])
+def test_there_is_no_page_of_what_is_no_month(as_person: Any, fleet: Fleet, month: str) -> None:
+    client = as_person("owner")
+    assert client.get("/tenants/acme/usage", {"month": month}).status_code == 404
+    assert client.get("/tenants/acme/usage", {"month": "2999-12"}).status_code == 200
