@@ -403,7 +403,10 @@ def why_not_operation(user: User | None, operation: Operation) -> str:
         why_not = kind.why_not_for(user, operation.host, operation.parameters)
     except LookupError as error:
         return f"What it is about is gone: {error}."
-    by_itself = maker is not None and not allowed(user, action, operation.host) and allowed(user, action, maker)
+    # Who may make it as staff need not keep to what a tenant may; an operator cannot say whose a jail is, but may be of
+    # its team.
+    as_staff = allowed(user, action, operation.host) and allowed(user, "jail.assign")
+    by_itself = maker is not None and not as_staff and allowed(user, action, maker)
     if by_itself and (why := kind.why_not_by_itself(operation.host, operation.parameters)):
         return why
     things: list[Any] = [operation.host] if not jails or action == "jail.create" else jails

@@ -174,6 +174,15 @@ def test_for_another_tenant_or_without_the_right(forged, acme):
             forged(join(f"{role}-x", acme, role, rights))
 
 
+def test_an_operator_of_the_host_makes_it_as_one_of_the_team(forged, stocked, acme, bea):
+    User.objects.filter(pk=bea.pk).update(role=User.Role.OPERATOR)
+    bea.operated_hosts.add(stocked.row)
+    assert forged(User.objects.get(pk=bea.pk)).status == "draft"
+    for more in ({"name": "other-shop"}, {"tenant": Tenant.objects.create(slug="globex", name="Globex").pk}):
+        with pytest.raises(PermissionDenied):
+            forged(User.objects.get(pk=bea.pk), **more)
+
+
 def test_without_a_plan_staff_alone(forged, plan, stocked):
     plan.delete()
     with pytest.raises(PermissionDenied, match="only staff"):
