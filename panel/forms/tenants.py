@@ -38,6 +38,10 @@ class TenantForm(forms.ModelForm):
         problem = names.tenant_error(slug)
         if problem:
             raise forms.ValidationError(f"It {problem}")
+        for other in Tenant.objects.values_list("slug", flat=True):
+            # Their jails would have names of each other: those that a tenant makes begin with its short name and “-”.
+            if slug.startswith(f"{other}-") or other.startswith(f"{slug}-"):
+                raise forms.ValidationError(f"It and {other} begin alike up to a “-”: choose another.")
         return slug
 
 

@@ -124,6 +124,14 @@ def test_a_short_name_that_cannot_be_is_refused_at_its_field(ada: Client, fleet:
     assert Tenant.objects.count() == 2
 
 
+@pytest.mark.parametrize(("slug", "there"), [("acme-x", "acme"), ("glob", "glob-al")])
+def test_no_short_name_begins_with_another(ada: Client, fleet: Fleet, slug: str, there: str) -> None:
+    Tenant.objects.get_or_create(slug=there, defaults={"name": "There"})
+    response = ada.post(reverse("tenant-add"), {"name": "Some name", "slug": slug})
+    assert list(response.context["form"].errors) == ["slug"] and not Tenant.objects.filter(slug=slug).exists()
+    assert ada.post(reverse("tenant-add"), {"name": "Some name", "slug": "acmex"}).status_code == 302
+
+
 @pytest.mark.parametrize("case", ["newline", "carriage return", "nul", "long", "right-to-left", "zero width"])
 def test_a_name_is_one_line_of_text(ada: Client, fleet: Fleet, case: str) -> None:
     response = ada.post(reverse("tenant-add"), {"name": HOSTILE[case], "slug": "initech"})
