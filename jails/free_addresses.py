@@ -52,6 +52,12 @@ def free(host: Host, network: Network, taken: Iterable[str] = ()) -> Iterator[st
             yield str(candidate)
 
 
+def is_at_the_end(network: Network, ip: str) -> bool:
+    """Whether it is the last address, where some networks have their router."""
+    cidr = ipaddress.ip_network(network.cidr)
+    return cidr.num_addresses > 4 and int(ipaddress.ip_address(ip)) >= int(cidr.broadcast_address) - 1
+
+
 def address_error(value: str) -> str | None:
     """What is wrong with an address typed without a prefix length, or None."""
     check = names.ip6_error if ":" in value else names.ip4_error

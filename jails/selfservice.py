@@ -209,7 +209,8 @@ def _address(plan: TenantPlan, host: Host) -> dict[str, Any] | None:
     allowed = None if plan.any_network else set(plan.networks.values_list("pk", flat=True))
     for network in free_addresses.networks_of(host):
         if allowed is None or network.pk in allowed:
-            found = list(islice(free_addresses.free(host, network), PICKED_FROM))
+            free = (ip for ip in free_addresses.free(host, network) if not free_addresses.is_at_the_end(network, ip))
+            found = list(islice(free, PICKED_FROM))
             if found:
                 return {"network": network.pk, "ip": secrets.choice(found)}
     return None

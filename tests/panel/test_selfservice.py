@@ -158,6 +158,20 @@ def test_a_network_of_the_plan(fleet, as_person, plan, planned):
     assert answer.status_code == 422 and selfservice.NO_ROOM in said(answer)
 
 
+def test_routers_at_either_end_of_a_network_keep_their_address(fleet, as_person, plan, planned):
+    small = Network.objects.create(name="small", cidr="10.7.0.0/29")
+    plan.any_network = False
+    plan.save()
+    plan.networks.set([small])
+    for number in range(3, 6):
+        Address.objects.create(network=small, ip=f"10.7.0.{number}", jail=fleet.jails["www1"])
+    as_person("owner").post(reverse("jail-make"), data())
+    assert Operation.objects.get().parameters["addresses"][0]["ip"] == "10.7.0.2"
+    Address.objects.create(network=small, ip="10.7.0.2", jail=fleet.jails["www1"])
+    answer = as_person("owner").post(reverse("jail-make"), data(label="two"))
+    assert answer.status_code == 422 and selfservice.NO_ROOM in said(answer)
+
+
 # What is learnt
 
 
