@@ -30,6 +30,7 @@ from jails.models import (
 )
 from jails.models.audit_triggers import drop_triggers, make_triggers
 from jails.operations import queue
+from jails.operations.jail_change import DEFAULT_LIMITS
 from panel.fleet import apply, document, export, plan
 from tests.operations.warden import Warden, prepare
 from tests.operations.world import RELEASE, World, blank
@@ -137,8 +138,9 @@ def forget_everything() -> None:
 
 
 def told_of(jail: Jail) -> dict[str, object]:
-    names = ("name", "kind", "storage", "hostname", "boot", "path", "dataset", "state", "limits", "touched")
+    names = ("name", "kind", "storage", "hostname", "boot", "path", "dataset", "state", "touched")
     return {name: getattr(jail, name) for name in names} | {
+        "limits": {**DEFAULT_LIMITS, **jail.limits},
         "base": (jail.template or jail.release).name,
         "tenant": jail.tenant and jail.tenant.slug,
         "addresses": list(jail.addresses.order_by("pk").values_list("network__name", "ip", "interface")),
