@@ -13,6 +13,7 @@ from allauth.mfa.base import forms as codes
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp import forms as totp
 from allauth.mfa.webauthn import forms as webauthn
+from allauth.mfa.webauthn.internal import auth
 from axes.handlers.proxy import AxesProxyHandler
 from cryptography.fernet import InvalidToken
 from django import forms
@@ -84,10 +85,15 @@ MALFORMED = (AttributeError, KeyError, TypeError, ValueError)
 
 class LoginWebAuthnForm(webauthn.LoginWebAuthnForm):
     def clean_credential(self) -> Authenticator:
+        """Alone it signs in with PIN, fingerprint or face, also where the challenge was made for a second factor."""
         try:
-            return super().clean_credential()  # type: ignore[no-any-return]
+            answer = auth.parse_authentication_response(self.cleaned_data["credential"])
+            found: Authenticator = super().clean_credential()
         except MALFORMED:
             raise get_adapter().validation_error("incorrect_code") from None
+        if not answer.response.authenticator_data.is_user_verified():
+            raise get_adapter().validation_error("incorrect_code")
+        return found
 
 
 class _CheckedPasskey(forms.Form):

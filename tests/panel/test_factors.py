@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from hashlib import sha256
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,16 @@ from typing import Any
 import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal import auth as totp
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from fido2.cose import ES256
+from fido2.utils import websafe_decode, websafe_encode
+from fido2.webauthn import Aaguid, AttestationObject, AttestedCredentialData, AuthenticatorData
 
 from jails.models import AuditEntry, Invitation, Membership, Tenant, User
 from panel import factors
@@ -318,6 +324,78 @@ def test_what_is_no_credential_is_refused(client: Client, ada: User, credential:
     add = client.post(reverse("mfa_add_webauthn"), {"credential": credential}, headers={"host": "localhost"})
     assert add.status_code == 200
     assert not Authenticator.objects.filter(type="webauthn").exists()
+
+
+class SecurityKey:
+    """An authenticator in software, registered as one that signs in alone."""
+
+    def __init__(self, person: User) -> None:
+        self.handle = str(person.pk).encode()
+        self._private = ec.generate_private_key(ec.SECP256R1())
+        public = ES256.from_cryptography_key(self._private.public_key())
+        self._credential = AttestedCredentialData.create(Aaguid.NONE, b"k" * 32, public)
+        flags = AuthenticatorData.FLAG.UP | AuthenticatorData.FLAG.UV | AuthenticatorData.FLAG.AT
+        known = AuthenticatorData.create(sha256(b"localhost").digest(), flags, 1, bytes(self._credential))
+        response = {
+            "clientDataJSON": self._client_data("webauthn.create", "AA"),
+            "attestationObject": websafe_encode(AttestationObject.create("none", known, {})),
+        }
+        data = self._with_id(response) | {"clientExtensionResults": {"credProps": {"rk": True}}}
+        Authenticator.objects.create(user=person, type="webauthn", data={"name": "Key", "credential": data})
+
+    def answer(self, challenge: str, *, verified: bool) -> str:
+        """To a challenge; `verified` with the PIN, else only touched."""
+        flags = AuthenticatorData.FLAG.UP | (AuthenticatorData.FLAG.UV if verified else AuthenticatorData.FLAG(0))
+        data = AuthenticatorData.create(sha256(b"localhost").digest(), flags, 2)
+        client = self._client_data("webauthn.get", challenge)
+        signed = bytes(data) + sha256(websafe_decode(client)).digest()
+        response = {
+            "clientDataJSON": client,
+            "authenticatorData": websafe_encode(data),
+            "signature": websafe_encode(self._private.sign(signed, ec.ECDSA(hashes.SHA256()))),
+            "userHandle": websafe_encode(self.handle),
+        }
+        return json.dumps(self._with_id(response) | {"clientExtensionResults": {}})
+
+    def _with_id(self, response: dict[str, str]) -> dict[str, Any]:
+        name = websafe_encode(self._credential.credential_id)
+        return {"type": "public-key", "id": name, "rawId": name, "response": response}
+
+    @staticmethod
+    def _client_data(type: str, challenge: str) -> str:
+        data = {"type": type, "challenge": challenge, "origin": "http://localhost", "crossOrigin": False}
+        return websafe_encode(json.dumps(data).encode())
+
+
+def challenge_in(client: Client) -> tuple[str, str]:
+    state = client.session["mfa.webauthn.state"]
+    return state["challenge"], state["user_verification"]
+
+
+def test_a_key_with_its_pin_signs_in_alone(client: Client, ada: User) -> None:
+    key = SecurityKey(ada)
+    client.defaults["HTTP_HOST"] = "localhost"
+    client.get(reverse("mfa_login_webauthn"), headers={"accept": "application/json"})
+    answer = key.answer(challenge_in(client)[0], verified=True)
+    client.post(reverse("mfa_login_webauthn"), {"credential": answer})
+    assert client.get(reverse("account")).context["user"] == ada
+
+
+def test_a_key_that_was_only_touched_does_not_whatever_the_challenge_was_made_for(
+    client: Client, ada: User, now: Clock
+) -> None:
+    key = SecurityKey(ada)
+    SecurityKey(User.objects.create_user("eve", password=PASSWORD))
+    client.defaults["HTTP_HOST"] = "localhost"
+    # As a second factor a touch is enough. The thief begins to sign in as themselves to be given such a challenge, and
+    # waits until that sign-in is forgotten.
+    sign_in(client, "eve")
+    client.get(reverse("mfa_authenticate"))
+    challenge, verification = challenge_in(client)
+    assert verification != "required"
+    now.at += 3600
+    client.post(reverse("mfa_login_webauthn"), {"credential": key.answer(challenge, verified=False)})
+    assert client.get(reverse("account")).status_code == 302
 
 
 # What is kept
