@@ -1,6 +1,7 @@
 """Sign-ins, sign-outs and changes of passwords are entries of the log; what a jail used outlives it."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from allauth.account.internal.flows.login import get_authentication_records
@@ -37,6 +38,11 @@ METHODS = {
 """What the ways to prove who one is are called in the log."""
 SIGNED_IN_AT = "signed_in_at"
 """In the session: seconds since 1970."""
+
+
+def has_run_out(session: Mapping[str, Any]) -> bool:
+    """Whether a sign-in has lasted as long as one may. Cookie and row begin anew whenever something is saved."""
+    return time.time() - float(session.get(SIGNED_IN_AT, 0)) >= settings.SESSION_COOKIE_AGE
 
 
 @receiver(user_logged_in)

@@ -3,6 +3,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import SESSION_KEY, logout
 from django.http import HttpRequest, HttpResponse
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -54,6 +55,20 @@ def _is_address(text: str) -> bool:
 
 def _is_trusted(text: str) -> bool:
     return _is_address(text) and any(ipaddress.ip_address(text) in network for network in settings.TRUSTED_PROXIES)
+
+
+def ends_in_time(get_response: GetResponse) -> GetResponse:
+    """A sign-in ends CELLBLOCK_SESSION_SECONDS after it began, whatever was done meanwhile."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        from jails.signals import has_run_out
+
+        is_known = settings.SESSION_COOKIE_NAME in request.COOKIES
+        if is_known and SESSION_KEY in request.session and has_run_out(request.session):
+            logout(request)
+        return get_response(request)
+
+    return middleware
 
 
 class MustHaveFactor:

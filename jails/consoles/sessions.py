@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
 from jails.models import User
+from jails.signals import has_run_out
 
 
 def owners(keys: Iterable[str]) -> dict[str, User]:
@@ -32,7 +33,9 @@ def owner(key: str) -> User | None:
 
 
 def _is_current(person: User, data: dict[str, object]) -> bool:
-    """As django.contrib.auth.get_user asks it: the backend is still one of ours, the password the same."""
+    """As django.contrib.auth.get_user and panel.middleware ask it: not too old, our backend, the password the same."""
+    if has_run_out(data):
+        return False
     if data.get(BACKEND_SESSION_KEY) not in settings.AUTHENTICATION_BACKENDS:
         return False
     kept = str(data.get(HASH_SESSION_KEY, ""))

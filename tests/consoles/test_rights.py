@@ -119,3 +119,15 @@ def test_sessions_that_are_nobodys(fleet):
     SessionStore(expired).get_model_class().objects.filter(pk=expired).update(expire_date=timezone.now())
     for nobody in ("", "x" * 32, expired, SessionStore().session_key or ""):
         assert sessions.owner(nobody) is None
+
+
+def test_a_session_ends_as_long_after_the_sign_in_as_one_lasts(fleet, settings):
+    user = fleet.people["owner"]
+    key = session(user)
+    store = SessionStore(key)
+    store["signed_in_at"] -= settings.SESSION_COOKIE_AGE - 60
+    store.save()
+    assert sessions.owner(key) == user
+    store["signed_in_at"] -= 61
+    store.save()  # with which the row begins to count anew
+    assert sessions.owner(key) is None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from io import StringIO
 from typing import Any
 
 import pytest
+from django.contrib.auth import SESSION_KEY
 from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError
@@ -512,3 +514,22 @@ def test_no_other_theme_than_the_three(client: Client) -> None:
 @pytest.mark.parametrize("path", ["signup/", "password/reset/", "email/", "confirm-email/", "login/code/confirm/"])
 def test_pages_of_allauth_that_have_no_use_here_are_not_there(client: Client, path: str) -> None:
     assert client.get(f"/accounts/{path}").status_code == 404
+
+
+def test_a_sign_in_ends_in_time_whatever_is_done_meanwhile(
+    ada: User, client: Client, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign_in(client)
+    began, at = time.time(), 0.0
+    monkeypatch.setattr(time, "time", lambda: began + at)
+    for _ in range(3):
+        at += settings.SESSION_COOKIE_AGE / 4
+        # What is saved makes the row and the cookie begin anew.
+        session = client.session
+        session["team"] = ""
+        session.save()
+        assert client.get(reverse("account")).status_code == 200
+    at = settings.SESSION_COOKIE_AGE + 1
+    assert client.get(reverse("account")).headers["Location"].startswith(reverse("account_login"))
+    assert SESSION_KEY not in client.session
+    assert [entry.actor for entry in entries("session.sign_out")] == ["ada"]
