@@ -83,6 +83,20 @@ def end(row: BreakGlass, *, user: User, source: str = "") -> None:
         audit.record("jail.breakglass_end", actor=user, after={"break_glass": row.pk}, source=source, **_about(row))
 
 
+def end_all(person: User, *, user: User, source: str = "") -> int:
+    """Of who is no administrator any more, or may not sign in. In the caller's transaction; how many."""
+    rows = BreakGlass.objects.select_for_update(of=("self",)).select_related("jail", "tenant")
+    found = list(rows.filter(user=person, ended_at=None, expires_at__gt=timezone.now()).order_by("pk"))
+    for row in found:
+        row.ended_at, row.ended_by = timezone.now(), user
+        row.save(update_fields=["ended_at", "ended_by"])
+    fields = {"actor": user, "source": source}
+    audit.record_all(
+        [audit.entry("jail.breakglass_end", after={"break_glass": row.pk}, **fields, **_about(row)) for row in found]
+    )
+    return len(found)
+
+
 def acknowledge(row: BreakGlass, *, user: User, source: str = "") -> None:
     """An owner has read it: it no longer stands on the tenant's pages once it has ended. Twice is once."""
     with transaction.atomic():

@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from jails import audit, keys
+from jails import audit, breakglass, keys, policy
 from jails.models import AuditEntry, Invitation, User
 from panel import accounts
 from panel.factors import factors_of, forget_factors
@@ -116,6 +116,8 @@ def save_role(request: HttpRequest, person: User, form: RoleForm) -> bool:
         person.save(update_fields=["role"])
         person.operated_hosts.set(wanted["operated_hosts"])
         keys.settle(person, actor=request.user, source=source(request))
+        if not policy.is_administrator(person):
+            breakglass.end_all(person, user=request.user, source=source(request))
         audit.record(
             "user.change", actor=request.user, obj=person, before=before, after=facts_of(person), source=source(request)
         )
@@ -150,6 +152,8 @@ def disable_person(request: HttpRequest, person: User) -> str:
         links = accounts.open_invitations().filter(Q(user=person) | Q(created_by=person))
         withdrawn = links.update(expires_at=timezone.now())
         keys.settle(person, actor=request.user, source=source(request))
+        if not policy.is_administrator(person):
+            breakglass.end_all(person, user=request.user, source=source(request))
         audit.record(
             "user.disable",
             actor=request.user,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 
+from jails import breakglass
 from jails.models import AuditEntry, Invitation, User
 from panel import accounts
 from tests.panel.fleet import Fleet
@@ -205,3 +207,25 @@ def test_an_auditor_sees_people_and_no_button(as_person: Any, fleet: Fleet) -> N
     assert auditor.get(reverse("people")).status_code == 200
     text = auditor.get(reverse("person", args=[fleet.people["operator"].pk])).content.decode()
     assert "Disable" not in text and "Change role" not in text and "sign-in link" not in text
+
+
+@pytest.mark.parametrize(("path", "data"), [("person-change", {"role": "auditor"}), ("person-disable", {})])
+def test_who_is_no_administrator_any_more_is_in_no_jail_by_break_glass(
+    ada: Client, fleet: Fleet, path: str, data: dict[str, str]
+) -> None:
+    bea = User.objects.create_user("bea", role="administrator")
+    glasses = [
+        breakglass.enter(fleet.jails[name], "Its queue fills the disk.", timedelta(hours=1), user=bea)
+        for name in ("www1", "www2")
+    ]
+    ada.post(reverse("person-change", args=[bea.pk]), {"role": "administrator"})
+    assert breakglass.is_open(bea, fleet.jails["www1"])
+    ada.post(reverse(path, args=[bea.pk]), data)
+    assert not breakglass.open_jails(bea, [fleet.jails["www1"], fleet.jails["www2"]])
+    ended = AuditEntry.objects.filter(action="jail.breakglass_end")
+    assert {(one.actor, one.tenant, one.after["break_glass"]) for one in ended} == {
+        ("administrator-person", "acme", glass.pk) for glass in glasses
+    }
+    # It stays ended when they become one again.
+    User.objects.filter(pk=bea.pk).update(role="administrator", is_active=True)
+    assert not breakglass.is_open(bea, fleet.jails["www1"])
