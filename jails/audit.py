@@ -53,13 +53,15 @@ def entry(
     """An entry that is not in the log yet, for `record_all`.
 
     actor: a User, or a name for what is no person. tenant and host are taken from `obj` or `operation` when not given,
-    on_behalf_of and approval from `operation`.
+    on_behalf_of and approval from `operation` where it is done by who has confirmed it, or by no person: what others do
+    to it nobody approved.
     """
     subject = obj if obj is not None else operation
     tenant = tenant or _tenant_of(obj) or _tenant_of(operation)
     is_person = hasattr(actor, "username")
-    on_behalf_of = on_behalf_of or getattr(operation, "on_behalf_of", "")
-    approval = approval or getattr(operation, "approved_by", "")
+    if not is_person or actor.pk == getattr(operation, "confirmed_by_id", None):
+        on_behalf_of = on_behalf_of or getattr(operation, "on_behalf_of", "")
+        approval = approval or getattr(operation, "approved_by", "")
     return AuditEntry(
         at=timezone.now(),
         actor_id=actor.pk if is_person else None,

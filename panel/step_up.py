@@ -82,9 +82,23 @@ def ask(request: HttpRequest) -> None:
         raise ImmediateHttpResponse(redirect("account_set_password"))
     if getattr(request, "htmx", False):
         # A fragment's place is no place to ask: the whole page goes there, and comes back to where it was.
-        query = urlencode({REDIRECT_FIELD_NAME: request.htmx.current_url_abs_path or "/"})
-        raise ImmediateHttpResponse(HttpResponse(status=204, headers={"HX-Redirect": f"{ways[0]['url']}?{query}"}))
+        to = _asking(ways, request.htmx.current_url_abs_path or "/")
+        raise ImmediateHttpResponse(HttpResponse(status=204, headers={"HX-Redirect": to}))
     raise ReauthenticationRequired
+
+
+def ask_keeping_nothing(request: HttpRequest, back: str) -> None:
+    """As `ask`, where what was sent is kept nowhere, not in the session either: it is sent again from `back`."""
+    if is_recent(request):
+        return
+    ways = ways_of(request.user)
+    if ways:
+        raise ImmediateHttpResponse(redirect(_asking(ways, back)))
+    ask(request)
+
+
+def _asking(ways: list[dict[str, Any]], back: str) -> str:
+    return f"{ways[0]['url']}?{urlencode({REDIRECT_FIELD_NAME: back})}"
 
 
 def ways_of(user: Any) -> list[dict[str, Any]]:

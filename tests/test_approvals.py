@@ -10,7 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from jails import agreements, approvals, breakglass, memberships, policy, tasks
+from jails import agreements, approvals, audit, breakglass, memberships, policy, tasks
 from jails.models import Approval, AuditEntry, Jail, Membership, Operation, Side, User, Work
 from jails.operations import kind, lifecycle, queue
 from tests.panel.fleet import Fleet, add_jail, make_fleet
@@ -349,6 +349,49 @@ def test_break_glass_stands_for_the_tenants_approval_while_it_is_open(fleet: Fle
     assert "www2" in refused(fleet, draft(fleet, "administrator", "www2", name="jail_start"), "administrator")
     breakglass.end(glass, user=admin)
     assert "has ended or was taken back" in approvals.why_not_begin(operation)
+
+
+def test_break_glass_of_who_is_no_administrator_any_more_approves_nothing(fleet: Fleet) -> None:
+    agree(fleet, Side.TENANT)
+    admin = fleet.people["administrator"]
+    breakglass.enter(fleet.jails["www1"], "Its mail queue fills the disk.", HOUR, user=admin)
+    operation = confirm(fleet, draft(fleet, "administrator"), "administrator")
+    admin.role = "operator"
+    admin.save()
+    admin.operated_hosts.add(fleet.zfs)
+    fresh = Operation.objects.get(pk=operation.pk)
+    assert "has ended or was taken back" in approvals.why_not_begin(fresh)
+    assert "ask for approval" in refused(fleet, draft(fleet, "administrator"), "administrator")
+
+
+def test_what_others_do_to_it_is_done_for_nobody(fleet: Fleet) -> None:
+    agree(fleet, Side.HOST)
+    operation = draft(fleet, "member")
+    approvals.grant(asked(fleet, operation, "member"), user=fleet.people["administrator"])
+    confirmed = confirm(fleet, operation, "member")
+    words = (confirmed.approved_by, confirmed.on_behalf_of)
+    with transaction.atomic():
+        audit.record("jail.stop", actor="worker", operation=confirmed)
+        audit.record("jail.stop", actor=fleet.people["member"], operation=confirmed)
+    lifecycle.cancel(confirmed, user=fleet.people["owner"])
+    by = {entry.actor: entry for entry in AuditEntry.objects.filter(action__in=["jail.stop", "operation.cancel"])}
+    assert {actor: (one.approval, one.on_behalf_of) for actor, one in by.items()} == {
+        "worker": words,
+        "member-person": words,
+        "owner-person": (None, ""),
+    }
+
+
+def test_a_new_confirmation_that_is_refused_is_not_by_the_approval_of_the_last(fleet: Fleet) -> None:
+    agree(fleet, Side.HOST)
+    operation = draft(fleet, "member")
+    approvals.grant(asked(fleet, operation, "member"), user=fleet.people["administrator"])
+    confirmed = confirm(fleet, operation, "member")
+    Operation.objects.filter(pk=confirmed.pk).update(status=Operation.Status.STALE)
+    with pytest.raises(kind.Refused, match="ask for approval"):
+        lifecycle.accept_new_plan(confirmed, confirmed.digest, user=fleet.people["member"])
+    entry = AuditEntry.objects.get(action="operation.confirm", outcome="refused")
+    assert (entry.approval, entry.on_behalf_of) == (None, "")
 
 
 def test_break_glass_is_no_approval_of_the_host(fleet: Fleet) -> None:

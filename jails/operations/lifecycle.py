@@ -97,6 +97,7 @@ def _queue(operation: Operation, digest: str, expected: str, user: User, source:
             audit.record("operation.confirm", actor=user, operation=row, plan_digest=digest, source=source, after=after)
             transaction.on_commit(lambda: queue.send(row))
         else:
+            row.approved_by = row.on_behalf_of = ""  # of an earlier confirmation; nothing covers this one
             audit.record(
                 "operation.confirm",
                 actor=user,

@@ -102,11 +102,8 @@ def change_password(request: HttpRequest) -> HttpResponse:
 def set_password(request: HttpRequest) -> HttpResponse:
     """allauth's page. A password proves who one is from then on: a session left open must not set itself one."""
     step_up.refuse_linked(request)
-    if not request.user.has_usable_password() and step_up.ways_of(request.user) and not step_up.is_recent(request):
-        if request.method == "POST":
-            # What would be kept while it asks holds the new password.
-            return redirect("account_set_password")
-        step_up.ask(request)
+    if not request.user.has_usable_password() and step_up.ways_of(request.user):
+        step_up.ask_keeping_nothing(request, back=reverse("account_set_password"))
     return allauth.password_set(request)
 
 

@@ -111,7 +111,7 @@ def run(request: HttpRequest, uuid: UUID) -> HttpResponse:
     form = CommandForm(request.POST)
     if not form.is_valid():
         return _page(request, jail, form)
-    step_up.ask(request)
+    step_up.ask_keeping_nothing(request, back=reverse("jail-console", args=[uuid]))
     wanted = {
         "ticket": _issued(request, jail, form),
         "session": request.session.session_key,

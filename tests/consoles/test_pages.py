@@ -1,5 +1,8 @@
 """One command, who was where, and recordings, as pages show them; consoled is a real one."""
 
+import json
+from urllib.parse import quote
+
 import pytest
 from django.utils import timezone
 
@@ -79,8 +82,11 @@ def test_asked_who_one_is_when_that_is_long_ago(house, settings):
     house.people["granted"].set_password("correct horse battery")
     house.people["granted"].save()
     house.clients.clear()
-    answer = run(house, "granted", "id")
+    answer = run(house, "granted", "echo s3cret")
     assert answer.status_code == 302 and "reauthenticate" in answer["Location"]
+    # The command may hold a secret: it is kept nowhere while it asks.
+    assert answer["Location"].endswith(quote(f"/jails/{house.jail.uuid}/console", safe=""))
+    assert "echo s3cret" not in json.dumps(dict(house.client("granted").session.items()))
     asked = house.client("granted").post(f"/jails/{house.jail.uuid}/console/ticket", {"login": "root"})
     assert asked.status_code == 403 and asked.json() == {"prove": f"/jails/{house.jail.uuid}/console/prove"}
     assert "reauthenticate" in house.client("granted").get(asked.json()["prove"])["Location"]
