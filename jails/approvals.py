@@ -212,6 +212,9 @@ def _ask(
         "expires_at": timezone.now() + Approval.ANSWERED_WITHIN,
     }
     if lasts is None:
+        # One that nobody answered in time does not stand in the way of asking again.
+        past = Approval.objects.filter(operation=row, asked_by=user, state=State.ASKED, expires_at__lte=timezone.now())
+        past.update(state=State.WITHDRAWN)
         about = {"operation": operation, "digest": row.digest, "subject": row.title, "lasts": Approval.ONCE}
         made = [Approval.objects.create(**common, **about)]
     else:

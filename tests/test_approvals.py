@@ -252,6 +252,38 @@ def test_what_cannot_be_asked(fleet: Fleet) -> None:
         asked(fleet, operation, "administrator")
 
 
+def test_what_nobody_answered_in_time_is_asked_again(fleet: Fleet) -> None:
+    agree(fleet, Side.HOST)
+    operation = draft(fleet, "member")
+    Operation.objects.filter(pk=operation.pk).update(status=Operation.Status.STALE)
+    first = asked(fleet, operation, "member")
+    pass_time(first, Approval.ANSWERED_WITHIN)
+    second = asked(fleet, operation, "member")
+    first.refresh_from_db()
+    assert (first.status, second.status) == ("withdrawn", "asked")
+
+
+def test_a_colleague_asks_for_the_same_plan_for_themselves(fleet: Fleet) -> None:
+    agree(fleet, Side.HOST)
+    operation = draft(fleet, "member")
+    asked(fleet, operation, "member")
+    theirs = asked(fleet, operation, "owner")
+    approvals.grant(theirs, user=fleet.people["administrator"])
+    assert "ask for approval" in refused(fleet, operation, "member")
+    assert confirm(fleet, operation, "owner").approved_by == f"approval {theirs.pk} of administrator-person"
+
+
+def test_one_that_was_used_and_taken_back_is_shown_as_taken_back(fleet: Fleet) -> None:
+    agree(fleet, Side.HOST)
+    operation = draft(fleet, "member")
+    row = asked(fleet, operation, "member")
+    approvals.grant(row, user=fleet.people["administrator"])
+    confirm(fleet, operation, "member")
+    approvals.withdraw(row, user=fleet.people["administrator"])
+    row.refresh_from_db()
+    assert (row.status, row.used_at is None) == ("withdrawn", False)
+
+
 def test_a_plan_for_several_tenants_names_none_to_another(fleet: Fleet) -> None:
     agree(fleet, Side.TENANT)
     add_jail(fleet, "shop", tenant=fleet.other)

@@ -133,7 +133,9 @@ class Approval(models.Model):
         ordering = ["-asked_at", "-pk"]
         constraints = [
             models.UniqueConstraint(
-                fields=["operation", "tenant", "digest"], condition=Q(state="asked"), name="one_question_a_plan"
+                fields=["operation", "tenant", "digest", "asked_by"],
+                condition=Q(state="asked"),
+                name="one_question_a_plan",
             ),
             models.CheckConstraint(
                 condition=Q(operation=None, digest="") | (Q(operation__isnull=False) & ~Q(digest="")),
@@ -151,7 +153,9 @@ class Approval(models.Model):
 
     @property
     def status(self) -> str:
-        """The state as of now: `expired` and `used` follow from times."""
+        """The state as of now: `expired` and `used` follow from times. What was taken back is that, used or not."""
+        if self.state not in (self.State.ASKED, self.State.GRANTED):
+            return self.state
         if self.used_at is not None:
             return "used"
         return "expired" if self.is_expired else self.state
