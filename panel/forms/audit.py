@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django import forms
@@ -28,11 +28,25 @@ class BetweenForm(forms.Form):
             raise forms.ValidationError("Expected a kind and an id, as jail:3.")
         return kind, pk
 
+    def clean_since(self) -> datetime:
+        return _in_utc(self.cleaned_data["since"])
+
+    def clean_until(self) -> datetime:
+        return _in_utc(self.cleaned_data["until"])
+
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
         if data.get("since") and data.get("until") and data["since"] >= data["until"]:
             self.add_error("until", "This must be later than the other.")
         return data
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """With an offset the first and the last year there are may reach beyond what a database can be asked for."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise forms.ValidationError("Give a time within the years 1 to 9999, UTC.") from None
 
 
 class SearchForm(forms.Form):

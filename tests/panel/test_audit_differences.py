@@ -123,3 +123,16 @@ def test_entries_and_the_log_of_a_thing_lead_there(fleet: Fleet) -> None:
     client.force_login(fleet.people["auditor"], backend=BACKEND)
     assert link in client.get(reverse("audit-entry", args=[made.pk])).content.decode()
     assert link in client.get(f"{reverse('audit')}?object=host:{fleet.ufs.pk}").content.decode()
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        {"since": "2026-01-01T00:00", "until": "9999-12-31T23:59-14:00"},
+        {"since": "0001-01-01T00:00+14:00", "until": "2026-01-01T00:00"},
+    ],
+)
+def test_a_moment_beyond_all_years_is_refused_at_its_field(fleet: Fleet, times: dict[str, str]) -> None:
+    response = read(fleet, "administrator", object=f"host:{fleet.zfs.pk}", **times)
+    assert response.status_code < 500
+    assert "within the years" in response.content.decode()
