@@ -201,6 +201,12 @@ def has_broken_glass(user: Any, obj: Any = None) -> bool:
 
 
 @rules.predicate
+def broke_it(user: Any, obj: Any = None) -> bool:
+    """Nobody takes note of their own break-glass for the tenant, owner of it or not."""
+    return _active(user) and isinstance(obj, BreakGlass) and obj.user_id == user.pk
+
+
+@rules.predicate
 def is_nobodys(user: Any, obj: Any = None) -> bool:
     """A jail that is no tenant's: whoever runs its host may be in it."""
     return isinstance(obj, Jail) and obj.tenant_id is None
@@ -301,7 +307,7 @@ ACTIONS: dict[str, Any] = {
     "jail.breakglass": is_administrator & has_tenant,
     "breakglass.view": is_administrator | is_auditor | is_viewer,
     "breakglass.end": is_administrator,
-    "breakglass.acknowledge": is_owner,
+    "breakglass.acknowledge": is_owner & ~broke_it,
     "operation.view": _sees_hosts | is_viewer,
     "agreement.view": _sees_hosts | is_viewer,
     "agreement.propose": has_tenant & (_runs_hosts | is_manager),

@@ -240,3 +240,12 @@ def test_who_may_know_of_it(fleet: Fleet, www1: Jail, admin: User) -> None:
     entered(www1, admin)
     knows = [name for name, person in fleet.people.items() if policy.visible(person, BreakGlass).exists()]
     assert sorted(knows) == ["administrator", "auditor", "member", "owner", "viewer"]
+
+
+def test_nobody_takes_note_of_their_own_for_the_tenant(fleet: Fleet, www1: Jail, admin: User) -> None:
+    row = entered(www1, admin)
+    Membership.objects.create(tenant=fleet.acme, user=admin, role="owner")
+    admin = User.objects.get(pk=admin.pk)
+    assert policy.allowed(admin, "tenant.invite", fleet.acme)
+    assert not policy.allowed(admin, "breakglass.acknowledge", row)
+    assert policy.allowed(fleet.people["owner"], "breakglass.acknowledge", row)
