@@ -8,13 +8,14 @@ ends with the command where it does not run (jails.freebsd.inside). A jail must 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from jails.freebsd import inside, jail, jexec, names
 from jails.freebsd.command import Argv
+from jails.hosts.zfs_reader import Snapshot
 from jails.models import Host, Jail
-from jails.operations import checks, common, layout, power, snapshots
+from jails.operations import checks, common, keys_change, layout, power, snapshots
 from jails.operations.kind import Kind, Refused, Request
 from jails.operations.step import Check, Plan, Run, Step, Undo
 from jails.operations.wish import Wish
@@ -67,6 +68,7 @@ class FileRestore(Kind):
         steps = [_unpack_step(request, row, found, path, called)]
         if wish["how"] == REPLACE:
             steps.append(_swap_step(request, row, found, path, called, before))
+            steps += _keys_steps(request, row, snapshot)
             then = (
                 f"{name} is as it was at {snapshots.when(snapshot)}. What is there now is kept beside it as {before}."
             )
@@ -81,7 +83,7 @@ class FileRestore(Kind):
             resources=(
                 *snapshots.locks(host, row),
                 # So that a refresh takes these jails, which end with their command, for nobody's.
-                *(layout.jail_lock(host, f"{word}-{request.operation_id}") for word in ("read", "write")),
+                *(layout.jail_lock(host, f"{word}-{request.operation_id}") for word in ("read", "write", "keys")),
             ),
         )
 
@@ -91,6 +93,19 @@ kind = FileRestore()
 
 def path_error(value: str) -> str | None:
     return "is all of it: put the jail back instead." if value == "/" else inside.path_error(value)
+
+
+def _keys_steps(request: Request, row: Jail, snapshot: Snapshot) -> Iterable[Step]:
+    """Where a home, or what is in its .ssh, is put back: a key that was taken out since goes again."""
+    path = request.parameters["path"]
+    if "/.ssh" not in path and path not in ("/home", "/usr", "/usr/home") and not _is_home(path):
+        return ()
+    place = keys_change.Place(row.name, row.path, f"keys-{request.operation_id}", row.name)
+    return keys_change.as_now(place, row, keys_change.put_since(row, snapshot.creation))
+
+
+def _is_home(path: str) -> bool:
+    return path.rpartition("/")[0] in ("/home", "/usr/home")
 
 
 def _is_below(path: str, point: str) -> bool:

@@ -15,7 +15,7 @@ from jails import plans
 from jails.freebsd import names, zfs
 from jails.hosts.zfs_reader import Snapshot
 from jails.models import Host, Jail, Operation
-from jails.operations import checks, common, in_the_way, power, snapshots
+from jails.operations import checks, common, in_the_way, keys_change, layout, power, snapshots
 from jails.operations.kind import Kind, Refused, Request
 from jails.operations.step import Plan, Run, Step
 from jails.operations.wish import Wish
@@ -54,13 +54,16 @@ class JailRollback(Kind):
         _require_possible(request, found, own, newer)
         running = found.running is not None
         then = snapshots.when(snapshot)
+        logins = keys_change.put_since(row, snapshot.creation)
+        place = keys_change.Place(row.name, row.path, f"keys-{request.operation_id}", row.name)
         return Plan(
             title=self.title(request.parameters, host),
-            steps=tuple(_steps(request, found, own, snapshot)),
+            steps=tuple(_steps(request, found, own, snapshot, keys_change.as_now(place, row, logins))),
             summary=(
                 f"The files of {row.name} will be what they were at {then}.",
                 f"It is stopped for that, and {'started again' if running else 'stays stopped'}.",
-                "Its addresses, limits and place at boot stay as they are now.",
+                "Its addresses, limits and place at boot stay as they are now"
+                f"{', and so do the keys that people have in it' if logins else ''}.",
             ),
             warnings=(
                 "This cannot be undone. To lose nothing, make a sandbox of it or take single files out instead.",
@@ -75,6 +78,7 @@ class JailRollback(Kind):
             resources=(
                 *power.resources(host, [found], start=running),
                 *(lock for lock in snapshots.locks(host, row) if "dataset:" in lock),
+                *([layout.jail_lock(host, place.alone)] if logins else ()),
             ),
         )
 
@@ -118,7 +122,9 @@ def _sizes(own: snapshots.Own, snapshot: Snapshot, newer: tuple[Snapshot, ...]) 
         yield f"the snapshot {snapshots.short(one)}: {plans.size(one.used)} that only it holds"
 
 
-def _steps(request: Request, found: power.Found, own: snapshots.Own, snapshot: Snapshot) -> Iterable[Step]:
+def _steps(
+    request: Request, found: power.Found, own: snapshots.Own, snapshot: Snapshot, keys: Iterable[Step]
+) -> Iterable[Step]:
     row, facts = found.row, request.facts
     if found.running is not None:
         yield from power.stop_steps(found, facts, back=True)
@@ -143,5 +149,7 @@ def _steps(request: Request, found: power.Found, own: snapshots.Own, snapshot: S
         in_use=row.path,
         subject=row.name,
     )
+    # Before it starts: whoever lost the right to a key does not get it back, not for a moment.
+    yield from keys
     if found.running is not None:
         yield power.start_step(found)

@@ -10,7 +10,7 @@ be taken out whatever has happened since the plan was made.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.utils import timezone
@@ -27,6 +27,7 @@ from jails.operations.wish import Wish
 MOST = 20
 """Keys of one person for one login."""
 SECONDS = 120
+SKEW = 3600
 OWN = "jail.keys_own"
 REVOKE = "jail.revoke"
 
@@ -192,7 +193,14 @@ def keys_of_result(result: Iterable[tuple[str, str]]) -> list[PublicKey]:
 
 
 def steps(
-    place: Place, login: str, person: User, keys: Sequence[PublicKey], gone: Sequence[str], *, sshd: bool
+    place: Place,
+    login: str,
+    person: User,
+    keys: Sequence[PublicKey],
+    gone: Sequence[str],
+    *,
+    sshd: bool,
+    whose: str = "",
 ) -> Iterable[Step]:
     """Each can be done twice without harm, so none asks whether it is done: only the jail could tell, and may lie.
 
@@ -212,12 +220,46 @@ def steps(
             place, "sshd", f"Let sshd start in {place.name}, and start it if that runs", Run((logins.enable_sshd(*at),))
         )
     what = f"{len(keys)} key{'s' * (len(keys) != 1)}" if keys else "no key"
+    what = f"{what} of {whose or person}"
     yield _step(
         place,
         "keys",
-        f"Let {login} have {what} of {person}, and leave all other lines as they are, with the rights of {login} alone",
+        f"Let {login} have {what}, and leave all other lines as they are, with the rights of {login} alone",
         Run((logins.change_keys(*at, login, person.pk),), stdin=logins.wishes(person.pk, keys, gone)),
     )
+
+
+def put_since(row: Jail, creation: int) -> list[tuple[str, User]]:
+    """(login, person) whose keys may be others in a snapshot of that second than the panel has them now.
+
+    creation: by the host's clock, which may be another one: an hour more or less changes nothing here.
+    """
+    done = Operation.objects.filter(jails=row, kind__in=("keys_change", "jail_create"), started_at__isnull=False)
+    last: dict[tuple[str, int], float] = {}
+    for wish, started, finished in done.order_by("pk").values_list("parameters", "started_at", "finished_at"):
+        access = wish if "login" in wish else wish.get("access")
+        if access:
+            pair, at = (access["login"], access["person"]), (finished or started).timestamp()  # type: ignore[union-attr]
+            last[pair] = max(at, last.get(pair, at))
+    leaving = JailKey.objects.filter(jail=row, leaving_since__isnull=False).values_list("login", "user_id")
+    wanted = {pair for pair, at in last.items() if at > creation - SKEW} | set(leaving)
+    people = User.objects.in_bulk({person for _, person in wanted})
+    return [(login, people[person]) for login, person in sorted(wanted) if person in people]
+
+
+def as_now(place: Place, row: Jail, pairs: Iterable[tuple[str, User]]) -> Iterable[Step]:
+    """For a jail whose files are older ones now: its logins have of each person's keys what the panel says, no others.
+
+    It must not run, so that nobody gets in by an older key.
+    """
+    for login, person in pairs:
+        there = given(row, login, person)
+        stay = [PublicKey(one.type, one.body, one.name) for one in there if one.leaving_since is None]
+        gone = [one.body for one in there if one.leaving_since is not None]
+        # Who had a key when the jail was another tenant's is not told to this one.
+        whose = f"{person}" if stay else "somebody who is to have none"
+        for step in steps(place, login, person, stay, gone, sshd=False, whose=whose):
+            yield replace(step, key=f"{step.key}-{login}-{person.pk}")
 
 
 def _step(place: Place, key: str, purpose: str, action: Run) -> Step:

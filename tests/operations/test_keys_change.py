@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
+from django.utils import timezone
 
 from jails import keys, memberships, policy
 from jails.freebsd.publickey import parse
@@ -401,3 +402,76 @@ def test_who_runs_the_host_ends_what_has_anothers_keys_in_it(warden, acme, bea):
     assert lifecycle.cancel(operation, user=warden.user).status == "cancelled"
     assert policy.why_not_resume(warden.user, operation) == ""
     assert policy.why_not_resume(other, operation) and policy.why_not_resume(manager, operation)
+
+
+# A jail that is put back
+
+
+def put_back(warden, jail, actor):
+    warden.refresh()
+    operation = lifecycle.draft(
+        "jail_rollback", {"jail": str(jail.uuid), "snapshot": "monday"}, host=warden.row, user=actor
+    )
+    operation = lifecycle.confirm(operation, operation.digest, user=actor)
+    warden.work(operation)
+    return operation
+
+
+def test_a_snapshot_brings_no_key_back_and_takes_none_away(warden, either, acme, bea):
+    jail = either
+    carl, dora = (join(name, acme, "member", ["console", "snapshots"]) for name in ("carl", "dora"))
+    do(warden, carl, **wish(jail, carl, sshd=False))
+    do(warden, bea, **wish(jail, bea, KEYS[:1], sshd=False))
+    warden.sh('printf "%s\\n" "$1" >>/jail/www1/home/web/.ssh/authorized_keys', "ssh-ed25519 AAAAown mine")
+    assert warden.do("snapshot_create", jail=str(jail.uuid), name="monday").status == "done"
+    do(warden, carl, **wish(jail, carl, []))
+    do(warden, dora, **wish(jail, dora, KEYS[1:2], login="dora", sshd=False))
+    operation = put_back(warden, jail, carl)
+    assert operation.status == "done", operation.error
+    assert sorted(file_of(warden, jail)) == sorted([*lines(bea, KEYS[:1]), "ssh-ed25519 AAAAown mine"])
+    assert file_of(warden, jail, "dora") == lines(dora, KEYS[1:2]), "what the panel says is in is in"
+    names = [step["key"] for step in operation.plan["steps"]]
+    after = names[names.index("rollback") + 1 :]
+    assert f"keys-web-{carl.pk}" in after and after[-1] == ("start-www1" if jail.state == "running" else after[-1])
+    assert set(warden.running()) == ({"www1"} if jail.state == "running" else set())
+
+
+def test_who_had_a_key_in_anothers_jail_is_not_named(warden, acme, bea):
+    jail = warden.make("www1", tenant=acme, start=False)
+    other = Tenant.objects.create(slug="globex", name="Globex")
+    gus = join("gus", other, "owner")
+    do(warden, bea, **wish(jail, bea, sshd=False))
+    assert warden.do("snapshot_create", jail=str(jail.uuid), name="monday").status == "done"
+    assert warden.do("jail_give", jails=[str(jail.uuid)], tenant=other.pk).status == "done"
+    assert warden.work(Operation.objects.get(status="queued", kind=CHANGE)) == "done"
+    operation = put_back(warden, jail, gus)
+    assert operation.status == "done", operation.error
+    assert file_of(warden, jail) == [] and "bea" not in str(operation.plan)
+
+
+def test_keys_from_long_before_a_snapshot_are_left_alone(warden, acme, bea):
+    jail = warden.make("www1", tenant=acme, start=False)
+    do(warden, bea, **wish(jail, bea, sshd=False))
+    now = timezone.now().timestamp()
+    assert [person for _, person in keys_change.put_since(jail, int(now))] == [bea]
+    assert keys_change.put_since(jail, int(now) + 2 * keys_change.SKEW) == []
+    JailKey.objects.update(leaving_since=timezone.now())
+    assert keys_change.put_since(jail, int(now) + 2 * keys_change.SKEW) == [("web", bea)]
+
+
+@pytest.mark.parametrize("path", ["/usr/home/web", "/usr/home/web/.ssh", "/usr/home/web/.ssh/authorized_keys"])
+def test_a_home_that_is_put_back_brings_no_key_back(warden, acme, bea, path):
+    jail = warden.make("www1", tenant=acme, start=path.endswith(".ssh"))
+    carl = join("carl", acme, "member", ["console", "snapshots"])
+    do(warden, carl, **wish(jail, carl, sshd=False))
+    do(warden, bea, **wish(jail, bea, KEYS[:1], sshd=False))
+    assert warden.do("snapshot_create", jail=str(jail.uuid), name="monday").status == "done"
+    do(warden, carl, **wish(jail, carl, []))
+    Membership.objects.filter(user=carl).update(rights=["snapshots"])
+    warden.refresh()
+    parameters = {"jail": str(jail.uuid), "snapshot": "monday", "path": path, "how": "replace"}
+    carl = User.objects.get(pk=carl.pk)
+    operation = lifecycle.draft("file_restore", parameters, host=warden.row, user=carl)
+    operation = lifecycle.confirm(operation, operation.digest, user=carl)
+    assert warden.work(operation) == "done", operation.error
+    assert file_of(warden, jail) == lines(bea, KEYS[:1])
