@@ -60,11 +60,17 @@ class AccountAdapter(DefaultAccountAdapter):
         return str(settings.URL) + reverse("account_confirm_email", args=[emailconfirmation.key])
 
     def send_notification_mail(self, *args: Any, **kwargs: Any) -> None:
-        """What it tells of has been done; a mail server that is away must not make that fail."""
-        try:
-            super().send_notification_mail(*args, **kwargs)
-        except (OSError, SMTPException) as error:
-            log.warning("a notification was not sent", error=str(error))
+        """Once what it tells of is done: no transaction waits for a mail server, and one that is away stops nothing."""
+        request = self.request
+
+        def send() -> None:
+            try:
+                with context.request_context(request):
+                    super(AccountAdapter, self).send_notification_mail(*args, **kwargs)
+            except (OSError, SMTPException) as error:
+                log.warning("a notification was not sent", error=str(error))
+
+        transaction.on_commit(send)
 
     def get_password_change_redirect_url(self, request: HttpRequest) -> str:
         return reverse("account")
