@@ -6,14 +6,16 @@ The answer comes by allauth: password, code or passkey. Then what was asked for 
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from allauth.account.adapter import get_adapter
 from allauth.account.internal.flows.login import get_authentication_records
+from allauth.account.internal.flows.reauthentication import STATE_SESSION_KEY
 from allauth.core.exceptions import ImmediateHttpResponse, ReauthenticationRequired
 from allauth.socialaccount.models import SocialAccount
 from django.conf import settings
@@ -57,6 +59,12 @@ ACTIONS = frozenset(
 """Actions of jails.policy that need it, where something is sent: to look needs none."""
 
 
+ASKED_FROM = "asked_from"
+"""In the session: address that something was sent to and for which was asked → page of the form."""
+TABS = 8
+"""So many of these at most."""
+
+
 def authenticated_at(request: HttpRequest) -> float:
     """When this session last proved who it is of, in seconds since 1970: by signing in, however, or when asked anew."""
     records = get_authentication_records(request, request.user)
@@ -84,7 +92,17 @@ def ask(request: HttpRequest) -> None:
         # A fragment's place is no place to ask: the whole page goes there, and comes back to where it was.
         to = _asking(ways, request.htmx.current_url_abs_path or "/")
         raise ImmediateHttpResponse(HttpResponse(status=204, headers={"HX-Redirect": to}))
+    if request.method == "POST":
+        _note_page(request)
     raise ReauthenticationRequired
+
+
+def _note_page(request: HttpRequest) -> None:
+    """Where the form was. What was sent is kept for one tab, the last that asked; the others go back to their page."""
+    referrer = urlsplit(request.headers.get("Referer", ""))
+    page = referrer.path if referrer.path and referrer.netloc == request.get_host() else reverse("home")
+    noted = {**request.session.get(ASKED_FROM, {}), request.get_full_path(): page}
+    request.session[ASKED_FROM] = dict(list(noted.items())[-TABS:])
 
 
 def ask_keeping_nothing(request: HttpRequest, back: str) -> None:
@@ -132,7 +150,15 @@ def proving(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpReques
     def wrapped(request: HttpRequest) -> HttpResponse:
         if not ways_of(request.user):
             return redirect("account_set_password")
-        return view(request)
+        to = request.POST.get(REDIRECT_FIELD_NAME) or request.GET.get(REDIRECT_FIELD_NAME, "")
+        kept = request.session.get(STATE_SESSION_KEY, {}).get("request")
+        goes_on = kept is not None and json.loads(kept)["path"] == to
+        response = view(request)
+        page = request.session.get(ASKED_FROM, {}).get(to)
+        if not page or goes_on or response.status_code != 302 or response.headers["Location"] != to:
+            return response
+        messages.info(request, "It is you. What you sent from here was not kept, and not done: send it again.")
+        return redirect(page)
 
     return never_cache(require_http_methods(["GET", "HEAD", "POST"])(login_required(wrapped)))
 

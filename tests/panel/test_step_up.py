@@ -351,3 +351,24 @@ def test_an_approval_asks(late: Client, fleet: Fleet, admin: User) -> None:
     proves(late, asked)
     row.refresh_from_db()
     assert row.state == Approval.State.GRANTED
+
+
+def test_of_two_tabs_that_ask_the_first_goes_back_to_its_page(late: Client, fleet: Fleet) -> None:
+    member = fleet.people["member"]
+    person = reverse("person", args=[member.pk])
+    first = late.post(reverse("person-disable", args=[member.pk]), headers={"referer": f"http://testserver{person}"})
+    second = late.post(reverse("tenant-plan", args=["acme"]), PLAN)
+    # What the first one sent is not kept any more: its address takes nothing but what a form sends.
+    assert proves(late, first).headers["Location"] == person
+    assert b"send it again" in late.get(person).content
+    member.refresh_from_db()
+    assert member.is_active and not TenantPlan.objects.exists()
+    assert late.get(second.headers["Location"]).status_code == 200
+
+
+@pytest.mark.parametrize("referrer", ["", "https://evil.example/x", "javascript:alert(1)", "/x"])
+def test_a_tab_whose_page_is_not_known_goes_to_the_first(late: Client, fleet: Fleet, referrer: str) -> None:
+    path = reverse("person-disable", args=[fleet.people["member"].pk])
+    first = late.post(path, headers={"referer": referrer})
+    late.post(reverse("tenant-plan", args=["acme"]), PLAN)
+    assert proves(late, first).headers["Location"] == reverse("home")
