@@ -47,7 +47,7 @@ def back(ground, row, name, *meanwhile):  # noqa: F811
         asked = request(ground, key)
         own = snapshots.look(row, asked.facts)
         found = power.Found(row, "", None, None, False, "")
-        return [*first, *jail_rollback._steps(asked, found, own, own.find(name))]
+        return [*first, *jail_rollback._steps(asked, found, own, own.find(name), ())]
 
     return ground.do(make)
 
