@@ -17,7 +17,7 @@ GOOD = {
     "ether": "02:00:00:00:00:01", "pool": "tank", "pools": "tank", "paths": "/", "value": "v", "mode": "0755",
     "property_name": "quota", "owner": "root", "group": "wheel", "root": "/jail/www1", "since": "tank/a@r",
     "roots": "tank", "targets": "tank/a@s", "script": "true", "command": ("true",), "parameters": {"persist": True},
-    "ruleset": 4, "size": 1024,
+    "ruleset": 4, "size": 1024, "snapshot": "tank/a@s",
 }  # fmt: skip
 SPECIAL = {
     (zfs.send, "source"): "tank/a@s",
