@@ -1,6 +1,6 @@
 """What is known of a host: gathered in a handful of commands, the same few for one jail and for a thousand.
 
-A refresh costs at most six requests and twelve processes. What could not be read is *missing*, which is not the same
+A refresh costs at most six requests and thirteen processes. What could not be read is *missing*, which is not the same
 as absent: asking for it raises Missing, so that no plan takes a failed command for an empty host.
 """
 

@@ -56,6 +56,7 @@ class StubHost:
         given = {
             "sysctl": SYSCTL, "freebsd-version": "14.2-RELEASE-p1\n" * 3, "jls": JLS, "ifconfig": IFCONFIG,
             "mount": MOUNTS, "df": DF, "tar": archive({"/etc/rc.conf": 'hostname="warden1"\n'}), "zpool": "", "zfs": "",
+            "rctl": "",
         }  # fmt: skip
         for name, answer in (given | {key.replace("_", "-"): value for key, value in tools.items()}).items():
             self.tool(name, answer)

@@ -41,11 +41,11 @@ def test_the_architecture_is_called_as_the_mirror_calls_it(stub):
     assert gather(stub).architecture == "arm64"
 
 
-def test_it_takes_six_requests_and_twelve_processes(stub):
+def test_it_takes_six_requests_and_thirteen_processes(stub):
     stub.tool("zfs", "zroot/cellblock" + "\t-" * 19 + "\n")
     gather(stub)
     assert stub.requests <= 6
-    assert len(stub.commands) + 1 <= 12
+    assert len(stub.commands) + 1 <= 13
 
 
 def test_a_host_without_zfs_is_not_made_to_load_it(tmp_path):
