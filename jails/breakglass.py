@@ -6,12 +6,10 @@ the tenant's pages until an owner has read it. While it is open, policy.py lets 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
-from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.db import IntegrityError, transaction
@@ -21,6 +19,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from jails import audit
+from jails.mailing import confirmed_addresses, is_sent
 from jails.models import AuditEntry, BreakGlass, Jail, Membership, User
 
 SHORTEST_REASON = 15
@@ -28,8 +27,6 @@ LONGEST_REASON = 500
 TOLD_WITHIN = timedelta(days=1)
 """What is older is no news: it stands on pages."""
 TOLD_AT_ONCE = 50
-
-log = logging.getLogger(__name__)
 
 
 class CannotBreak(Exception):
@@ -128,14 +125,10 @@ def _tell(row: BreakGlass) -> bool:
     """Claimed first and sent afterwards, for no transaction waits for a mail server."""
     mine = BreakGlass.objects.filter(pk=row.pk, told_at=None).update(told_at=timezone.now())
     owners = Membership.objects.filter(tenant=row.tenant, role=Membership.Role.OWNER, user__is_active=True)
-    addresses = EmailAddress.objects.filter(user__in=owners.values("user"), primary=True, verified=True)
-    to = sorted(addresses.values_list("email", flat=True)) if mine else []
+    to = confirmed_addresses(owners.values("user")) if mine else []
     if not to:
         return False
-    try:
-        _mail(row, to).send()
-    except OSError:  # also what smtplib raises
-        log.warning("break-glass %s: its tenant could not be sent mail, and will be", row.pk, exc_info=True)
+    if not is_sent(_mail(row, to), f"mail about break-glass {row.pk} to its tenant"):
         BreakGlass.objects.filter(pk=row.pk).update(told_at=None)
         return False
     return True

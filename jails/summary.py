@@ -6,11 +6,10 @@ reviews too, the owners and managers of a tenant get their tenant's week.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 
-from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.db.models import Count, Q, QuerySet
@@ -18,9 +17,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from jails import audit, policy, review
+from jails.mailing import confirmed_addresses, is_sent
 from jails.models import AuditEntry, AuditReview, BreakGlass, Membership, User
-
-log = logging.getLogger(__name__)
 
 WEEK = timedelta(days=7)
 MOST = 25
@@ -44,20 +42,24 @@ def last_week() -> date:
 
 def may_have(user: User) -> bool:
     """Whether there is a log that this person is told about."""
-    return policy.allowed(user, "audit.view") or any(role in ROLES for role in policy.tenant_roles(user).values())
+    return policy.allowed(user, "audit.view") or bool(_led(user))
 
 
-def entries_of(user: User) -> QuerySet[AuditEntry]:
-    rows = policy.visible(user, AuditEntry)
-    if policy.allowed(user, "audit.view"):
-        return rows
-    return rows.filter(tenant_id__in=[tenant for tenant, role in policy.tenant_roles(user).items() if role in ROLES])
+def _led(user: User) -> list[int]:
+    """The tenants of which this person is told."""
+    return [tenant for tenant, role in policy.tenant_roles(user).items() if role in ROLES]
+
+
+def _told(user: User, model: type[AuditEntry] | type[BreakGlass]) -> QuerySet[Any]:
+    """Rows of a model that this person is told of: all, or those of the tenants they lead."""
+    rows = policy.visible(user, model)
+    return rows if policy.allowed(user, "audit.view") else rows.filter(tenant_id__in=_led(user))
 
 
 def text_of(user: User, monday: date) -> str:
     """What the week was, for this person. In ten queries at most."""
     since = datetime.combine(monday, time.min, UTC)
-    rows = entries_of(user).filter(at__gte=since, at__lt=since + WEEK).order_by()
+    rows = _told(user, AuditEntry).filter(at__gte=since, at__lt=since + WEEK).order_by()
     parts = [
         f"The log of {settings.URL} from {monday} to {monday + WEEK - timedelta(days=1)} (UTC)",
         *_state(user),
@@ -112,9 +114,7 @@ def _sign_ins(rows: QuerySet[AuditEntry]) -> Iterable[str]:
 
 
 def _glasses(user: User, since: datetime) -> Iterable[str]:
-    opened = BreakGlass.objects.filter(opened_at__gte=since, opened_at__lt=since + WEEK)
-    if not policy.allowed(user, "audit.view"):
-        opened = opened.filter(tenant__in=[pk for pk, role in policy.tenant_roles(user).items() if role in ROLES])
+    opened = _told(user, BreakGlass).filter(opened_at__gte=since, opened_at__lt=since + WEEK)
     found = list(opened.select_related("user", "tenant").order_by("pk")[: MOST + 1])
     if not found:
         return
@@ -145,19 +145,11 @@ def _send(person: User, monday: date) -> bool:
     """Claimed first: of two workers one sends, and one that dies meanwhile has sent none rather than two."""
     had = person.summary_sent_for
     mine = User.objects.filter(pk=person.pk, summary_sent_for=had).update(summary_sent_for=monday)
-    to = address_of(person)
+    to = confirmed_addresses([person.pk])
     if not mine or not to or not may_have(person):
         return False
-    try:
-        EmailMessage(f"[Cellblock] The week from {monday}", text_of(person, monday), to=[to]).send()
-    except OSError:  # also what smtplib raises
-        log.warning("the summary for %s could not be sent, and will be", person, exc_info=True)
+    message = EmailMessage(f"[Cellblock] The week from {monday}", text_of(person, monday), to=to)
+    if not is_sent(message, f"the summary for {person}"):
         User.objects.filter(pk=person.pk).update(summary_sent_for=had)
         return False
     return True
-
-
-def address_of(person: User) -> str:
-    """Where mail for them goes: the address that they have confirmed, or ""."""
-    rows = EmailAddress.objects.filter(user=person, primary=True, verified=True)
-    return rows.values_list("email", flat=True).first() or ""
