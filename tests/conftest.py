@@ -61,8 +61,7 @@ def unguarded(db):
     make_triggers(connection)
 
 
-@pytest.fixture(scope="class")
-def guarded_again(django_db_setup, django_db_blocker):
+def _guard_again(django_db_setup, django_db_blocker):
     """After tests that empty a log which is committed, which its triggers refuse."""
     yield
     from django.db import connection
@@ -71,3 +70,7 @@ def guarded_again(django_db_setup, django_db_blocker):
 
     with django_db_blocker.unblock():
         make_triggers(connection)
+
+
+triggers_back = pytest.fixture(_guard_again, name="triggers_back")
+guarded_again = pytest.fixture(_guard_again, scope="class", name="guarded_again")

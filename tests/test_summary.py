@@ -17,7 +17,7 @@ from django.utils import timezone
 from jails import audit, summary, tasks
 from jails.models import AuditEntry, Membership, User
 from tests.panel.fleet import Fleet, make_fleet
-from tests.panel.test_tenants import as_
+from tests.panel.fleet import signed_in as as_
 
 pytestmark = pytest.mark.django_db
 

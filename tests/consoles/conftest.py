@@ -2,7 +2,7 @@ import pytest
 from django.db import connection
 
 from jails.models import Console
-from jails.models.audit_triggers import drop_triggers, make_triggers
+from jails.models.audit_triggers import drop_triggers
 from tests.consoles.house import House, Services, until
 from tests.operations import warden
 
@@ -13,14 +13,7 @@ def prepared_host(tmp_path_factory):
 
 
 @pytest.fixture
-def _triggers_back(django_db_setup, django_db_blocker):
-    yield
-    with django_db_blocker.unblock():
-        make_triggers(connection)
-
-
-@pytest.fixture
-def _house(_triggers_back, transactional_db, prepared_host, tmp_path):
+def _house(triggers_back, transactional_db, prepared_host, tmp_path):
     """What is committed other processes see."""
     yield House(prepared_host, tmp_path)
     drop_triggers(connection)

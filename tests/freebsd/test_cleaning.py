@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jails.freebsd import cleaning
-from tests.hosts.simulation import Simulation
+from tests.hosts.simulation import with_tree
 
 SECRETS = {
     "etc/ssh/ssh_host_ed25519_key": "ssh host key: /etc/ssh/ssh_host_ed25519_key",
@@ -52,10 +52,7 @@ class OnSimulatedHost:
     """In a transient jail of the simulated host, with its sh and tools."""
 
     def __init__(self, folder: Path) -> None:
-        self.host = Simulation(folder / "host", "--release", "14.2-RELEASE")
-        self.host.run("mkdir", "-p", "/jail/x")
-        self.host.run("sh", "-c", "tar --one-file-system -cf - -C / bin sbin etc usr root | tar -xpf - -C /jail/x")
-        self.tree = folder / "host/root/jail/x"
+        self.host, self.tree = with_tree(folder)
         for key in self.tree.glob("etc/ssh/ssh_host_*"):  # the host's own, which the tests do not count on
             key.unlink()
 

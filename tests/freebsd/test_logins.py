@@ -11,7 +11,7 @@ import pytest
 
 from jails.freebsd import logins
 from jails.freebsd.publickey import parse
-from tests.hosts.simulation import Simulation
+from tests.hosts.simulation import with_tree
 
 KEYS = [
     parse(f"ssh-ed25519 {body} key{number}")
@@ -35,10 +35,7 @@ lost:*:54322:54322::0:0:Lost:/home/lost:/bin/sh
 
 class OnSimulatedHost:
     def __init__(self, folder: Path) -> None:
-        self.host = Simulation(folder / "host", "--release", "14.2-RELEASE")
-        self.host.run("mkdir", "-p", "/jail/x")
-        self.host.run("sh", "-c", "tar --one-file-system -cf - -C / bin sbin etc usr root | tar -xpf - -C /jail/x")
-        self.tree = folder / "host/root/jail/x"
+        self.host, self.tree = with_tree(folder)
 
     def run(self, argv: tuple[str, ...], text: str = "") -> str:
         return self.host.run("sh", "-c", 'text=$1; shift; printf %s "$text" | "$@"', "sh", text, *argv)

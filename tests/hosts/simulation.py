@@ -77,3 +77,11 @@ class Simulation:
         state["lastjid"] = jail["jid"] + count
         state["lastmount"] = last_mount + count
         path.write_text(json.dumps(state))
+
+
+def with_tree(folder: Path) -> tuple[Simulation, Path]:
+    """A host with a jail's tree at /jail/x, of its own files; and where that tree is on this machine."""
+    host = Simulation(folder / "host", "--release", "14.2-RELEASE")
+    host.run("mkdir", "-p", "/jail/x")
+    host.run("sh", "-c", "tar --one-file-system -cf - -C / bin sbin etc usr root | tar -xpf - -C /jail/x")
+    return host, folder / "host/root/jail/x"

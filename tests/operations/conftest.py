@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import connection
 
-from jails.models.audit_triggers import drop_triggers, make_triggers
+from jails.models.audit_triggers import drop_triggers
 from tests.operations import fakes
 
 
@@ -52,14 +52,7 @@ def shell(tmp_path):
 
 
 @pytest.fixture
-def _triggers_back(django_db_setup, django_db_blocker):
-    yield
-    with django_db_blocker.unblock():
-        make_triggers(connection)
-
-
-@pytest.fixture
-def committed(_triggers_back, transactional_db):
+def committed(triggers_back, transactional_db):
     """Really commit, for what other threads and processes must see. The log refuses to be emptied afterwards."""
     yield
     drop_triggers(connection)

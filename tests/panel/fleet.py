@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.test import Client
+
 from jails.hosts.facts import HostFacts
 from jails.models import (
     Address,
@@ -44,6 +46,13 @@ class Fleet:
     other: Tenant
     people: dict[str, User] = field(default_factory=dict)
     jails: dict[str, Jail] = field(default_factory=dict)
+
+
+def signed_in(fleet: Fleet, role: str) -> Client:
+    """A browser in which this one of the people is signed in."""
+    client = Client()
+    client.force_login(fleet.people[role], backend="django.contrib.auth.backends.ModelBackend")
+    return client
 
 
 def make_fleet() -> Fleet:

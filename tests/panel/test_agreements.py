@@ -6,27 +6,19 @@ from typing import Any
 
 import pytest
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from jails import agreements, approvals
 from jails.models import Agreement, Approval, AuditEntry, Operation, Side, User, Work
 from jails.operations import lifecycle, queue
-from tests.panel.fleet import Fleet, add_jail
+from tests.panel.fleet import Fleet, add_jail, signed_in
 
 pytestmark = pytest.mark.django_db
-BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
 @pytest.fixture(autouse=True)
 def any_plan(planned: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue, "send", lambda row: True)
-
-
-def signed_in(fleet: Fleet, role: str) -> Client:
-    client = Client()
-    client.force_login(fleet.people[role], backend=BACKEND)
-    return client
 
 
 def read(fleet: Fleet, role: str, path: str) -> str:

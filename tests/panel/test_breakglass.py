@@ -7,22 +7,14 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from jails import audit, breakglass
 from jails.models import AuditEntry, BreakGlass, User
-from tests.panel.fleet import Fleet, add_jail
+from tests.panel.fleet import Fleet, add_jail, signed_in
 
 pytestmark = pytest.mark.django_db
-BACKEND = "django.contrib.auth.backends.ModelBackend"
 REASON = "Its mail queue fills the disk of the host."
-
-
-def signed_in(fleet: Fleet, role: str) -> Client:
-    client = Client()
-    client.force_login(fleet.people[role], backend=BACKEND)
-    return client
 
 
 def read(fleet: Fleet, role: str, path: str) -> str:

@@ -8,21 +8,13 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.test import Client
 from django.urls import reverse
 
 from jails import policy, review
 from jails.models import AuditEntry, AuditReview, Host, Operation
-from tests.panel.fleet import Fleet, add_jail
+from tests.panel.fleet import Fleet, add_jail, signed_in
 
 pytestmark = pytest.mark.django_db
-BACKEND = "django.contrib.auth.backends.ModelBackend"
-
-
-def signed_in(fleet: Fleet, role: str) -> Client:
-    client = Client()
-    client.force_login(fleet.people[role], backend=BACKEND)
-    return client
 
 
 def refusals() -> list[AuditEntry]:

@@ -8,17 +8,15 @@ from urllib.parse import urlencode
 import pytest
 from django.core.cache import cache
 from django.db import connection, transaction
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from jails import audit, review
 from jails.models import AuditEntry, AuditReview
-from tests.panel.fleet import Fleet
+from tests.panel.fleet import Fleet, signed_in
 from tests.panel.hostile import HOSTILE
 
 pytestmark = pytest.mark.django_db
-BACKEND = "django.contrib.auth.backends.ModelBackend"
 URL = "/audit/review"
 
 
@@ -38,12 +36,6 @@ def granted(actor: Any, whom: Any) -> None:
     with transaction.atomic():
         audit.record("user.change", actor=actor, obj=whom, after={"role": "administrator"})
     review.catch_up()
-
-
-def signed_in(fleet: Fleet, role: str) -> Client:
-    client = Client()
-    client.force_login(fleet.people[role], backend=BACKEND)
-    return client
 
 
 def read(fleet: Fleet, role: str = "auditor", **query: str) -> Any:

@@ -10,8 +10,9 @@ from django.urls import reverse
 
 from jails.models import AuditEntry, SavedSearch
 from tests.panel.fleet import Fleet
+from tests.panel.fleet import signed_in as as_
 from tests.panel.hostile import HOSTILE
-from tests.panel.test_tenants import as_, last
+from tests.panel.test_tenants import last
 
 pytestmark = pytest.mark.django_db
 

@@ -16,10 +16,10 @@ from jails.operations.kind import Kind, Refused, Request
 from jails.operations.step import Plan, Run, Step
 from panel import accounts
 from tests.panel.fleet import Fleet, add_jail
+from tests.panel.fleet import signed_in as as_
 from tests.panel.hostile import HOSTILE
 
 pytestmark = pytest.mark.django_db
-BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
 class Give(Kind):
@@ -64,12 +64,6 @@ def given(operation: Operation) -> None:
 @pytest.fixture
 def ada(as_person: Any) -> Client:
     return as_person("administrator")
-
-
-def as_(fleet: Fleet, role: str) -> Client:
-    client = Client()
-    client.force_login(fleet.people[role], backend=BACKEND)
-    return client
 
 
 def membership(fleet: Fleet, role: str) -> Membership:
