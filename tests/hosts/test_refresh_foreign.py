@@ -133,7 +133,7 @@ def test_no_tool_costs_a_process(stub, manager):
     stub.tool("zfs", "zroot/cellblock" + "\t-" * 19 + "\n")
     assert gather(stub).foreign
     assert stub.requests <= 6
-    assert len(stub.commands) + 1 <= 12
+    assert len(stub.commands) + 1 <= 13
 
 
 def test_who_has_an_address_of_a_tools_jail(stub):

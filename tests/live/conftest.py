@@ -10,7 +10,7 @@ from jails.freebsd.command import Pipeline
 from jails.hosts.ssh import SSHConnection
 from tests.live.site import Site, real_site, simulated_site
 from tests.live.test_story import story  # noqa: F401
-from tests.operations.conftest import _triggers_back, committed  # noqa: F401
+from tests.operations.conftest import committed  # noqa: F401
 
 if os.environ.get("CELLBLOCK_LIVE_HOST"):
     SITES = [pytest.param("real", marks=pytest.mark.live)]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from allauth.account.utils import user_pk_to_url_str
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal import auth as totp
 from cryptography.hazmat.primitives import hashes
@@ -330,7 +331,7 @@ class SecurityKey:
     """An authenticator in software, registered as one that signs in alone."""
 
     def __init__(self, person: User) -> None:
-        self.handle = str(person.pk).encode()
+        self.handle = user_pk_to_url_str(person).encode()
         self._private = ec.generate_private_key(ec.SECP256R1())
         public = ES256.from_cryptography_key(self._private.public_key())
         self._credential = AttestedCredentialData.create(Aaguid.NONE, b"k" * 32, public)
