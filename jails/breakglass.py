@@ -13,14 +13,14 @@ from typing import Any
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.db import IntegrityError, transaction
-from django.db.models import F, Q, QuerySet, Value
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Least
 from django.urls import reverse
 from django.utils import timezone
 
 from jails import audit
 from jails.mailing import confirmed_addresses, is_sent
-from jails.models import AuditEntry, BreakGlass, Jail, Membership, User
+from jails.models import AuditEntry, BreakGlass, Console, Jail, Membership, User
 
 SHORTEST_REASON = 15
 LONGEST_REASON = 500
@@ -167,9 +167,14 @@ def open_by_person(users: Collection[User], jails: Collection[Jail]) -> set[tupl
 
 
 def shown(rows: QuerySet[BreakGlass]) -> QuerySet[BreakGlass]:
-    """Those that stand on pages: open, or not read by an owner yet. The last one first."""
+    """Those that stand on pages: open, or not read by an owner yet. The last one first.
+
+    `console_since`: since when its administrator has a console in the jail open now; None without one.
+    """
     rows = rows.filter(Q(ended_at=None, expires_at__gt=timezone.now()) | Q(acknowledged_at=None))
-    return rows.select_related("user", "tenant", "jail")
+    consoles = Console.objects.filter(jail=OuterRef("jail"), user=OuterRef("user"), ended_at=None)
+    since = Subquery(consoles.order_by("opened_at").values("opened_at")[:1])
+    return rows.annotate(console_since=since).select_related("user", "tenant", "jail")
 
 
 def entries(row: BreakGlass) -> QuerySet[AuditEntry]:

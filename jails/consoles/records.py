@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +54,22 @@ def _break_glass(opening: Opening) -> str:
     return f"break-glass {glass}" if glass is not None else ""
 
 
-def end(console: Console, ended: str, *, status: int | None, digest: str, size: int, cut: bool) -> None:
-    """Once: the digest of the recording in the log is what shows a later change of it."""
+def end(
+    console: Console,
+    ended: str,
+    *,
+    status: int | None,
+    digest: str,
+    size: int,
+    cut: bool,
+    at: datetime | None = None,
+) -> None:
+    """Once: the digest of the recording in the log is what shows a later change of it. `at`: when, where not now."""
     with transaction.atomic():
         row = Console.objects.select_for_update(of=("self",)).get(pk=console.pk)
         if row.ended_at is not None:
             return
-        row.ended_at, row.ended, row.status = timezone.now(), ended, status
+        row.ended_at, row.ended, row.status = at or timezone.now(), ended, status
         row.digest, row.size, row.cut = digest, size, cut
         row.save(update_fields=["ended_at", "ended", "status", "digest", "size", "cut"])
         after = {

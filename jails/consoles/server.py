@@ -16,14 +16,15 @@ import signal
 import socket
 import stat
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 from django.conf import settings
-from django.db import close_old_connections
+from django.db import Error, close_old_connections
+from django.utils import timezone
 
 from jails.consoles import cast, frames, records, tickets
 from jails.consoles.tickets import Opening, Refused
@@ -49,6 +50,8 @@ REQUEST_SECONDS = 10
 COMMAND_LONGEST = 8192
 """Bytes of one command."""
 COMMAND_OUTPUT = 256 * 1024
+OWED = 2000
+"""Ends of consoles that are kept while no database takes them; those beyond are written by the next consoled."""
 _CONTROL_LONGEST = 4096
 
 
@@ -63,6 +66,7 @@ class Consoled:
         self.terminals: dict[object, Terminal] = {}
         self.places: Counter[tuple[str, int]] = Counter()
         self.tasks: set[asyncio.Task[None]] = set()
+        self.owed: deque[tuple[Console, str, dict[str, Any]]] = deque()
         self.stopping = asyncio.Event()
 
     async def in_database(self, function: Callable[..., T], *words: Any, **named: Any) -> T:
@@ -96,6 +100,7 @@ class Consoled:
                 terminal.end(Ended.SERVICE)
             if self.tasks:
                 await asyncio.wait(self.tasks, timeout=FAREWELL + 3)
+            await self._write_owed()
             path.unlink(missing_ok=True)
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -184,6 +189,7 @@ class Consoled:
         failures = 0
         while True:
             await asyncio.sleep(settings.CONSOLE_POLL_SECONDS)
+            await self._write_owed()
             open_now = list(self.terminals.values())
             try:
                 reasons = await self.in_database(tickets.ended_rights, [one.opening for one in open_now])
@@ -229,8 +235,7 @@ class Consoled:
 
     async def _give_up(self, console: Console) -> None:
         log.error("no recording can be written below %s", settings.CONSOLE_RECORDINGS)
-        values = {"status": None, "digest": "", "size": 0, "cut": False}
-        await self.in_database(records.end, console, Ended.FAILED.value, **values)
+        await self._write_end(console, Ended.FAILED, status=None, digest="", size=0, cut=False)
 
     async def _close(self, console: Console, recorder: cast.Recorder, ended: Ended, status: int | None) -> None:
         try:
@@ -238,9 +243,30 @@ class Consoled:
         except OSError:
             log.exception("a recording could not be finished")
             digest = ""
-        await self.in_database(
-            records.end, console, ended.value, status=status, digest=digest, size=recorder.size, cut=recorder.cut
-        )
+        await self._write_end(console, ended, status=status, digest=digest, size=recorder.size, cut=recorder.cut)
+
+    async def _write_end(self, console: Console, ended: Ended, **values: Any) -> None:
+        """That it has ended, now or as soon as there is a database that takes it."""
+        values["at"] = timezone.now()
+        try:
+            await self.in_database(records.end, console, ended.value, **values)
+        except Error:
+            log.exception("the end of a console could not be written, and is tried again")
+            if len(self.owed) < OWED:
+                self.owed.append((console, ended.value, values))
+
+    async def _write_owed(self) -> None:
+        """The oldest first; one that the database does not take now is the first next time."""
+        while self.owed:
+            console, ended, values = owed = self.owed.popleft()
+            try:
+                await self.in_database(records.end, console, ended, **values)
+            except Error:
+                self.owed.appendleft(owed)
+                return
+            except Exception:
+                # Its row stays open, and is ended by the next consoled (records.rescue).
+                log.exception("the end of a console could not be written")
 
     # A recording
 

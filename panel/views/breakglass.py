@@ -33,7 +33,7 @@ def banners(request: HttpRequest, jail: Jail | None = None) -> list[BreakGlass]:
 
 
 def mark_of(rows: list[BreakGlass]) -> list[Any]:
-    return [(row.pk, row.is_open, row.acknowledged_at) for row in rows]
+    return [(row.pk, row.is_open, row.acknowledged_at, row.console_since) for row in rows]
 
 
 @require_safe

@@ -20,6 +20,7 @@ from jails.models import Console, Jail
 from panel import step_up
 from panel.context import shell_of
 from panel.forms.consoles import CommandForm
+from panel.views import breakglass
 from panel.views.access import find, refuse, source
 
 A_PAGE = 50
@@ -50,6 +51,7 @@ def _page(request: HttpRequest, jail: Jail, form: CommandForm, **more: Any) -> H
         "command_seconds": settings.CONSOLE_COMMAND_SECONDS,
         "sees_consoles": policy.allowed(request.user, "console.view", jail),
         "lately": lately,
+        "break_glasses": breakglass.banners(request, jail),
         **more,
     }
     return render(request, "panel/console.html", context, status=422 if form.errors else 200)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from django.db import DatabaseError
+from django.utils import timezone
 
 from jails.consoles import cast, frames, records, server
 from jails.consoles.tickets import Refused
@@ -125,6 +126,42 @@ def test_a_command_whose_output_cannot_be_recorded_is_ended_all_the_same(run, mo
     output, said = asyncio.run(whole())
     assert output == b"out\n" and said["words"] == "What it printed could not be recorded."
     assert [words for words, _ in ended] == ["exit"]
+
+
+def test_ends_that_no_database_takes_are_written_later_as_of_then(monkeypatch, settings):
+    """In their order, once each; of more than may be kept the rest is left to the next consoled."""
+    settings.CONSOLE_POLL_SECONDS = 0.01
+    monkeypatch.setattr(server, "OWED", 2)
+    answers, written = ["gone", "gone", "gone", "gone"], []
+
+    def end(console, ended, *, at, **values):
+        if answers:
+            raise DatabaseError(answers.pop())
+        written.append((console, ended, at, values["status"]))
+
+    monkeypatch.setattr(records, "end", end)
+    recorder = SimpleNamespace(finish=lambda: "digest", size=7, cut=False)
+
+    async def whole():
+        consoled = server.Consoled()
+
+        async def in_database(function, *words, **named):
+            return function(*words, **named)
+
+        consoled.in_database = in_database
+        for console, status in (("first", 1), ("second", 2), ("third", 3)):
+            await consoled._close(console, recorder, Console.Ended.EXIT, status)
+        before = timezone.now()
+        assert not written and len(consoled.owed) == 2
+        looking = asyncio.create_task(consoled._look_after())
+        while consoled.owed or not written:
+            await asyncio.sleep(0.01)
+        looking.cancel()
+        return before
+
+    before = asyncio.run(asyncio.wait_for(whole(), 10))
+    assert [(console, status) for console, _, _, status in written] == [("first", 1), ("second", 2)]
+    assert all(at < before for _, _, at, _ in written)
 
 
 def test_commands_that_wait_keep_no_terminal_waiting(run, monkeypatch, settings):

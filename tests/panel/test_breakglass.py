@@ -10,7 +10,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from jails import audit, breakglass
-from jails.models import AuditEntry, BreakGlass, User
+from jails.models import AuditEntry, BreakGlass, Console, User
 from tests.panel.fleet import Fleet, add_jail, signed_in
 
 pytestmark = pytest.mark.django_db
@@ -154,3 +154,19 @@ def test_a_page_that_is_polled_tells_of_it(fleet: Fleet) -> None:
     assert client.get("/", headers=mark).status_code == 304
     entered(fleet)
     assert client.get("/", headers=mark).status_code == 200
+
+
+def test_the_tenant_sees_that_an_administrator_is_inside_now(fleet: Fleet) -> None:
+    """Their console in this jail while it is open, on the pages of the tenant and of who is in it; no other's."""
+    admin, www1 = fleet.people["administrator"], fleet.jails["www1"]
+    about: dict[str, Any] = {"tenant": fleet.acme, "login": "root", "jail_name": "x", "host_name": "x"}
+    mine = Console.objects.create(user=fleet.people["owner"], username="x", jail=www1, **about)
+    entered(fleet)
+    assert "A console is open now" not in read(fleet, "owner", url(fleet))
+    theirs = Console.objects.create(user=admin, username="x", jail=www1, **about)
+    for role, path in (("owner", "/"), ("viewer", url(fleet)), ("owner", url(fleet, more="console"))):
+        assert "A console is open now" in read(fleet, role, path)
+    assert "A console is open now" in read(fleet, "administrator", url(fleet, more="console"))
+    Console.objects.filter(pk=theirs.pk).update(ended_at=mine.opened_at)
+    text = read(fleet, "administrator", url(fleet, more="console"))
+    assert "is in www1 by break-glass" in text and "A console is open now" not in text
