@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from smtplib import SMTPException
 from typing import Any
 
@@ -24,6 +26,8 @@ RESERVED_NAMES = frozenset({"anonymous", "cellblock", "command-line", "demo", "n
 """What the log calls those who are no person."""
 
 
+SENT = "account/messages/email_confirmation_sent.txt"
+"""allauth's message that the link to confirm an address is on its way."""
 WAYS = {
     "reauthenticate": "Use your password",
     "mfa_reauthenticate": "Use a code of your app, or a recovery code",
@@ -58,6 +62,22 @@ class AccountAdapter(DefaultAccountAdapter):
     def get_email_confirmation_url(self, request: HttpRequest, emailconfirmation: Any) -> str:
         """At the panel's own address, whatever name the request came by."""
         return str(settings.URL) + reverse("account_confirm_email", args=[emailconfirmation.key])
+
+    def send_confirmation_mail(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        """With the link to confirm an address: behind the transaction, where the view has one (`mails`)."""
+        self._behind(request, partial(super().send_confirmation_mail, request, *args, **kwargs))
+
+    def add_message(
+        self, request: HttpRequest, level: int, message_template: str | None = None, *args: Any, **kwargs: Any
+    ) -> None:
+        """What says that a mail was sent is said once it was."""
+        say = partial(super().add_message, request, level, message_template, *args, **kwargs)
+        self._behind(request, say) if message_template == SENT else say()
+
+    @staticmethod
+    def _behind(request: HttpRequest, act: Callable[[], None]) -> None:
+        waiting = getattr(request, "mails", None)
+        act() if waiting is None else waiting.append(act)
 
     def send_notification_mail(self, *args: Any, **kwargs: Any) -> None:
         """Once what it tells of is done: no transaction waits for a mail server, and one that is away stops nothing."""

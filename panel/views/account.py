@@ -10,6 +10,7 @@ from allauth.account import views as allauth
 from allauth.account.internal.flows.login import record_authentication
 from allauth.account.models import EmailAddress, get_emailconfirmation_model
 from allauth.account.utils import perform_login
+from allauth.core.internal import ratelimit
 from allauth.socialaccount.models import SocialAccount
 from allauth.usersessions.models import UserSession
 from django.conf import settings
@@ -111,17 +112,28 @@ def set_password(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def email(request: HttpRequest) -> HttpResponse:
-    """The address that mail goes to: a new one counts once the link that was sent there is used."""
+    """The address that mail goes to: a new one counts once the link that was sent there is used.
+
+    The link is sent behind the transaction: none waits for a mail server, and no link is for what was not kept.
+    """
     if request.method == "POST" and not settings.MAIL_SENDS:
         return redirect("account_email")
     if request.method == "POST":
         step_up.ask(request)
     view = allauth.EmailView.as_view(extra_context={"mail_sends": settings.MAIL_SENDS})
+    request.mails = []
+    response = noting_address(request, view)
     try:
-        return noting_address(request, view)
+        for send in request.mails:
+            send()
     except (OSError, SMTPException):
-        messages.error(request, "The mail server could not be reached: nothing was changed. Try again later.")
-        return redirect("account_email")
+        ratelimit.clear(
+            request, app="allauth.account", action="confirm_email", key=request.POST.get("email", "").lower()
+        )
+        messages.error(
+            request, "The mail server could not be reached, so no link was sent: send it again later, from here."
+        )
+    return response
 
 
 @never_cache
