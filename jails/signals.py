@@ -40,15 +40,29 @@ SIGNED_IN_AT = "signed_in_at"
 """In the session: seconds since 1970."""
 
 
+USED_AT = "used_at"
+"""In the session: about when its person last did something, in seconds since 1970. What a page asks for by itself,
+while nobody touches it, does not count (panel.middleware.ends_in_time)."""
+
+
 def has_run_out(session: Mapping[str, Any]) -> bool:
     """Whether a sign-in has lasted as long as one may. Cookie and row begin anew whenever something is saved."""
     return time.time() - float(session.get(SIGNED_IN_AT, 0)) >= settings.SESSION_COOKIE_AGE
 
 
+def is_left_alone(session: Mapping[str, Any], user: Any) -> bool:
+    """Whether its person has done nothing for as long as that may be: shorter for who has a role in the panel."""
+    idle = time.time() - float(session.get(USED_AT, time.time()))
+    if idle < min(settings.SESSION_IDLE_SECONDS or idle + 1, settings.STAFF_IDLE_SECONDS or idle + 1):
+        return False
+    limit = settings.STAFF_IDLE_SECONDS if getattr(user, "role", "") else settings.SESSION_IDLE_SECONDS
+    return bool(limit) and idle >= limit
+
+
 @receiver(user_logged_in)
 def signed_in(request: Any, user: Any, **kwargs: Any) -> None:
     ways = [_way(**record) for record in get_authentication_records(request, user)]
-    request.session[SIGNED_IN_AT] = time.time()
+    request.session[SIGNED_IN_AT] = request.session[USED_AT] = time.time()
     _record("session.sign_in", request, actor=user, obj=user, after={"by": ways} if ways else None)
     if user.factors_forgotten_at:
         _tell_of_forgotten_factors(request, user)
@@ -76,7 +90,7 @@ def membership_ended(membership: Any, actor: Any, source: str = "", **kwargs: An
 @receiver(user_logged_out)
 def signed_out(request: Any, user: Any, **kwargs: Any) -> None:
     if user is not None:
-        _record("session.sign_out", request, actor=user, obj=user)
+        _record("session.sign_out", request, actor=user, obj=user, detail=getattr(request, "why_ended", ""))
 
 
 @receiver(user_login_failed)

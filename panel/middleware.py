@@ -1,4 +1,5 @@
 import ipaddress
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -57,18 +58,34 @@ def _is_trusted(text: str) -> bool:
     return _is_address(text) and any(ipaddress.ip_address(text) in network for network in settings.TRUSTED_PROXIES)
 
 
+UNATTENDED = "X-Unattended"
+"""What a page says when it asks by itself and nobody has touched it lately (static/js/live.js). Whoever leaves it out
+keeps a session that is theirs open, no longer than it may last."""
+NOTED_EVERY = 60
+"""Seconds: so often at most it is written down that a session is used."""
+
+
 def ends_in_time(get_response: GetResponse) -> GetResponse:
-    """A sign-in ends CELLBLOCK_SESSION_SECONDS after it began, whatever was done meanwhile."""
+    """A sign-in ends CELLBLOCK_SESSION_SECONDS after it began, whatever was done, and sooner when nothing is."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        from jails.signals import has_run_out
-
-        is_known = settings.SESSION_COOKIE_NAME in request.COOKIES
-        if is_known and SESSION_KEY in request.session and has_run_out(request.session):
-            logout(request)
+        if settings.SESSION_COOKIE_NAME in request.COOKIES and SESSION_KEY in request.session:
+            _end_or_note(request)
         return get_response(request)
 
     return middleware
+
+
+def _end_or_note(request: HttpRequest) -> None:
+    from jails.signals import USED_AT, has_run_out, is_left_alone
+
+    if has_run_out(request.session):
+        logout(request)
+    elif is_left_alone(request.session, request.user):
+        request.why_ended = "Nothing was done for too long."  # type: ignore[attr-defined]
+        logout(request)
+    elif UNATTENDED not in request.headers and time.time() - request.session.get(USED_AT, 0) >= NOTED_EVERY:
+        request.session[USED_AT] = time.time()
 
 
 class MustHaveFactor:

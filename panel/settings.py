@@ -473,6 +473,9 @@ SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", 31_536_000) if HTTPS else 0
 X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_NAME = "__Host-session" if HTTPS else "session"
 SESSION_COOKIE_AGE = env.int("SESSION_SECONDS", 12 * 3600)
+SESSION_IDLE_SECONDS = env.int("SESSION_IDLE_SECONDS", 0 if DEMO else 4 * 3600)
+STAFF_IDLE_SECONDS = env.int("STAFF_IDLE_SECONDS", 0 if DEMO else 30 * 60)
+"""After so long without anything done a sign-in ends; staff are those with a role in the panel. 0: never for that."""
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = HTTPS

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
 from jails.models import User
-from jails.signals import has_run_out
+from jails.signals import has_run_out, is_left_alone
 
 
 def owners(keys: Iterable[str]) -> dict[str, User]:
@@ -33,8 +33,9 @@ def owner(key: str) -> User | None:
 
 
 def _is_current(person: User, data: dict[str, object]) -> bool:
-    """As django.contrib.auth.get_user and panel.middleware ask it: not too old, our backend, the password the same."""
-    if has_run_out(data):
+    """As django.contrib.auth.get_user and panel.middleware ask it: not too old, used, our backend, the password the
+    same."""
+    if has_run_out(data) or is_left_alone(data, person):
         return False
     if data.get(BACKEND_SESSION_KEY) not in settings.AUTHENTICATION_BACKENDS:
         return False

@@ -99,8 +99,15 @@
 
   // Asking
 
+  // A page that asks by itself must not keep a sign-in alive that nobody uses: it says whether anybody touched it.
+  const ATTENDED_FOR = 60_000;
+  let touchedAt = Date.now();
+  for (const kind of ["keydown", "pointerdown", "pointermove", "wheel", "touchmove"])
+    addEventListener(kind, () => (touchedAt = Date.now()), { capture: true, passive: true });
+
   const ask = (part) => {
     const headers = { "HX-Request": "true", "HX-Current-URL": location.href, "HX-Target": part.id };
+    if (Date.now() - touchedAt > ATTENDED_FOR) headers["X-Unattended"] = "1";
     const { mark } = stateOf(part);
     if (mark) headers["If-None-Match"] = mark;
     return fetch(part.dataset.live, { headers, cache: "no-store", redirect: "manual", signal: AbortSignal.timeout(PATIENCE) });

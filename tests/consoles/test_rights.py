@@ -121,6 +121,19 @@ def test_sessions_that_are_nobodys(fleet):
         assert sessions.owner(nobody) is None
 
 
+def test_a_session_that_nobody_uses_opens_no_console(fleet, settings):
+    user = fleet.people["owner"]
+    key = session(user)
+    settings.SESSION_IDLE_SECONDS = 3600
+    store = SessionStore(key)
+    store["used_at"] -= 3590
+    store.save()
+    assert sessions.owner(key) == user
+    store["used_at"] -= 20
+    store.save()
+    assert sessions.owner(key) is None
+
+
 def test_a_session_ends_as_long_after_the_sign_in_as_one_lasts(fleet, settings):
     user = fleet.people["owner"]
     key = session(user)

@@ -533,3 +533,31 @@ def test_a_sign_in_ends_in_time_whatever_is_done_meanwhile(
     assert client.get(reverse("account")).headers["Location"].startswith(reverse("account_login"))
     assert SESSION_KEY not in client.session
     assert [entry.actor for entry in entries("session.sign_out")] == ["ada"]
+
+
+@pytest.mark.parametrize(("role", "minutes"), [("", 60), ("auditor", 30)])
+def test_a_sign_in_that_nobody_uses_ends(
+    ada: User, client: Client, settings: Any, monkeypatch: pytest.MonkeyPatch, role: str, minutes: int
+) -> None:
+    settings.SESSION_IDLE_SECONDS, settings.STAFF_IDLE_SECONDS = 3600, 1800
+    User.objects.update(role=role)
+    sign_in(client)
+    began, at = time.time(), 0.0
+    monkeypatch.setattr(time, "time", lambda: began + at)
+
+    def is_in(**headers: str) -> bool:
+        return client.get(reverse("tray"), headers={"HX-Request": "true", **headers}).status_code != 302
+
+    at += minutes * 60 - 70
+    assert is_in()  # a person did that
+    at += minutes * 60 - 70
+    assert is_in(**{"X-Unattended": "1"})  # the page did
+    at += 80
+    assert not is_in()
+    assert SESSION_KEY not in client.session
+    (entry,) = entries("session.sign_out")
+    assert (entry.actor, entry.detail) == ("ada", "Nothing was done for too long.")
+    settings.SESSION_IDLE_SECONDS = settings.STAFF_IDLE_SECONDS = 0
+    sign_in(client)
+    at += 4 * 3600
+    assert is_in()
