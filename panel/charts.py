@@ -4,9 +4,9 @@ read one, and no script to draw it."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import pairwise
 
 WIDTH, HEIGHT = 600, 160
@@ -151,3 +151,68 @@ def _summary(values: Sequence[float], shown: Callable[[float], str]) -> str:
     if not values:
         return "nothing measured"
     return f"now {shown(values[-1])}, at most {shown(max(values))}, on average {shown(sum(values) / len(values))}"
+
+
+DAY_WIDTH, STRIP_HEIGHT = 10, 64
+LEAST_BAR, MARK = 5, 4
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One day of a strip. `mark`: some of it was not done; `words` say all of it."""
+
+    day: date
+    x: int
+    y: float
+    height: float
+    mark: bool
+    words: str
+
+
+@dataclass(frozen=True)
+class Strip:
+    """How much was done on which day; `busy` are the days with something, the newest first, for a list that says it."""
+
+    bars: tuple[Bar, ...]
+    busy: tuple[Bar, ...]
+    summary: str
+    width: int
+    height: int = STRIP_HEIGHT
+    bar_width: int = DAY_WIDTH - 2
+    day_width: int = DAY_WIDTH
+
+
+def strip(tallies: Mapping[date, tuple[int, int]], last: date, days: int) -> Strip:
+    """tallies: day → how many entries, and how many of them tell of what was not done.
+
+    A bar grows with the square root, so that a day with one entry is still to be seen beside one with thousands.
+    """
+    most = max([1, *(entries for entries, _ in tallies.values())])
+    bars = []
+    for number in range(days):
+        day = last - timedelta(days=days - 1 - number)
+        entries, not_done = tallies.get(day, (0, 0))
+        room = STRIP_HEIGHT - MARK - 2
+        height = round(LEAST_BAR + (room - LEAST_BAR) * math.sqrt(entries / most), 1) if entries else 0
+        words = f"{day:%a} {day.day} {day:%b}: {counted(entries, not_done)}"
+        bars.append(Bar(day, number * DAY_WIDTH + 1, STRIP_HEIGHT - height, height, bool(not_done), words))
+    busy = tuple(bar for bar in reversed(bars) if bar.height)
+    return Strip(tuple(bars), busy, _summary_of_days(tallies, bars, days), days * DAY_WIDTH)
+
+
+def counted(entries: int, not_done: int) -> str:
+    """`12 entries, 2 not done`."""
+    words = "nothing" if not entries else "1 entry" if entries == 1 else f"{entries:,} entries"
+    return f"{words}, {not_done:,} not done" if not_done else words
+
+
+def _summary_of_days(tallies: Mapping[date, tuple[int, int]], bars: Sequence[Bar], days: int) -> str:
+    seen = {bar.day: tallies[bar.day] for bar in bars if bar.height}
+    if not seen:
+        return f"Nothing in the last {days} days."
+    total, not_done = (sum(column) for column in zip(*seen.values(), strict=True))
+    most = max(seen, key=lambda day: (seen[day][0], day))
+    on_days = "1 day" if len(seen) == 1 else f"{len(seen)} days"
+    return (
+        f"{counted(total, not_done)} on {on_days} of the last {days}, most on {most.day} {most:%B} ({seen[most][0]:,})."
+    )

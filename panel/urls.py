@@ -36,6 +36,7 @@ from panel.views import (
     statements,
     templates,
     tenants,
+    timelines,
 )
 
 urlpatterns = [
@@ -147,6 +148,7 @@ urlpatterns = [
     path("people/invitations/<int:pk>/withdraw", people.withdraw, name="person-invitation-withdraw"),
     path("audit/", audit.index, name="audit"),
     path("audit/differences", audit.differences, name="audit-differences"),
+    path("audit/timeline", timelines.page, name="audit-timeline"),
     path("audit/searches", searches.save, name="audit-search-save"),
     path("audit/searches/<int:pk>/remove", searches.remove, name="audit-search-remove"),
     path("audit/review", reviews.index, name="audit-review"),

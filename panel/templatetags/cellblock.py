@@ -10,6 +10,7 @@ from django.utils.html import format_html
 
 from jails import policy
 from panel import words
+from panel.charts import counted
 
 register = template.Library()
 
@@ -220,6 +221,12 @@ def copyable(text: Any, css: str = "") -> str:
 def did(entry: Any) -> str:
     """What an entry of the log says somebody did; the action's own name on hover."""
     return format_html('<span title="{}">{}</span>', entry.action, words.did(entry))
+
+
+@register.filter
+def tally(value: tuple[int, int]) -> str:
+    """Of a day of the log: `12 entries, 2 not done`."""
+    return counted(*value)
 
 
 @register.simple_tag(takes_context=True)

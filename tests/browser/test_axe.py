@@ -59,6 +59,7 @@ PATHS = {
     "add network": "/networks/add",
     "operations": "/operations/",
     "audit": "/audit/?action=host.forget",
+    "timeline": "/audit/timeline?object=user:1",
     "what differs": "/audit/differences?object=user:1",
     "reviews": "/audit/review",
     "reviews for a second person": "/audit/review?state=second",

@@ -642,6 +642,13 @@ ROWS: list[Row] = [
     *send("audit", answers="200 AUOMVS, 403 PQ, 404 N, login DX", method=GET, export="jsonl"),
     *rows("audit-differences", get="away AUOMVS, 403 PQ, 404 N, login DX"),
     *send("audit-differences", answers="200 AUOMVS, 403 PQ, 404 N, login DX", method=GET, object="user:1"),
+    *rows("audit-timeline", get="away AUOMVS, 403 PQ, 404 N, login DX"),
+    *send("audit-timeline", answers="200 AUOMV, 403 PQ, 404 SN, login DX", method=GET, object="{timeline of www1}"),
+    *send("audit-timeline", answers="200 AU, 403 PQ, 404 OMVSN, login DX", method=GET, object="{timeline of warden1}"),
+    *send(
+        "audit-timeline", answers="200 AUOMV, 403 PQ, 404 SN, login DX", method=GET, object="{timeline of the member}"
+    ),
+    *send("audit-timeline", answers="404 AUOMVSN, 403 PQ, login DX", method=GET, object="tenant:1"),
     *rows("audit-search-save", post="away AUOMVS, 403 PQ, 404 N, login DX", name="x", query="who=somebody"),
     *send(
         "audit-search-save",

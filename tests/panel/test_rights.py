@@ -132,6 +132,11 @@ def make_world() -> World:
         "the administrator": admin.pk,
         "the disabled": fleet.people["disabled"].pk,
     }
+    things |= {
+        "timeline of www1": f"jail:{fleet.jails['www1'].pk}",
+        "timeline of warden1": f"host:{fleet.zfs.pk}",
+        "timeline of the member": f"user:{fleet.people['member'].pk}",
+    }
     TenantPlan.objects.create(tenant=fleet.acme)
     for role, shared in (("member", False), ("stranger", False), ("auditor", True)):
         search = SavedSearch.objects.create(user=fleet.people[role], name="x", query="who=x", shared=shared)
