@@ -10,8 +10,6 @@ from jails.freebsd import inside, names, zfs
 from jails.looks import kind as base
 from jails.looks.kind import Place, Refused
 from jails.looks.snapshot_files import snapshot_of
-from jails.models import ResourceLock
-from jails.operations import layout
 
 MOST = 1000
 PATH = 180
@@ -35,9 +33,6 @@ class Kind(base.Kind):
         jail = place.jail
         if not jail.dataset or names.snapshot_error(f"{jail.dataset}@{parameters['snapshot']}"):
             raise Refused("It has no such snapshot.")
-        # It takes a snapshot for itself, which a rollback could not destroy.
-        if ResourceLock.objects.filter(resource=layout.dataset_lock(jail.host, jail.dataset)).exists():
-            raise Refused("An operation is at its dataset: look again when that has ended.")
         compare = zfs.diff(f"{jail.dataset}@{parameters['snapshot']}", jail.dataset)
         result = place.on_host(compare, limit=OUTPUT)
         if result.rc and not result.truncated:

@@ -27,7 +27,7 @@ from jails.hosts.data import decode, encode
 from jails.looks import kind as kinds
 from jails.looks.kind import RESULT, Kind, Place, Refused
 from jails.models import Jail, Look, User
-from jails.operations import power, queue
+from jails.operations import layout, locks, power, queue
 from jails.operations.step import digest
 
 log = logging.getLogger(__name__)
@@ -157,6 +157,8 @@ def run(pk: UUID, *, connection: Callable[[Any], Connection] = connect.connectio
         mine.update(ended_at=timezone.now(), **values)
         if values["state"] == Look.State.DONE and look.seen_at is None:
             _note_reader(look)
+    if look.kind in kinds.HOLD_DATASETS:
+        queue.wake(look.jail.host_id)
 
 
 def _note_reader(look: Look) -> None:
@@ -175,6 +177,9 @@ def _result(look: Look, connection: Callable[[Any], Connection]) -> dict[str, An
     if not policy.allowed(look.asked_by, kind.action, look.jail):
         raise Refused("Who asked for it may not see it any more.")
     parameters = kind.clean(look.parameters)
+    # By now the row says that it is taken: of an operation that locks the dataset at this moment one sees the other.
+    if look.kind in kinds.HOLD_DATASETS and locks.are_taken([layout.dataset_lock(look.jail.host, look.jail.dataset)]):
+        raise Refused("An operation is at its dataset: look again when that has ended.")
     reached = connection(look.jail.host)
     place = Place(reached, look.jail, jid_of(reached, look.jail) if kind.needs_running else 0, kind.seconds)
     result: dict[str, Any] = encode(kind.look(place, parameters))

@@ -333,6 +333,8 @@ class _Run:
                 locks.take(self.operation, resources)
         except locks.Held as held:
             raise _Parked(held.words, self._growing_pause()) from held
+        if looking := locks.looked_at(self.operation, resources):
+            raise _Parked(looking, self.timing.park)
 
     def _growing_pause(self) -> float:
         """It is told when it can go on, so that asking is for the case that nobody does."""

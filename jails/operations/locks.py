@@ -11,8 +11,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from django.db import OperationalError, transaction
+from django.utils import timezone
 
-from jails.models import Operation, ResourceLock
+from jails.looks.kind import HOLD_DATASETS
+from jails.models import Look, Operation, ResourceLock
+from jails.operations import layout
 
 TRIES = 20
 
@@ -65,6 +68,27 @@ def _take(operation: Operation, wanted: list[str], step: int | None) -> dict[str
     if len(found) < len(missing):
         raise _GivenBack
     return {lock.resource: lock.operation for lock in found if lock.operation_id != operation.pk}
+
+
+def are_taken(resources: Iterable[str]) -> bool:
+    """Whether some operation has one of them."""
+    return ResourceLock.objects.filter(resource__in=list(resources)).exists()
+
+
+def looked_at(operation: Operation, resources: Iterable[str]) -> str:
+    """Who, in a plain phrase, has a hold on one of these datasets only to look at it; "" for nobody.
+
+    Ask once the operation's own locks are committed: a look asks for them after it has said that it is under way.
+    """
+    wanted = {resource for resource in resources if "/dataset:" in resource}
+    if not wanted:
+        return ""
+    since = timezone.now() - Look.PATIENCE
+    rows = Look.objects.filter(kind__in=HOLD_DATASETS, state=Look.State.TAKEN, taken_at__gt=since)
+    for look in rows.filter(jail__host=operation.host_id).select_related("jail__host").defer("result"):
+        if layout.dataset_lock(look.jail.host, look.jail.dataset) in wanted:
+            return f"somebody who looks at what has changed in {look.jail.name}"
+    return ""
 
 
 def release(operation: Operation, *, step: int | None = None) -> int:

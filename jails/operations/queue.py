@@ -92,8 +92,9 @@ def send_look(look: Look) -> bool:
     return _send(take_look, str(look.pk), queue_of("refresh", worker_of(look.jail.host)))
 
 
-def wake(host_id: int | None, *, but: UUID) -> None:
-    """An operation has ended: those on its host that wait and could go on now are told, the oldest first."""
+def wake(host_id: int | None, *, but: UUID | None = None) -> None:
+    """An operation (`but`), or a look, has ended: operations on its host that could go on now are told, the oldest
+    first."""
     waiting = Operation.objects.filter(host=host_id, status__in=Operation.OPEN, lease_expires_at__isnull=True)
     rows = waiting.exclude(pk=but).exclude(waiting_for="").select_related("host").order_by("confirmed_at")
     for operation in locks.free(rows.defer("parameters")):

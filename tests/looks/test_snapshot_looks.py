@@ -1,10 +1,11 @@
 """What changed since a snapshot, and what is in it: looks at a simulated host."""
 
 import pytest
+from django.utils import timezone
 
 from jails.freebsd import inside
 from jails.looks import changes, kind, snapshot_files
-from jails.models import ResourceLock
+from jails.models import Look, Operation, ResourceLock
 from jails.operations import locks
 
 pytestmark = pytest.mark.django_db
@@ -41,6 +42,36 @@ def test_nothing_is_compared_while_an_operation_is_at_it(warden, look, www1):
     assert not [line for line in warden.commands() if line.startswith("zfs diff")]
     ResourceLock.objects.all().delete()
     assert look(www1, "changes", snapshot="monday").state == "done"
+
+
+def test_an_operation_waits_until_a_comparison_has_ended(warden, look, www1, admin):
+    """The one that has begun first goes first: each says what it does before it asks what the other does."""
+    operation = warden.confirm("jail_rollback", jail=str(www1.uuid), snapshot="monday")
+    under_way = Look.objects.create(
+        jail=www1,
+        kind="changes",
+        key="x",
+        asked_by=admin,
+        asked_at=timezone.now(),
+        taken_at=timezone.now(),
+        expires_at=timezone.now(),
+        state=Look.State.TAKEN,
+    )
+    assert warden.work(operation) == "queued"
+    assert operation.waiting_for == "somebody who looks at what has changed in www1"
+    assert not ResourceLock.objects.exists() and "zfs rollback" not in " ".join(warden.commands())
+    for other in ({"kind": "snapshot_files"}, {"kind": "changes", "taken_at": timezone.now() - 2 * Look.PATIENCE}):
+        Look.objects.filter(pk=under_way.pk).update(**other)
+        assert locks.looked_at(operation, operation.plan["resources"]) == ""
+    assert warden.work(operation) == "done"
+
+
+def test_the_end_of_a_comparison_wakes_what_waits_for_it(warden, look, www1, messages):
+    operation = warden.confirm("jail_rollback", jail=str(www1.uuid), snapshot="monday")
+    Operation.objects.filter(pk=operation.pk).update(waiting_for="somebody who looks", sent_at=None)
+    messages.clear()
+    assert look(www1, "changes", snapshot="monday").state == "done"
+    assert str(operation.pk) in str(messages)
 
 
 def test_the_snapshot_that_a_comparison_takes_is_nobodys(warden, www1):
