@@ -135,6 +135,13 @@ def ago(value: Any) -> str:
     )
 
 
+@register.filter
+def exactly(value: Any) -> str:
+    """A moment in UTC, in the viewer's zone once static/js/panel.js has seen it."""
+    words = value.strftime("%Y-%m-%d %H:%M:%S UTC")
+    return format_html('<time datetime="{}" data-exact>{}</time>', value.isoformat(), words)
+
+
 def relative(age: timedelta) -> str:
     seconds = int(age.total_seconds())
     if seconds < 0:

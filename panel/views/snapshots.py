@@ -21,7 +21,7 @@ from jails.hosts.data import decode
 from jails.hosts.zfs_reader import Snapshot
 from jails.models import HostFactsRecord, Jail, Operation
 from jails.operations import file_restore, snapshots
-from panel.forms.snapshots import SandboxForm, SnapshotForm
+from panel.forms.snapshots import MomentForm, SandboxForm, SnapshotForm
 from panel.views import looks
 from panel.views.access import find
 from panel.views.planning import plan_from_button, plan_from_form, posted
@@ -32,7 +32,10 @@ A_PAGE = 50
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def page(request: HttpRequest, uuid: UUID) -> HttpResponse:
-    """`take` makes one, `back` is the name of one to put the jail back to; else those that are ticked are destroyed."""
+    """`take` makes one, `back` is the name of one to put the jail back to; else those that are ticked are destroyed.
+
+    Asked for with `at` and `zone` it also shows the one that comes next before that moment.
+    """
     action = "jail.snapshot" if request.method == "POST" else "jail.view"
     jail: Jail = find(request, Jail.objects.select_related("host", "tenant"), action, uuid=uuid)
     request.tree_host = jail.host.name
@@ -92,7 +95,7 @@ def _page(request: HttpRequest, jail: Jail, form: SnapshotForm, status: int = 20
     why_none = snapshots.why_none(jail)
     found, seen_at = ([], None) if why_none else of_jail(jail)
     rows = Paginator(found, A_PAGE).get_page(request.GET.get("page"))
-    context = {
+    context = _at_moment(request, jail, found) | {
         "jail": jail,
         "tree_jail": jail.pk,
         "form": form,
@@ -104,6 +107,27 @@ def _page(request: HttpRequest, jail: Jail, form: SnapshotForm, status: int = 20
         "kept": snapshots.KEPT,
     }
     return render(request, "panel/jail_snapshots.html", context, status=status)
+
+
+def _at_moment(request: HttpRequest, jail: Jail, found: list[Snapshot]) -> dict[str, Any]:
+    """The newest snapshot that is not later than what was asked for, and those newer ones that going back would cost."""
+    if "at" not in request.GET or not found or not policy.allowed(request.user, "jail.snapshot", jail):
+        return {"moment_form": MomentForm()}
+    form = MomentForm(request.GET)
+    if not form.is_valid():
+        return {"moment_form": form}
+    moment = form.cleaned_data["moment"]
+    at = next((number for number, one in enumerate(found) if snapshots.taken_at(one) <= moment), None)
+    answer: dict[str, Any] = {"moment": moment, "oldest": snapshots.taken_at(found[-1])}
+    if at is not None:
+        taken = snapshots.taken_at(found[at])
+        answer |= {
+            "name": snapshots.short(found[at]),
+            "at": taken,
+            "off": (moment - taken).total_seconds(),
+            "newer": [snapshots.short(one) for one in found[:at]],
+        }
+    return {"moment_form": form, "answer": answer}
 
 
 @require_safe

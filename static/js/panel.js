@@ -197,7 +197,12 @@
     if (seconds < 0) return `in ${span(-seconds)}`;
     return seconds < 10 ? "just now" : `${span(seconds)} ago`;
   };
-  const refreshTimes = (root) =>
+  const refreshTimes = (root) => {
+    root.querySelectorAll("time[data-exact]").forEach((time) => {
+      time.title ||= time.textContent;
+      const words = new Date(time.dateTime).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+      if (time.textContent !== words) time.textContent = words;
+    });
     root.querySelectorAll("time[data-relative]").forEach((time) => {
       const at = new Date(time.dateTime);
       const words = relative(Math.floor((Date.now() - at) / 1000));
@@ -205,6 +210,12 @@
       const exact = at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "long" });
       if (time.title !== exact) time.title = exact;
     });
+  };
+  // Where a time is asked for: whose clock shows it
+  document.querySelectorAll("input[data-time-zone]").forEach((input) => {
+    if (input.value === "UTC" && !new URLSearchParams(location.search).has(input.name))
+      input.value = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
+  });
   const countOn = () =>
     document.querySelectorAll("time[data-elapsed]").forEach((time) => {
       const seconds = Math.max(0, Math.floor((Date.now() - new Date(time.dateTime)) / 1000));

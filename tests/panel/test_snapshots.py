@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+import zoneinfo
+from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.db import connection
@@ -133,6 +135,56 @@ def test_what_cannot_be_planned_comes_back_with_the_reason(as_person: Any, www1:
     response = as_person("owner").post(url(www1), sent, follow=True)
     assert response.redirect_chain == [(url(www1), 302)] and len(response.context["messages"]) == 1
     assert not Operation.objects.exists()
+
+
+# As it was at 14:05
+
+
+def asked(www1: Jail, at: datetime, zone: str = "UTC") -> str:
+    return f"{url(www1)}?{urlencode({'at': at.strftime('%Y-%m-%dT%H:%M'), 'zone': zone})}"
+
+
+def test_as_it_was_at_a_moment(as_person: Any, www1: Jail) -> None:
+    """Of day1, day2 and day3, an hour apart, the last one from before, and what going back to it costs."""
+    day2 = timezone.now() - HOUR - timedelta(seconds=60)
+    moment = day2 + timedelta(minutes=25)
+    response = as_person("owner").get(asked(www1, moment))
+    answer = response.context["answer"]
+    assert (answer["name"], answer["newer"]) == ("day2", ["day3"]) and 23 * 60 < answer["off"] <= 25 * 60
+    text = words(response)
+    assert "day2 was taken" in text and "loses 1 newer snapshot and all that was written since" in text
+    assert '<button class="btn btn-primary" name="back" value="day2">' in response.content.decode()
+    newest = as_person("owner").get(asked(www1, timezone.now())).context["answer"]
+    assert (newest["name"], newest["newer"]) == ("day3", [])
+
+
+def test_the_clock_is_that_of_the_person(as_person: Any, www1: Jail) -> None:
+    there = zoneinfo.ZoneInfo("America/New_York")
+    moment = (timezone.now() - timedelta(minutes=90)).astimezone(there)
+    answer = as_person("owner").get(asked(www1, moment, "America/New_York")).context["answer"]
+    assert answer["name"] == "day1" and answer["moment"] == moment.replace(second=0, microsecond=0)
+
+
+def test_before_the_oldest_there_is_nothing(as_person: Any, www1: Jail) -> None:
+    response = as_person("owner").get(asked(www1, timezone.now() - timedelta(days=9)))
+    assert "There is no snapshot from before" in words(response) and 'class="btn btn-primary" name="back"' not in (
+        response.content.decode()
+    )
+
+
+@pytest.mark.parametrize(
+    ("at", "zone", "field"),
+    [("", "UTC", "at"), ("14:05", "UTC", "at"), ("2020-01-01T00:00", "Mars", "zone"), ("0001-01-01T00:00", "Asia/Tokyo", "at"),
+     ("2020-01-01T00:00", "../../etc/passwd", "zone"), ("2020-01-01T00:00", "", "zone"), ("9000-01-01T00:00", "UTC", "at")],
+)  # fmt: skip
+def test_moments_that_cannot_be(as_person: Any, www1: Jail, at: str, zone: str, field: str) -> None:
+    response = as_person("owner").get(f"{url(www1)}?{urlencode({'at': at, 'zone': zone})}")
+    assert set(response.context["moment_form"].errors) == {field} and "answer" not in response.context
+
+
+def test_who_may_only_see_is_not_told_what_to_put_back(as_person: Any, www1: Jail) -> None:
+    response = as_person("viewer").get(asked(www1, timezone.now()))
+    assert "answer" not in response.context and 'name="zone"' not in response.content.decode()
 
 
 def test_two_thousand_of_them(as_person: Any, www1: Jail) -> None:
