@@ -41,6 +41,8 @@ KINDS: dict[str, Work] = {
     "jail_restart": Work.RESTARTS,
     "snapshot_create": Work.BACKUPS,
     "snapshot_destroy": Work.BACKUPS,
+    "snapshot_hold": Work.BACKUPS,
+    "snapshot_release": Work.BACKUPS,
     "jail_rollback": Work.BACKUPS,
     "file_restore": Work.BACKUPS,
 }

@@ -357,6 +357,8 @@ ACTIONS_OF_OPERATIONS = {
     "jail_give": "jail.give",
     "snapshot_create": "jail.snapshot",
     "snapshot_destroy": "jail.snapshot",
+    "snapshot_hold": "jail.snapshot",
+    "snapshot_release": "jail.snapshot",
     "jail_rollback": "jail.snapshot",
     "sandbox_create": "jail.sandbox",
     "tenant_limits": "tenant.plan",

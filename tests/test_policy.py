@@ -493,6 +493,8 @@ RUNS = {
     ("jail_give", "www1"): "A",
     ("snapshot_create", "www1"): "APO",
     ("snapshot_destroy", "loghost"): "AP",
+    ("snapshot_hold", "www1"): "APO",
+    ("snapshot_release", "loghost"): "AP",
     ("jail_rollback", "www1"): "APO",
     ("sandbox_create", "www1"): "APO",
     ("sandbox_create", "loghost"): "AP",

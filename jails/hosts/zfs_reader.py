@@ -31,8 +31,10 @@ MARKS = (
     "cellblock:source",
     "cellblock:tenant",
     "cellblock:note",
+    "cellblock:kept",
 )
-"""User properties of the panel: a lost database is rebuilt from them. A note is what somebody wrote of a snapshot."""
+"""User properties of the panel: a lost database is rebuilt from them. A note is what somebody wrote of a snapshot; kept
+is the operation that holds it."""
 
 SECONDS = 60.0
 LIMIT = 64_000_000

@@ -214,6 +214,17 @@ def _is_free(line: str) -> bool:
 
 
 @register
+def snapshot_held(snapshot: str, tag: str) -> Question:
+    """Somebody holds it with that tag; what is gone is not held."""
+    text = 'zfs holds -H "$1" 2>/dev/null || zpool list -H -o name "$2" >/dev/null'
+    return Question(
+        _sh(text, snapshot, _pool(snapshot)),
+        lambda answer: any(line.split("\t")[:2] == [snapshot, tag] for line in answer.splitlines()),
+        f"{snapshot} is held with the tag {tag}",
+    )
+
+
+@register
 def snapshot_let_go(snapshot: str) -> Question:
     """It is gone, or goes with the last of its clones."""
     text = 'zfs get -H -p -o value defer_destroy "$1" 2>/dev/null || zpool list -H -o name "$2" >/dev/null'

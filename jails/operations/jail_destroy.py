@@ -18,7 +18,7 @@ from jails.freebsd import files, names, zfs
 from jails.hosts.facts import HostFacts
 from jails.hosts.zfs_reader import Dataset, Snapshot
 from jails.models import Host, Jail, Operation, Template
-from jails.operations import checks, common, layout, power
+from jails.operations import checks, common, layout, power, snapshots
 from jails.operations.jail_rename import remove_file_step
 from jails.operations.kind import Kind, Refused, Request
 from jails.operations.step import BootList, Plan, Run, Step, Undo
@@ -119,6 +119,8 @@ def _require_possible(facts: HostFacts, goes: _Goes) -> None:
             raise Refused(f"{dataset.name} belongs at {dataset.mountpoint}, outside of the jail: move it first.")
     if mounts := power.foreign_mounts(goes.found, facts):
         raise Refused(f"{power.listed(mounts)} is mounted in its tree, and is not the jail's: unmount that first.")
+    if kept := [snapshot.name for snapshot in goes.snapshots if snapshots.is_kept(snapshot)]:
+        raise Refused(f"{power.listed(kept)} is kept: let it go first, on the page of its snapshots.")
     if held := [snapshot.name for snapshot in goes.snapshots if snapshot.userrefs]:
         raise Refused(f"{power.listed(held)} is held by somebody: release it first (zfs holds, zfs release).")
     if clones := _clones(facts, goes):
@@ -160,7 +162,7 @@ def _what_goes(found: power.Found, facts: HostFacts) -> _Goes:
         if own is None:
             raise Refused(problem)
         datasets = (own, *facts.children(own.name))
-    snapshots = tuple(snapshot for dataset in datasets for snapshot in facts.snapshots_of(dataset.name))
+    taken = tuple(snapshot for dataset in datasets for snapshot in facts.snapshots_of(dataset.name))
     folder, _, last = row.path.rpartition("/")
     tree = row.path if not row.dataset and facts.exists(folder, last) else ""
     try:
@@ -168,7 +170,7 @@ def _what_goes(found: power.Found, facts: HostFacts) -> _Goes:
         boots, problem = state.mode == "list" and row.name in state.boots_today, ""
     except ValueError as error:
         boots, problem = False, str(error)
-    return _Goes(found, datasets, snapshots, tree, facts.file(layout.config_path(row.name)), boots, problem)
+    return _Goes(found, datasets, taken, tree, facts.file(layout.config_path(row.name)), boots, problem)
 
 
 # What is told

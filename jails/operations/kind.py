@@ -122,6 +122,8 @@ KINDS = (
     "jail_give",
     "snapshot_create",
     "snapshot_destroy",
+    "snapshot_hold",
+    "snapshot_release",
     "jail_rollback",
     "sandbox_create",
     "tenant_limits",

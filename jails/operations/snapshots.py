@@ -1,7 +1,8 @@
 """Snapshots of a jail: what kinds of operation that take, drop and use them have in common.
 
 They are of the jail's own dataset, never of those below it. A snapshot carries which operation took it, whether that
-was by hand or before something else (`cellblock:kind`), and what somebody wrote of it (`cellblock:note`).
+was by hand or before something else (`cellblock:kind`), and what somebody wrote of it (`cellblock:note`). One that is
+kept is held (zfs-hold(8)) with the panel's own tag, and `cellblock:kept` is the operation that did so.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from jails.operations import checks, common, layout, lifecycle, power, templates
 from jails.operations.kind import Refused, Request
 from jails.operations.step import Run, Step, Undo
 
-KIND, NOTE = "cellblock:kind", "cellblock:note"
+KIND, NOTE, KEEP = "cellblock:kind", "cellblock:note", "cellblock:kept"
+TAG = "cellblock"
+"""Of the hold on what is kept. Holds of other tags are other people's."""
 AUTOMATIC, BY_HAND = "automatic", "by hand"
 KEPT = 3
 """Automatic snapshots of one jail that stay: taking another one drops the oldest."""
@@ -92,6 +95,11 @@ def is_automatic(snapshot: Snapshot) -> bool:
     return snapshot.marks.get(KIND) == AUTOMATIC
 
 
+def is_kept(snapshot: Snapshot) -> bool:
+    """Whether somebody has kept it through the panel; one whose hold was released by hand is not any more."""
+    return bool(snapshot.userrefs) and KEEP in snapshot.marks
+
+
 def find_jail(host: Host, parameters: Mapping[str, Any]) -> Jail:
     """Raises Refused where it is gone."""
     try:
@@ -121,6 +129,8 @@ def refuse_in_use(own: Own, snapshots: Iterable[Snapshot], what: str, field: str
     clones = sorted({clone for one in snapshots for clone in one.clones})
     if clones:
         raise Refused({field: f"{what}: {_spoken_clones(own.row, clones)} is made from it. Destroy that first."})
+    if kept := [short(one) for one in snapshots if is_kept(one)]:
+        raise Refused({field: f"{what}: {power.listed(kept)} is kept. Let it go first."})
     if held := [short(one) for one in snapshots if one.userrefs]:
         words = f"{power.listed(held)} is held by somebody (zfs holds): it stays until that is released."
         raise Refused({field: f"{what}: {words}"})
@@ -173,6 +183,62 @@ def drop_step(row: Jail, snapshot: Snapshot, *, purpose: str = "") -> Step:
         attempts=3,
         irreversible=f"the snapshot {short(snapshot)} is gone",
         subject=row.name,
+    )
+
+
+def keep_steps(request: Request, row: Jail, snapshot: Snapshot) -> tuple[Step, ...]:
+    """The mark first: a hold without it would look like another one's."""
+    full, ours = snapshot.name, checks.dataset_property(snapshot.name, KEEP, request.operation_id)
+    held = checks.snapshot_held(full, TAG)
+    same = checks.dataset_property(full, "creation", str(snapshot.creation))
+    return (
+        Step(
+            key="mark",
+            purpose=f"Note on {short(snapshot)} that it is kept",
+            action=Run((zfs.set_properties(full, {KEEP: request.operation_id}),)),
+            done_when=(ours,),
+            undo=(Undo(Run((zfs.inherit(KEEP, full),)), only_if=(ours,)),),
+            requires=(same,),
+            seconds=SECONDS,
+            subject=row.name,
+        ),
+        Step(
+            key="hold",
+            purpose=f"Hold {short(snapshot)}, so that nothing can destroy it",
+            action=Run((zfs.hold(TAG, full),)),
+            done_when=(held,),
+            undo=(Undo(Run((zfs.release(TAG, full),)), only_if=(held, ours)),),
+            requires=(same,),
+            seconds=SECONDS,
+            subject=row.name,
+        ),
+    )
+
+
+def let_go_steps(row: Jail, snapshot: Snapshot) -> tuple[Step, ...]:
+    """Each may have been done by hand already."""
+    full, kept_by = snapshot.name, snapshot.marks[KEEP]
+    held, marked = checks.snapshot_held(full, TAG), checks.dataset_property(full, KEEP, kept_by)
+    return (
+        Step(
+            key="release",
+            purpose=f"Release the hold on {short(snapshot)}",
+            action=Run((zfs.release(TAG, full),)),
+            done_when=(checks.is_not(held),),
+            undo=(Undo(Run((zfs.hold(TAG, full),)), only_if=(marked, checks.is_not(held))),),
+            ensure=True,
+            seconds=SECONDS,
+            subject=row.name,
+        ),
+        Step(
+            key="unmark",
+            purpose=f"Take off {short(snapshot)} the note that it is kept",
+            action=Run((zfs.inherit(KEEP, full),)),
+            done_when=(checks.is_not(marked),),
+            ensure=True,
+            seconds=SECONDS,
+            subject=row.name,
+        ),
     )
 
 

@@ -32,7 +32,8 @@ A_PAGE = 50
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def page(request: HttpRequest, uuid: UUID) -> HttpResponse:
-    """`take` makes one, `back` is the name of one to put the jail back to; else those that are ticked are destroyed.
+    """`take` makes one. `back` is the name of one to put the jail back to, `keep` and `let_go` of one that is to stay or
+    may go again; else those that are ticked are destroyed.
 
     Asked for with `at` and `zone` it also shows the one that comes next before that moment.
     """
@@ -47,6 +48,10 @@ def page(request: HttpRequest, uuid: UUID) -> HttpResponse:
     if name := request.POST.get("back"):
         wish = {"jail": str(jail.uuid), "snapshot": name}
         return plan_from_button(request, "jail_rollback", wish, jail.host, back)
+    for name, kind in (("keep", "snapshot_hold"), ("let_go", "snapshot_release")):
+        if name in request.POST:
+            wish = {"jail": str(jail.uuid), "snapshot": request.POST[name]}
+            return plan_from_button(request, kind, wish, jail.host, back)
     wish = {"jail": str(jail.uuid), "snapshots": request.POST.getlist("snapshots")}
     return plan_from_button(request, "snapshot_destroy", wish, jail.host, back)
 
@@ -208,7 +213,8 @@ def of_jail(jail: Jail) -> tuple[list[Snapshot], datetime | None]:
 
 def _rows(request: HttpRequest, found: Iterable[Snapshot]) -> list[dict[str, Any]]:
     found = list(found)
-    ids = [one.operation for one in found if _is_id(one.operation)]
+    made = [name for one in found for name in (one.operation, one.marks.get(snapshots.KEEP, ""))]
+    ids = [name for name in made if _is_id(name)]
     taken = policy.visible(request.user, Operation).filter(pk__in=ids).select_related("confirmed_by")
     operations = {str(row.pk): row for row in taken.defer("plan", "parameters")}
     return [
@@ -220,6 +226,8 @@ def _rows(request: HttpRequest, found: Iterable[Snapshot]) -> list[dict[str, Any
             "automatic": snapshots.is_automatic(one),
             "operation": operations.get(one.operation),
             "stays": bool(one.clones or one.userrefs),
+            "kept": snapshots.is_kept(one),
+            "kept_by": operations.get(one.marks.get(snapshots.KEEP, "")),
         }
         for one in found
     ]

@@ -164,6 +164,13 @@ def test_snapshots(committed, warden, tmp_path):
     warden.sh("zfs snapshot zroot/cellblock/host/www1@monday; zfs snapshot zroot/cellblock/host/www1@tuesday")
     operation = warden.confirm("snapshot_destroy", jail=str(www1.uuid), snapshots=["monday", "tuesday"])
     assert run(warden, operation, tmp_path) == "done", operation.error
+    warden.sh("zfs snapshot zroot/cellblock/host/www1@thursday")
+    for kind, count in (("snapshot_hold", 1), ("snapshot_release", 0)):
+        operation = warden.confirm(kind, jail=str(www1.uuid), snapshot="thursday")
+        assert run(warden, operation, tmp_path) == "done", operation.error
+        (thursday,) = warden.facts().snapshots_of(www1.dataset)
+        assert thursday.userrefs == count == len(thursday.marks)
+    warden.sh("zfs destroy zroot/cellblock/host/www1@thursday")
     operation = warden.confirm("snapshot_create", jail=str(www1.uuid), name="friday")
     assert run(warden, operation, tmp_path) == "done", operation.error
     assert [one.name for one in warden.facts().snapshots_of(www1.dataset)] == [f"{www1.dataset}@friday"]

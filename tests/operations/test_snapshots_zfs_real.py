@@ -102,6 +102,25 @@ def replace_clones(ground, newest):  # noqa: F811
     return replace(facts, snapshots=found)
 
 
+def test_keeping_one_and_letting_it_go(ground, www1):  # noqa: F811
+    """What real ZFS says of a hold is what the questions of the steps understand."""
+    own = snapshots.look(www1, ground.facts())
+    tuesday = own.find("tuesday")
+    operation = ground.do(lambda key: snapshots.keep_steps(request(ground, key), www1, tuesday))
+    assert operation.status == Status.DONE, operation.error
+    kept = snapshots.look(www1, ground.facts()).find("tuesday")
+    assert snapshots.is_kept(kept) and kept.marks[snapshots.KEEP] == str(operation.pk)
+    assert back(ground, www1, "monday").status == Status.FAILED
+    refused = ground.do(lambda key: [snapshots.drop_step(www1, kept)])
+    assert refused.status == Status.FAILED and "neither clones nor holds" in refused.error
+    assert len(listed(ground)) == 2 and (ground.folder / "jail/www1/page").read_text() == "new\n"
+    operation = ground.do(lambda key: snapshots.let_go_steps(www1, kept))
+    assert operation.status == Status.DONE, operation.error
+    gone = snapshots.look(www1, ground.facts()).find("tuesday")
+    assert not gone.userrefs and snapshots.KEEP not in gone.marks
+    assert back(ground, www1, "monday").status == Status.DONE and listed(ground) == ["host/www1@monday"]
+
+
 def test_dropping_one(ground, www1):  # noqa: F811
     own = snapshots.look(www1, ground.facts())
     operation = ground.do(lambda key: [snapshots.drop_step(www1, own.find("monday"))])

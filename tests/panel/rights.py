@@ -252,6 +252,8 @@ ROWS: list[Row] = [
     *send("jail-snapshots", "www1", answers="away APO, 403 U, 404 QMVSN, login DX", back="monday"),
     *send("jail-snapshots", "www1", answers="away APO, 403 U, 404 QMVSN, login DX", take="1", name="monday"),
     *send("jail-snapshots", "www1", answers="422 APO, 403 U, 404 QMVSN, login DX", take="1", name=""),
+    *send("jail-snapshots", "www1", answers="away APO, 403 U, 404 QMVSN, login DX", keep="monday"),
+    *send("jail-snapshots", "www1", answers="away APO, 403 U, 404 QMVSN, login DX", let_go="monday"),
     *rows(
         "jail-snapshots",
         "shop",

@@ -88,6 +88,29 @@ def test_marks_that_are_no_operations(as_person: Any, www1: Jail, mark: str) -> 
     assert as_person("owner").get(url(www1)).status_code == 200
 
 
+def test_keeping_one_and_letting_it_go(as_person: Any, fleet: Fleet, www1: Jail) -> None:
+    """What is kept has no box to tick, says who keeps it to whoever may know, and has the other button."""
+    made = work.add_operation(fleet.zfs, fleet.people["member"], "done")
+    made.confirmed_by = fleet.people["member"]
+    made.tenant = fleet.acme
+    made.save()
+    work.seen_snapshots(www1, 3, **{"cellblock:kept": str(made.pk)})
+    assert 'name="let_go"' not in as_person("owner").get(url(www1)).content.decode()  # the mark alone keeps nothing
+    work.seen_snapshots(www1, 3, held=3, **{"cellblock:kept": str(made.pk)})
+    text = as_person("owner").get(url(www1)).content.decode()
+    assert "kept by member-person" in text and 'name="let_go" value="day3"' in text
+    assert re.findall(r'name="keep" value="([^"]+)"', text) == ["day2", "day1"]
+    assert re.findall(r'name="snapshots" value="([^"]+)"', text) == ["day1"]
+    assert 'name="let_go"' not in as_person("viewer").get(url(www1)).content.decode()
+    for sent, kind in (({"keep": "day1"}, "snapshot_hold"), ({"let_go": "day3"}, "snapshot_release")):
+        as_person("owner").post(url(www1), sent)
+        done = Operation.objects.get(kind=kind)
+        assert done.parameters == {"jail": str(www1.uuid), "snapshot": next(iter(sent.values()))}
+    work.seen_snapshots(www1, 3, held=3)
+    text = as_person("owner").get(url(www1)).content.decode()
+    assert "held on the host" in text and 'name="let_go"' not in text
+
+
 def test_on_ufs_it_says_what_is_not_possible(as_person: Any, fleet: Fleet) -> None:
     text = as_person("administrator").get(url(fleet.jails["logdb"])).content.decode()
     assert "logdb is on UFS" in text and 'name="take"' not in text

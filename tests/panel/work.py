@@ -212,8 +212,8 @@ def done(host: Host, user: User, **fields: Any) -> Operation:
     return add_operation(host, user, "done", steps=steps, **fields)
 
 
-def seen_snapshots(jail: Jail, count: int, **marks: str) -> None:
-    """As the last refresh has them: every third is automatic, and from the second one something is made."""
+def seen_snapshots(jail: Jail, count: int, held: int = 0, **marks: str) -> None:
+    """As the last refresh has them: every third is automatic, from the second one something is made, one is held."""
     now = int(timezone.now().timestamp())
     found = [
         Snapshot(
@@ -222,6 +222,7 @@ def seen_snapshots(jail: Jail, count: int, **marks: str) -> None:
             referenced=2 << 30,
             creation=now - 3600 * (count - number) - 60,
             clones=(f"{jail.dataset}-copy",) if number == 2 else (),
+            userrefs=int(number == held),
             marks={"cellblock:kind": "by hand" if number % 3 else "automatic", **marks},
         )
         for number in range(1, count + 1)

@@ -1,0 +1,48 @@
+"""Keep a snapshot of a jail: it cannot be destroyed, nor rolled back past, until somebody lets it go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jails.freebsd import names
+from jails.models import Host, Jail
+from jails.operations import common, snapshots
+from jails.operations.kind import Kind, Refused, Request
+from jails.operations.step import Plan
+from jails.operations.wish import Wish
+
+
+class SnapshotHold(Kind):
+    name = "snapshot_hold"
+    action = "jail.snapshot"
+
+    def jails(self, host: Host, parameters: Mapping[str, Any]) -> list[Jail]:
+        return common.find_jails(host, parameters)
+
+    def title(self, parameters: Mapping[str, Any], host: Host) -> str:
+        return f"Keep the snapshot {parameters['snapshot']} of {self.jails(host, parameters)[0].name}"
+
+    def clean(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        wish = Wish(parameters)
+        cleaned = {"jail": wish.uuid("jail"), "snapshot": wish.text("snapshot", names.snapshot_reference_error)}
+        wish.refuse_wrong()
+        return cleaned
+
+    def plan(self, request: Request) -> Plan:
+        row = snapshots.find_jail(request.host, request.parameters)
+        snapshot = snapshots.look(row, request.facts).find(request.parameters["snapshot"])
+        if snapshots.is_kept(snapshot):
+            raise Refused({"snapshot": f"{snapshots.short(snapshot)} is kept already."})
+        return Plan(
+            title=self.title(request.parameters, request.host),
+            steps=snapshots.keep_steps(request, row, snapshot),
+            summary=(
+                f"{snapshots.short(snapshot)}, of {snapshots.when(snapshot)}, stays until somebody lets it go.",
+                f"Until then {row.name} can be put back to it, but to none that is older, and cannot be destroyed.",
+            ),
+            resources=snapshots.locks(request.host, row),
+        )
+
+
+kind = SnapshotHold()

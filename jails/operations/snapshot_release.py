@@ -1,0 +1,52 @@
+"""Let a snapshot go that was kept: it can be destroyed again. Holds that others have on it stay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jails.freebsd import names
+from jails.models import Host, Jail
+from jails.operations import common, snapshots
+from jails.operations.kind import Kind, Refused, Request
+from jails.operations.step import Plan
+from jails.operations.wish import Wish
+
+
+class SnapshotRelease(Kind):
+    name = "snapshot_release"
+    action = "jail.snapshot"
+
+    def jails(self, host: Host, parameters: Mapping[str, Any]) -> list[Jail]:
+        return common.find_jails(host, parameters)
+
+    def title(self, parameters: Mapping[str, Any], host: Host) -> str:
+        return f"Let the snapshot {parameters['snapshot']} of {self.jails(host, parameters)[0].name} go"
+
+    def clean(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        wish = Wish(parameters)
+        cleaned = {"jail": wish.uuid("jail"), "snapshot": wish.text("snapshot", names.snapshot_reference_error)}
+        wish.refuse_wrong()
+        return cleaned
+
+    def plan(self, request: Request) -> Plan:
+        row = snapshots.find_jail(request.host, request.parameters)
+        snapshot = snapshots.look(row, request.facts).find(request.parameters["snapshot"])
+        name = snapshots.short(snapshot)
+        if not snapshots.is_kept(snapshot):
+            by_hand = " It is held by somebody on the host (zfs holds): only they can release it."
+            raise Refused({"snapshot": f"{name} is not kept.{by_hand if snapshot.userrefs else ''}"})
+        automatic = snapshots.is_automatic(snapshot)
+        return Plan(
+            title=self.title(request.parameters, request.host),
+            steps=snapshots.let_go_steps(row, snapshot),
+            summary=(
+                f"{name} stays where it is, and can be destroyed again: by hand, with {row.name}, or by putting "
+                f"{row.name} back to an older one.",
+                *((f"It is an automatic one, of which the last {snapshots.KEPT} are kept.",) if automatic else ()),
+            ),
+            resources=snapshots.locks(request.host, row),
+        )
+
+
+kind = SnapshotRelease()
