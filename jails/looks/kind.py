@@ -90,8 +90,8 @@ class Kind:
 
 
 HOLD_DATASETS = ("changes",)
-"""Kinds that keep a dataset from being rolled back or destroyed for as long as they look: zfs diff has a snapshot of its
-own on hold. None begins while an operation is at the dataset, and no operation while one of these is."""
+"""Kinds that keep a dataset from being rolled back or destroyed for as long as they look: zfs diff holds a snapshot of
+its own. None begins while an operation is at the dataset, and no operation while one of these is."""
 
 KINDS = ("processes", "services", "logs", "log", "changes", "snapshot_files")
 

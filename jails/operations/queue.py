@@ -96,7 +96,12 @@ def wake(host_id: int | None, *, but: UUID | None = None) -> None:
     """An operation (`but`), or a look, has ended: operations on its host that could go on now are told, the oldest
     first."""
     waiting = Operation.objects.filter(host=host_id, status__in=Operation.OPEN, lease_expires_at__isnull=True)
-    rows = waiting.exclude(pk=but).exclude(waiting_for="").select_related("host").order_by("confirmed_at")
+    rows = (
+        (waiting if but is None else waiting.exclude(pk=but))
+        .exclude(waiting_for="")
+        .select_related("host")
+        .order_by("confirmed_at")
+    )
     for operation in locks.free(rows.defer("parameters")):
         if not send(operation):
             return

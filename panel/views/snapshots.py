@@ -32,8 +32,8 @@ A_PAGE = 50
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def page(request: HttpRequest, uuid: UUID) -> HttpResponse:
-    """`take` makes one. `back` is the name of one to put the jail back to, `keep` and `let_go` of one that is to stay or
-    may go again; else those that are ticked are destroyed.
+    """`take` makes one. `back` is the name of one to put the jail back to, `keep` and `let_go` of one that is to stay
+    or may go again; else those that are ticked are destroyed.
 
     Asked for with `at` and `zone` it also shows the one that comes next before that moment.
     """
@@ -115,7 +115,7 @@ def _page(request: HttpRequest, jail: Jail, form: SnapshotForm, status: int = 20
 
 
 def _at_moment(request: HttpRequest, jail: Jail, found: list[Snapshot]) -> dict[str, Any]:
-    """The newest snapshot that is not later than what was asked for, and those newer ones that going back would cost."""
+    """The newest snapshot that is not later than what was asked for, and the newer ones that going back would cost."""
     if "at" not in request.GET or not found or not policy.allowed(request.user, "jail.snapshot", jail):
         return {"moment_form": MomentForm()}
     form = MomentForm(request.GET)

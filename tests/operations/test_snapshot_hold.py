@@ -3,7 +3,7 @@
 import pytest
 
 from jails.operations import snapshots
-from tests.operations.test_snapshots import WWW1, listed, refused, rollback, take, text
+from tests.operations.test_snapshots import WWW1, listed, refused, rollback, text
 
 
 @pytest.fixture

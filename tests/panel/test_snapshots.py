@@ -197,9 +197,16 @@ def test_before_the_oldest_there_is_nothing(as_person: Any, www1: Jail) -> None:
 
 @pytest.mark.parametrize(
     ("at", "zone", "field"),
-    [("", "UTC", "at"), ("14:05", "UTC", "at"), ("2020-01-01T00:00", "Mars", "zone"), ("0001-01-01T00:00", "Asia/Tokyo", "at"),
-     ("2020-01-01T00:00", "../../etc/passwd", "zone"), ("2020-01-01T00:00", "", "zone"), ("9000-01-01T00:00", "UTC", "at")],
-)  # fmt: skip
+    [
+        ("", "UTC", "at"),
+        ("14:05", "UTC", "at"),
+        ("2020-01-01T00:00", "Mars", "zone"),
+        ("2020-01-01T00:00", "../../etc/passwd", "zone"),
+        ("2020-01-01T00:00", "", "zone"),
+        ("0001-01-01T00:00", "Asia/Tokyo", "at"),
+        ("9000-01-01T00:00", "UTC", "at"),
+    ],
+)
 def test_moments_that_cannot_be(as_person: Any, www1: Jail, at: str, zone: str, field: str) -> None:
     response = as_person("owner").get(f"{url(www1)}?{urlencode({'at': at, 'zone': zone})}")
     assert set(response.context["moment_form"].errors) == {field} and "answer" not in response.context
