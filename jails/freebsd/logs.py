@@ -45,7 +45,16 @@ _SEARCH = (
 show "$1" | grep -a -i -F -e "$4" | tail -n "$2" | cut -b "1-$3"
 """
 )
+# What is there first, then from the very byte after it: nothing is left out or shown twice. tail(1) never ends by itself.
+_FOLLOW = """\
+[ -f "$1" ] || exit 3
+[ -n "$3" ] || exec tail -n "$2" -F "$1"
+size=$(stat -L -f %z "$1") || exit 3
+head -c "$size" "$1" | grep -a -i -F -e "$3" | tail -n "$2"
+tail -c "+$((size + 1))" -F "$1" | grep -a -i -F --line-buffered -e "$3"
+"""
 GONE = 3
+PACKED = (".gz", ".bz2", ".xz", ".zst")
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,11 @@ def text_error(value: str) -> str | None:
     return None
 
 
+def follow_error(value: str) -> str | None:
+    """Of a log that can be followed: what newsyslog(8) has packed gets no more lines."""
+    return path_error(value) or ("is packed: nothing is added to it." if value.endswith(PACKED) else None)
+
+
 def parse_list(output: bytes) -> tuple[File, ...]:
     """What LIST printed, by path; lines that are none, as of names with newlines, are left out."""
     found: dict[str, File] = {}
@@ -85,8 +99,21 @@ def parse_list(output: bytes) -> tuple[File, ...]:
 
 def read(path: str, text: str = "") -> Argv:
     """The last LINES of a file, or of its lines that have a text in them, whatever the case of its letters."""
-    for value, problem in ((path, path_error(path)), (text, text_error(text))):
-        if problem:
-            raise ValueError(f"{value[:60]!r} {problem}")
+    _require(path_error(path), path, text)
     arguments = (path, str(LINES), str(WIDTH), *([text] if text else []))
     return ("/bin/sh", "-c", _SEARCH if text else _TAIL, "sh", *arguments)
+
+
+def follow(path: str, text: str = "") -> Argv:
+    """The last LINES of a file, or of its lines with a text, and what is added to it, until somebody ends it.
+
+    By its name: it goes on with the new file when the old one is turned over. Lines are as long as they are.
+    """
+    _require(follow_error(path), path, text)
+    return ("/bin/sh", "-c", _FOLLOW, "sh", path, str(LINES), text)
+
+
+def _require(problem: str | None, path: str, text: str) -> None:
+    for value, wrong in ((path, problem), (text, text_error(text))):
+        if wrong:
+            raise ValueError(f"{value[:60]!r} {wrong}")

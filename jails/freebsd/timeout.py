@@ -1,5 +1,6 @@
 """timeout(1): a command that is ended on the host when its time is over, with all it has started."""
 
+import re
 from collections.abc import Sequence
 
 from jails.freebsd.command import Argv, argv, checked
@@ -10,6 +11,23 @@ KILLED = 137
 """The status when the command did not end at SIGTERM either."""
 GRACE = 2
 """Seconds between SIGTERM and SIGKILL."""
+LONGEST = 3600
+"""Seconds."""
+
+# cat(1) learns that nobody holds the channel any more, whoever let go of it. timeout(1) passes the signal on to all that
+# is below it (PROC_REAP_KILL), and only this shell waits for it, so that its number is nobody else's. What the command
+# itself says on standard error would be the jail's words: only the line of the inner sh is let out.
+_TOLD = '"$@" 2>/dev/null; printf "end %s\\n" "$?" >&2'
+_WHILE_OPEN = """\
+grace=$1 seconds=$2 told=$3
+shift 3
+timeout -k "$grace" "$seconds" sh -c "$told" sh "$@" &
+exec >/dev/null
+cat
+kill "$!" 2>/dev/null
+wait "$!"
+"""
+_END = re.compile(rb"end ([0-9]{1,3})\n")
 
 
 def run(seconds: float, command: Sequence[str]) -> Argv:
@@ -18,6 +36,21 @@ def run(seconds: float, command: Sequence[str]) -> Argv:
     It is the reaper of what the command starts (bin/timeout/timeout.c, PROC_REAP_ACQUIRE), so that nothing of it stays,
     inside a jail or out: for commands that read, never for one that starts a daemon.
     """
-    if not 0 < seconds <= 3600:
-        raise ValueError(f"seconds: {seconds:g}, expected more than 0 and at most 3600")
+    if not 0 < seconds <= LONGEST:
+        raise ValueError(f"seconds: {seconds:g}, expected more than 0 and at most {LONGEST}")
     return argv("timeout", "-k", str(GRACE), f"{seconds:.0f}", *checked(command))
+
+
+def while_open(seconds: float, command: Sequence[str]) -> Argv:
+    """The command, for at most so many seconds, and no longer than standard input is open. It reads nothing of that.
+
+    When it ends by itself that is told on standard error: `ended`.
+    """
+    run(seconds, command)  # the same limits
+    return argv("sh", "-c", _WHILE_OPEN, "sh", str(GRACE), f"{seconds:.0f}", _TOLD, *checked(command))
+
+
+def ended(error: bytes) -> int | None:
+    """The status that a command of `while_open` has ended with by itself, by standard error; None before."""
+    found = _END.search(error)
+    return int(found[1]) if found else None

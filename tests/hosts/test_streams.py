@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from jails.freebsd import timeout
 from jails.freebsd.command import Pipeline
 from jails.hosts.connection import HostUnavailable
 from jails.hosts.local import LocalConnection
@@ -157,3 +158,60 @@ def test_a_simulated_host_that_is_offline(tmp_path):
     simulation.fault(offline=True)
     with pytest.raises(HostUnavailable):
         talk(SimulatedConnection(simulation.directory), ("cat",), None)
+
+
+def pids_of(connection, mark):
+    """The processes with that word among theirs, as the host has them."""
+    return connection.run(Pipeline.of(("pgrep", "-f", mark)), timeout=20).text.split()
+
+
+def test_a_command_no_longer_than_its_input_is_open(connection, tmp_path):
+    """It does not read, and writes nothing more, so that no broken pipe would ever end it."""
+    name = f"{tmp_path.name}.log"
+    folder = str(tmp_path) if isinstance(connection, LocalConnection) else "/var/tmp"
+    path = f"{folder}/{name}"
+    connection.run(Pipeline.of(("sh", "-c", 'echo first >"$1"', "sh", path)), timeout=20)
+
+    async def conversation(stream):
+        assert await stream.read() == b"first\n"
+        await asyncio.to_thread(connection.run, Pipeline.of(("sh", "-c", 'echo second >>"$1"', "sh", path)), timeout=20)
+        assert await stream.read() == b"second\n"
+        assert await asyncio.to_thread(pids_of, connection, f"tail -F {path}")
+        stream.end_input()
+        assert await rest_of(stream.read) == b""
+        assert timeout.ended(await rest_of(stream.read_error)) is None
+
+    talk(connection, timeout.while_open(60, ("tail", "-F", path)), conversation)
+    assert not pids_of(connection, f"tail -F {path}")
+
+
+def test_a_lost_connection_is_the_end_of_the_input_too(connection, tmp_path):
+    path = f"/var/tmp/{tmp_path.name}.log"
+    connection.run(Pipeline.of(("sh", "-c", 'echo first >"$1"', "sh", path)), timeout=20)
+
+    async def conversation(stream):
+        assert await stream.read() == b"first\n"
+        stream.close()
+
+    talk(connection, timeout.while_open(60, ("tail", "-F", path)), conversation)
+    end = time.monotonic() + 10
+    while pids_of(connection, f"tail -F {path}"):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_a_command_that_ends_by_itself_says_so_and_with_what(connection):
+    """While its input is open still: nobody has to wait for the end of its output, which others may hold."""
+
+    async def conversation(stream):
+        error = b""
+        while (status := timeout.ended(error)) is None:
+            part = await stream.read_error()
+            assert part, error
+            error += part
+        assert status == 7 and error == b"end 7\n"
+        stream.end_input()
+        assert await rest_of(stream.read) == b"end 0\n"
+
+    command = ("sh", "-c", "echo end 0; echo end 0 >&2; exit 7")
+    talk(connection, timeout.while_open(60, command), conversation)

@@ -320,10 +320,21 @@ def kill_main(process: Process) -> int:
             failed = 1
         elif int(word) == os.getpid() and number:
             raise Killed(number)
+        elif _is_child(int(word)):
+            os.kill(int(word), number)
         elif int(word) != os.getpid() and not send(process, int(word), number):
             process.err(f"kill: {word}: No such process\n")
             failed = 1
     return failed
+
+
+def _is_child(pid: int) -> bool:
+    """Whether it is what this shell has started and not waited for: it knows that by the machine's number."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[1]) == os.getpid()
+    except OSError:
+        return False
 
 
 def send(process: Process, pid: int, number: int) -> bool:

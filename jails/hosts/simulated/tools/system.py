@@ -7,7 +7,9 @@ import fcntl
 import os
 import re
 import signal
+import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from jails.hosts.simulated import clock, prison
@@ -207,18 +209,25 @@ def timeout_main(process: Process) -> int:
             status = _run_or_tell(process, options.operands[1:])
         finally:
             os._exit(status)
+    sent: list[int] = []
+    if threading.current_thread() is threading.main_thread():
+        # What it is sent it passes on, and waits no longer than after its own signal.
+        signal.signal(signal.SIGTERM, lambda number, _: sent.append(number))
     try:
-        ended = _wait(child, seconds)
+        ended = _wait(child, seconds, sent)
         if ended is not None:
             return ended
-        os.killpg(child, number)
+        os.killpg(child, sent[0] if sent else number)
         ended = _wait(child, _duration(process, options.get("k") or "0") if "k" in options else 0)
         if ended is None:
             os.killpg(child, signal.SIGKILL)
             ended = _wait(child, 0) or 137
-        return ended if "p" in options else 124
+        return ended if "p" in options or sent else 124
     except ProcessLookupError:
         return 124
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _duration(process: Process, text: str) -> float:
@@ -230,15 +239,15 @@ def _duration(process: Process, text: str) -> float:
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
 
 
-def _wait(child: int, seconds: float) -> int | None:
-    """The child's status, or None when it still runs after so many seconds (0: for ever)."""
+def _wait(child: int, seconds: float, sent: Sequence[int] = ()) -> int | None:
+    """The child's status, or None when it still runs after so many seconds (0: for ever) or once something is sent."""
     end = time.monotonic() + seconds if seconds else None
     while True:
         pid, code = os.waitpid(child, os.WNOHANG if end is not None else 0)
         if pid:
             status = os.waitstatus_to_exitcode(code)
             return 128 - status if status < 0 else status
-        if end is not None and time.monotonic() >= end:
+        if sent or (end is not None and time.monotonic() >= end):
             return None
         time.sleep(0.01)
 

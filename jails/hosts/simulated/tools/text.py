@@ -7,8 +7,9 @@ import os
 import re
 import time
 
+from jails.hosts.simulated import daemons
 from jails.hosts.simulated.host import strerror
-from jails.hosts.simulated.process import Exit, Process
+from jails.hosts.simulated.process import Process
 
 from . import access
 from .access import Options, each, read_all
@@ -87,7 +88,10 @@ def tail_main(process: Process) -> int:
 
 
 def _follow(process: Process, sizes: dict[str, int], by_name: bool) -> None:
-    """Until the reader is gone: sizes are looked at five times a second."""
+    """Until a signal, or until something is written that nobody reads: sizes are looked at five times a second."""
+    with process.host.changing() as state:
+        words = " ".join(process.argv)
+        daemons.start(state, "tail", words, jid=process.jid, user=process.user, real=os.getpid())
     while True:
         process.flush()
         for operand, seen in sizes.items():
@@ -104,16 +108,6 @@ def _follow(process: Process, sizes: dict[str, int], by_name: bool) -> None:
                     process.write(1, file.read(now - seen))
             sizes[operand] = now
         time.sleep(0.2)
-        if _reader_is_gone(process):
-            raise Exit(141)
-
-
-def _reader_is_gone(process: Process) -> bool:
-    import select
-
-    poll = select.poll()
-    poll.register(process.fds[1], 0)
-    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def wc_main(process: Process) -> int:
@@ -312,6 +306,8 @@ def posix_pattern(text: str, extended: bool) -> str:
 
 
 def grep_main(process: Process) -> int:
+    is_line_by_line = "--line-buffered" in process.argv
+    process.argv[:] = [word for word in process.argv if word != "--line-buffered"]
     options = Options(
         process,
         "EFGHLRZabcd:e:f:hilm:noqrsvwxA:B:C:",
@@ -338,6 +334,8 @@ def grep_main(process: Process) -> int:
     except re.error:
         process.exit(2, "Invalid regular expression")
     names = operands or ["-"]
+    if is_line_by_line and names == ["-"]:
+        return _grep_as_it_comes(process, pattern)
     if "r" in options or "R" in options:
         names = [
             path
@@ -362,6 +360,17 @@ def grep_main(process: Process) -> int:
         if found and "q" in options:
             return 0
     return failed or int(not found)
+
+
+def _grep_as_it_comes(process: Process, pattern: re.Pattern[str]) -> int:
+    """Of standard input, each line as soon as it is there."""
+    rest, found = b"", 0
+    while part := process.read():
+        *lines, rest = (rest + part).split(b"\n")
+        chosen = [line + b"\n" for line in lines if pattern.search(os.fsdecode(line))]
+        found |= bool(chosen)
+        process.write(1, b"".join(chosen))
+    return int(not found)
 
 
 def _grep_file(process: Process, options: Options, pattern: re.Pattern[str], name: str, titled: bool) -> int:
