@@ -28,7 +28,13 @@ async def _console(scope: Message, receive: Receive, send: Send) -> None:
     await console(scope, receive, send)
 
 
-websockets: dict[str, Websocket] = {"/live/console": _console}
+async def _log(scope: Message, receive: Receive, send: Send) -> None:
+    from panel.live_console import log
+
+    await log(scope, receive, send)
+
+
+websockets: dict[str, Websocket] = {"/live/console": _console, "/live/log": _log}
 """The callable behind each websocket path."""
 
 

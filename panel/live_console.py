@@ -1,4 +1,4 @@
-"""The websocket of a console, /live/console: bytes between a browser and consoled, and nothing of what they mean.
+"""The websockets of a console and of a followed log: bytes between a browser and consoled, not what they mean.
 
 The page's origin and the session are asked here already, so that nobody else even reaches consoled, which asks again.
 """
@@ -29,9 +29,23 @@ PATIENCE = 10
 LONGEST = 1 << 20
 """Bytes of one message: a large paste."""
 REFUSED, DONE, TRY_AGAIN = 4403, 1000, 1013
+NO_SERVICE = {
+    "open": "The console service does not run.",
+    "follow": "The service that follows logs does not run.",
+}
 
 
 async def console(scope: Message, receive: Receive, send: Send) -> None:
+    """/live/console"""
+    await _serve(scope, receive, send, "open", ("ticket", "columns", "rows"))
+
+
+async def log(scope: Message, receive: Receive, send: Send) -> None:
+    """/live/log"""
+    await _serve(scope, receive, send, "follow", ("ticket", "text"))
+
+
+async def _serve(scope: Message, receive: Receive, send: Send, do: str, wanted: tuple[str, ...]) -> None:
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     origin = headers.get("origin", "")
     key = parse_cookie(headers.get("cookie", "")).get(settings.SESSION_COOKIE_NAME, "")
@@ -47,10 +61,10 @@ async def console(scope: Message, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.close", "code": REFUSED})
         return
     except OSError:
-        await _end(send, {"ended": "service", "words": "The console service does not run."}, TRY_AGAIN)
+        await _end(send, {"ended": "service", "words": NO_SERVICE[do]}, TRY_AGAIN)
         return
-    request = {name: first.get(name) for name in ("ticket", "columns", "rows")}
-    request |= {"do": "open", "session": key, "origin": origin, "source": _source(scope, headers)}
+    request = {name: first[name] for name in wanted if name in first}
+    request |= {"do": do, "session": key, "origin": origin, "source": _source(scope, headers)}
     try:
         writer.write(frames.message(request))
         await _relay(receive, send, reader, writer)

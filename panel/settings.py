@@ -144,6 +144,14 @@ CONSOLE_COMMANDS_PER_HOST = 4
 CONSOLES = env.int("CONSOLES", 200)
 CONSOLES_PER_USER = env.int("CONSOLES_PER_USER", 6)
 CONSOLES_PER_TENANT = env.int("CONSOLES_PER_TENANT", 24)
+# Logs that are followed, by consoled too.
+FOLLOWS = env.int("FOLLOWS", 200)
+FOLLOWS_PER_USER = env.int("FOLLOWS_PER_USER", 6)
+FOLLOWS_PER_JAIL = env.int("FOLLOWS_PER_JAIL", 12)
+FOLLOW_SECONDS = env.int("FOLLOW_SECONDS", 3600)
+FOLLOW_BYTES = env.int("FOLLOW_BYTES", 64 << 20)
+if not 0 < FOLLOW_SECONDS <= 3600:
+    raise refuse("FOLLOW_SECONDS", f"expected 1 to 3600, got {FOLLOW_SECONDS}")
 # How a user other than root gets root's rights on a host, without a password.
 BECOME = tuple(env.str("BECOME", "sudo -n").split())
 

@@ -69,6 +69,7 @@ urlpatterns = [
     path("jails/<uuid:uuid>/use", looks.use, name="jail-use"),
     path("jails/<uuid:uuid>/services", looks.services, name="jail-services"),
     path("jails/<uuid:uuid>/logs", looks.logs, name="jail-logs"),
+    path("jails/<uuid:uuid>/logs/ticket", looks.log_ticket, name="jail-log-ticket"),
     path("jails/<uuid:uuid>/processes", looks.processes, name="jail-processes"),
     path("jails/<uuid:uuid>/change", jails.change, name="jail-change"),
     path("jails/<uuid:uuid>/drift", drift.page, name="jail-drift"),

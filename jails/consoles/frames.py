@@ -28,10 +28,15 @@ def data(content: bytes) -> bytes:
 
 
 def message(value: dict[str, Any]) -> bytes:
-    text = json.dumps(value, separators=(",", ":")).encode()
+    text = text_of(value)
     if len(text) > LARGEST:
         raise ValueError("message: longer than a frame")
     return _HEAD.pack(JSON, len(text)) + text
+
+
+def text_of(value: object) -> bytes:
+    """As it stands in a message."""
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 async def read(reader: asyncio.StreamReader) -> tuple[bytes, bytes] | None:

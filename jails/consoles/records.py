@@ -15,6 +15,7 @@ from django.utils import timezone
 from jails import audit, breakglass, policy
 from jails.consoles import cast, sessions
 from jails.consoles.tickets import Opening, Refused
+from jails.looks import looking
 from jails.models import Console
 
 
@@ -52,6 +53,12 @@ def _break_glass(opening: Opening) -> str:
     """Which one lets an administrator in; "" for whoever may go in otherwise."""
     glass = breakglass.open_jails(opening.user, [opening.jail]).get(opening.jail.pk)
     return f"break-glass {glass}" if glass is not None else ""
+
+
+def note_follower(opening: Opening) -> None:
+    """Before a log is followed: that somebody of the staff begins to read in a tenant's jail is an entry."""
+    with transaction.atomic():
+        looking.note_reader(opening.user, opening.jail, opening.action, opening.log, source=opening.source)
 
 
 def end(

@@ -1,4 +1,5 @@
-"""consoled: one process with the workers' rights that has all consoles. Whoever may write to its socket may ask.
+"""consoled: one process with the workers' rights that has all consoles, and all logs that are followed. Whoever may
+write to its socket may ask.
 
 It believes nobody: a ticket is asked of the database, the policy of the tables as they are now, and every few seconds
 again. Each open console costs a task and no thread. Everything that blocks, the database and hosts, is done by threads.
@@ -26,12 +27,14 @@ from django.conf import settings
 from django.db import Error, close_old_connections
 from django.utils import timezone
 
-from jails.consoles import cast, frames, records, tickets
+from jails.consoles import cast, frames, reach, records, tickets
+from jails.consoles.following import Follower
 from jails.consoles.tickets import Opening, Refused
 from jails.freebsd import console as terminals
+from jails.freebsd import logs
 from jails.freebsd.command import Pipeline
 from jails.hosts import connect
-from jails.hosts.connection import CommandTimeout, Connection, HostUnavailable, Stream
+from jails.hosts.connection import CommandTimeout, HostUnavailable, Stream
 from jails.looks import looking
 from jails.models import Console, Jail
 
@@ -44,8 +47,6 @@ AHEAD = 256 * 1024
 WARNING = 60
 """Seconds before an end that somebody typing can prevent."""
 HOST_SECONDS = 20
-FAREWELL = 12.0
-"""Seconds for what runs in a jail to end, longer than the host itself takes to kill it (jails.freebsd.console)."""
 REQUEST_SECONDS = 10
 COMMAND_LONGEST = 8192
 """Bytes of one command."""
@@ -63,7 +64,7 @@ class Consoled:
         self.hosts = ThreadPoolExecutor(settings.CONSOLE_THREADS, "hosts")
         # A command keeps its thread until it ends: no terminal waits for that.
         self.commands = ThreadPoolExecutor(settings.CONSOLE_COMMANDS, "commands")
-        self.terminals: dict[object, Terminal] = {}
+        self.open: set[Terminal | Follower] = set()
         self.places: Counter[tuple[str, int]] = Counter()
         self.tasks: set[asyncio.Task[None]] = set()
         self.owed: deque[tuple[Console, str, dict[str, Any]]] = deque()
@@ -96,10 +97,10 @@ class Consoled:
             await self.stopping.wait()
             server.close()
             looking.cancel()
-            for terminal in list(self.terminals.values()):
-                terminal.end(Ended.SERVICE)
+            for one in list(self.open):
+                one.end(Ended.SERVICE)
             if self.tasks:
-                await asyncio.wait(self.tasks, timeout=FAREWELL + 3)
+                await asyncio.wait(self.tasks, timeout=reach.FAREWELL + 3)
             await self._write_owed()
             path.unlink(missing_ok=True)
 
@@ -125,7 +126,7 @@ class Consoled:
         if frame is None:
             return
         request = frames.parsed(frame[1]) if frame[0] == frames.JSON else {}
-        answers = {"open": self._open, "run": self._run, "read": self._read}
+        answers = {"open": self._open, "run": self._run, "read": self._read, "follow": self._follow}
         answer = answers.get(str(request.get("do")))
         if answer is None:
             raise frames.Malformed("no such request")
@@ -147,22 +148,29 @@ class Consoled:
             except OSError as error:
                 await self._give_up(console)
                 raise Refused("Nothing can be recorded, so nothing is opened.") from error
-            self.terminals[console.pk] = terminal
-            try:
-                await terminal.live()
-            finally:
-                del self.terminals[console.pk]
+            await self._live(terminal)
 
-    @contextlib.contextmanager
+    async def _live(self, one: Terminal | Follower) -> None:
+        self.open.add(one)
+        try:
+            await one.live()
+        finally:
+            self.open.discard(one)
+
     def _place(self, opening: Opening) -> Any:
         """One of the consoles that a person, a tenant and the whole panel may have at once. Raises Refused."""
         wanted = {("all", 0): settings.CONSOLES, ("user", opening.user.pk): settings.CONSOLES_PER_USER}
         if opening.jail.tenant_id is not None:
             wanted["tenant", opening.jail.tenant_id] = settings.CONSOLES_PER_TENANT
+        who = {"all": "The panel has", "user": "You have", "tenant": "Your team has"}
+        return self._held(wanted, lambda key, most: f"{who[key]} {most} consoles open already: close one first.")
+
+    @contextlib.contextmanager
+    def _held(self, wanted: dict[tuple[str, int], int], words: Callable[[str, int], str]) -> Any:
+        """One of so many, of each of these. Raises Refused."""
         for key, most in wanted.items():
             if self.places[key] >= most:
-                who = {"all": "The panel has", "user": "You have", "tenant": "Your team has"}[key[0]]
-                raise Refused(f"{who} {most} consoles open already: close one first.")
+                raise Refused(words(key[0], most))
         self.places.update(wanted.keys())
         try:
             yield
@@ -170,19 +178,10 @@ class Consoled:
             self.places.subtract(wanted.keys())
             self.places += Counter()  # what is at nought goes
 
-    @contextlib.contextmanager
     def _turn(self, jail: Jail) -> Any:
         """One of the commands that run at once, on a host and anywhere. Raises Refused."""
-        host, everywhere = ("host", jail.host_id), ("commands", 0)
-        most = {host: settings.CONSOLE_COMMANDS_PER_HOST, everywhere: settings.CONSOLE_COMMANDS}
-        if any(self.places[key] >= number for key, number in most.items()):
-            raise Refused("Too many commands run at the moment: try again in a few seconds.")
-        self.places.update(most.keys())
-        try:
-            yield
-        finally:
-            self.places.subtract(most.keys())
-            self.places += Counter()
+        most = {("host", jail.host_id): settings.CONSOLE_COMMANDS_PER_HOST, ("commands", 0): settings.CONSOLE_COMMANDS}
+        return self._held(most, lambda *_: "Too many commands run at the moment: try again in a few seconds.")
 
     async def _look_after(self) -> None:
         """Ask again and again whether each may still be open; what cannot be asked is ended when it stays so."""
@@ -190,7 +189,7 @@ class Consoled:
         while True:
             await asyncio.sleep(settings.CONSOLE_POLL_SECONDS)
             await self._write_owed()
-            open_now = list(self.terminals.values())
+            open_now = list(self.open)
             try:
                 reasons = await self.in_database(tickets.ended_rights, [one.opening for one in open_now])
                 failures = 0
@@ -198,9 +197,27 @@ class Consoled:
                 failures += 1
                 log.exception("rights could not be asked for")
                 reasons = [Ended.SERVICE.value if failures >= 3 else ""] * len(open_now)
-            for terminal, reason in zip(open_now, reasons, strict=True):
+            for one, reason in zip(open_now, reasons, strict=True):
                 if reason:
-                    terminal.end(Ended(reason))
+                    one.end(Ended(reason))
+
+    # A log that is followed
+
+    async def _follow(
+        self, request: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        text = _text(request, "text")
+        if problem := logs.text_error(text):
+            raise Refused(f"What is searched for {problem}")
+        opening = await self.in_database(_redeem, request, tickets.FOLLOW)
+        most = {
+            ("logs", 0): settings.FOLLOWS,
+            ("logs of user", opening.user.pk): settings.FOLLOWS_PER_USER,
+            ("logs of jail", opening.jail.pk): settings.FOLLOWS_PER_JAIL,
+        }
+        with self._held(most, _too_many_logs):
+            await self.in_database(records.note_follower, opening)
+            await self._live(Follower(self, opening, text, reader, writer))
 
     # One command
 
@@ -333,7 +350,7 @@ class Terminal:
                 log.exception("the end of a console could not be written")
             finally:
                 if stream is not None:
-                    await self._let_go(stream)
+                    await reach.let_go(stream)
 
     async def _close(self) -> None:
         ended = self.ended or Ended.LEFT
@@ -349,7 +366,7 @@ class Terminal:
     async def _begin(self) -> Stream | None:
         """The terminal in the jail; None where there is none to have."""
         try:
-            self.jid, connection = await self.consoled.on_host(_inside, self.opening)
+            self.jid, connection = await self.consoled.on_host(reach.inside, self.opening)
             words = terminals.terminal(self.jid, self.opening.login, self.tokens, columns=self.columns, rows=self.rows)
             stream = await self.consoled.on_host(connection.stream, words, self.consoled.loop)
         except looking.Refused as problem:
@@ -370,25 +387,15 @@ class Terminal:
             self._watch(),
         )
         tasks = [asyncio.create_task(one) for one in coroutines]
-        over = asyncio.create_task(self.over.wait())
         output = tasks[0]
         try:
-            while not over.done():
-                done, _ = await asyncio.wait([*tasks, over], return_when=asyncio.FIRST_COMPLETED)
-                for task in done - {over}:
-                    tasks.remove(task)
-                    if (error := task.exception()) is not None:
-                        raise error
-                if not tasks:
-                    break
+            await reach.first_of(tasks, self.over)
             if self.ended is Ended.EXIT and not output.done():
                 # Its last words are still on their way.
                 stream.end_input()
                 await asyncio.wait([output], timeout=3)
         finally:
-            for task in (*tasks, over):
-                task.cancel()
-            await asyncio.gather(*tasks, over, return_exceptions=True)
+            await reach.put_down(tasks)
 
     async def _from_jail(self, stream: Stream) -> None:
         """What is shown: first into the recording, then out. Nothing more is taken while a browser is behind."""
@@ -475,30 +482,20 @@ class Terminal:
                 await self._tell({"ends_in": round(min(idle, total)), "why": "idle" if idle <= total else "time"})
             await asyncio.sleep(min(1.0, idle, total))
 
-    async def _let_go(self, stream: Stream) -> None:
-        """The end of its input has the host end what is on the terminal."""
-        stream.end_input()
-        with contextlib.suppress(Exception):
-            await asyncio.wait_for(_drained(stream), FAREWELL)
-        stream.close()
-
     async def _tell(self, value: dict[str, Any]) -> None:
         with contextlib.suppress(ConnectionError, TimeoutError):
             self.writer.write(frames.message(value))
             await asyncio.wait_for(self.writer.drain(), 5)
 
 
-async def _drained(stream: Stream) -> None:
-    async def empty(read: Callable[[], Any]) -> None:
-        while await read():
-            pass
-
-    await asyncio.gather(empty(stream.read), empty(stream.read_error))
+def _too_many_logs(key: str, most: int) -> str:
+    where = {"logs": "The panel follows", "logs of user": "You follow", "logs of jail": "In this jail are followed"}
+    return f"{where[key]} {most} logs already: close one first."
 
 
-def _redeem(request: dict[str, Any]) -> Opening:
+def _redeem(request: dict[str, Any], action: str = tickets.CONSOLE) -> Opening:
     words = {name: _text(request, name) for name in ("origin", "source")}
-    opening = tickets.redeem(_text(request, "ticket"), session_key=_text(request, "session"), **words)
+    opening = tickets.redeem(_text(request, "ticket"), action, session_key=_text(request, "session"), **words)
     _require_ours(opening.jail)
     return opening
 
@@ -508,19 +505,13 @@ def _require_ours(jail: Jail) -> None:
     from jails.tasks import worker_name
 
     if queue.worker_of(jail.host) != worker_name():
-        raise Refused("Another worker serves its host: there are no consoles for it here.")
-
-
-def _inside(opening: Opening) -> tuple[int, Connection]:
-    """The jail as it runs right now, proved to be the one that is meant. Raises looking.Refused."""
-    connection = connect.connection(opening.jail.host)
-    return looking.jid_of(connection, opening.jail), connection
+        raise Refused("Another worker serves its host: there are neither consoles nor streams of logs for it here.")
 
 
 def _command(opening: Opening, text: str) -> tuple[Ended, str, Any]:
     seconds = settings.CONSOLE_COMMAND_SECONDS
     try:
-        jid, connection = _inside(opening)
+        jid, connection = reach.inside(opening)
         words = terminals.line(jid, opening.login, seconds=seconds)
         pipeline = Pipeline.of(words, stdin=text.encode("utf-8", "replace"))
         result = connection.run(pipeline, timeout=seconds + HOST_SECONDS, limit=COMMAND_OUTPUT)

@@ -45,7 +45,7 @@ _SEARCH = (
 show "$1" | grep -a -i -F -e "$4" | tail -n "$2" | cut -b "1-$3"
 """
 )
-# What is there first, then from the very byte after it: nothing is left out or shown twice. tail(1) never ends by itself.
+# First what is there, then from the very byte after it: nothing is left out or shown twice. It never ends by itself.
 _FOLLOW = """\
 [ -f "$1" ] || exit 3
 [ -n "$3" ] || exec tail -n "$2" -F "$1"

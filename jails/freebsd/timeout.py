@@ -11,12 +11,12 @@ KILLED = 137
 """The status when the command did not end at SIGTERM either."""
 GRACE = 2
 """Seconds between SIGTERM and SIGKILL."""
-LONGEST = 3600
+LONGEST = 2 * 3600
 """Seconds."""
 
-# cat(1) learns that nobody holds the channel any more, whoever let go of it. timeout(1) passes the signal on to all that
-# is below it (PROC_REAP_KILL), and only this shell waits for it, so that its number is nobody else's. What the command
-# itself says on standard error would be the jail's words: only the line of the inner sh is let out.
+# cat(1) learns that nobody holds the channel any more, whoever let go of it. timeout(1) passes the signal on to all
+# that is below it (PROC_REAP_KILL), and only this shell waits for it, so that its number is nobody else's. What the
+# command itself says on standard error would be the jail's words: only the line of the inner sh is let out.
 _TOLD = '"$@" 2>/dev/null; printf "end %s\\n" "$?" >&2'
 _WHILE_OPEN = """\
 grace=$1 seconds=$2 told=$3

@@ -156,17 +156,20 @@ def run(pk: UUID, *, connection: Callable[[Any], Connection] = connect.connectio
         mine = Look.objects.filter(pk=pk, state=Look.State.TAKEN, taken_at=now)
         mine.update(ended_at=timezone.now(), **values)
         if values["state"] == Look.State.DONE and look.seen_at is None:
-            _note_reader(look)
+            kind = kinds.get(look.kind)
+            if kind.is_read:
+                note_reader(look.asked_by, look.jail, kind.action, kind.detail(look.parameters), source="worker")
     if look.kind in kinds.HOLD_DATASETS:
         queue.wake(look.jail.host_id)
 
 
-def _note_reader(look: Look) -> None:
-    """That somebody who is not of its tenant has begun to read in a tenant's jail is an entry of the log."""
-    kind, jail = kinds.get(look.kind), look.jail
-    if kind.is_read and jail.tenant_id is not None and not policy.is_viewer(look.asked_by, jail):
-        detail = kind.detail(look.parameters)
-        audit.record(kind.action, actor=look.asked_by, obj=jail, tenant=jail.tenant, detail=detail, source="worker")
+def note_reader(user: User, jail: Jail, action: str, detail: str, *, source: str) -> None:
+    """That somebody who is not of its tenant has begun to read in a tenant's jail is an entry of the log.
+
+    In the caller's transaction.
+    """
+    if jail.tenant_id is not None and not policy.is_viewer(user, jail):
+        audit.record(action, actor=user, obj=jail, tenant=jail.tenant, detail=detail, source=source)
 
 
 def _result(look: Look, connection: Callable[[Any], Connection]) -> dict[str, Any]:

@@ -7,7 +7,10 @@ from django.utils import timezone
 
 
 class ConsoleTicket(models.Model):
-    """That somebody may open one console within seconds, once: jails.consoles.tickets. Only a digest of it is kept."""
+    """That somebody may open one console, or follow one log, within seconds, once: jails.consoles.tickets.
+
+    Only a digest of it is kept.
+    """
 
     digest = models.CharField(max_length=64, unique=True)
     """SHA-256 of what the browser got, in hexadecimal."""
@@ -15,6 +18,8 @@ class ConsoleTicket(models.Model):
     session_key = models.CharField(max_length=40)
     jail = models.ForeignKey("jails.Jail", models.CASCADE, related_name="+")
     login = models.CharField(max_length=32)
+    log = models.CharField(max_length=255, default="", blank=True)
+    """The file of the jail that may be followed with it; "" where it is for a console."""
     origin = models.CharField(max_length=300)
     """Scheme, host and port of the page that asked for it: no other may use it."""
     expires_at = models.DateTimeField(db_index=True)

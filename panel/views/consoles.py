@@ -45,7 +45,7 @@ def _page(request: HttpRequest, jail: Jail, form: CommandForm, **more: Any) -> H
     context = {
         "jail": jail,
         "form": form,
-        "live_url": live_url(request),
+        "live_url": live_url(request, "console"),
         "idle_minutes": settings.CONSOLE_IDLE_SECONDS // 60,
         "total_hours": settings.CONSOLE_TOTAL_SECONDS // 3600,
         "command_seconds": settings.CONSOLE_COMMAND_SECONDS,
@@ -62,14 +62,14 @@ def _jail(request: HttpRequest, uuid: UUID) -> Jail:
     return jail
 
 
-def live_url(request: HttpRequest) -> str:
-    """Where the websocket is: behind a proxy the page's own origin, in the demo another port of the same host."""
+def live_url(request: HttpRequest, what: str) -> str:
+    """Where a websocket is: behind a proxy the page's own origin, in the demo another port of the same host."""
     scheme = "wss" if request.is_secure() else "ws"
     host = request.get_host()
     if settings.DEMO:
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
         host = f"{name or host}:{settings.LIVE_LISTEN.rpartition(':')[2]}"
-    return f"{scheme}://{host}/live/console"
+    return f"{scheme}://{host}/live/{what}"
 
 
 def origin_of(request: HttpRequest) -> str:
@@ -86,7 +86,7 @@ def ticket(request: HttpRequest, uuid: UUID) -> HttpResponse:
         return JsonResponse({"problem": form.errors["login"][0]}, status=422)
     if not step_up.is_recent(request):
         return JsonResponse({"prove": reverse("jail-console-prove", args=[uuid])}, status=403)
-    return _never_kept(JsonResponse({"ticket": _issued(request, jail, form)}))
+    return never_kept(JsonResponse({"ticket": _issued(request, jail, form)}))
 
 
 @require_safe
@@ -130,7 +130,7 @@ def run(request: HttpRequest, uuid: UUID) -> HttpResponse:
         form.add_error(None, "The console service does not answer. Nothing is known to have been run.")
         return _page(request, jail, form)
     shown = {"outcome": outcome, "output": cast.plain(outcome.output.decode("utf-8", "replace"))}
-    return _never_kept(_page(request, jail, form, **shown))
+    return never_kept(_page(request, jail, form, **shown))
 
 
 @require_safe
@@ -184,12 +184,12 @@ def recording_file(request: HttpRequest, pk: UUID) -> HttpResponseBase:
         found = _read(request, console)
     except (client.Unavailable, tickets.Refused) as problem:
         words = str(problem) if isinstance(problem, tickets.Refused) else "The console service does not answer."
-        return _never_kept(HttpResponse(words, status=503, content_type="text/plain; charset=utf-8"))
+        return never_kept(HttpResponse(words, status=503, content_type="text/plain; charset=utf-8"))
     response = StreamingHttpResponse(found.parts, content_type="application/x-asciicast; charset=utf-8")
     response["Content-Length"] = str(found.size)
     response["X-Recording-Whole"] = "yes" if found.is_whole else "no"
     response["Content-Disposition"] = f'attachment; filename="{console.jail_name}-{console.opened_at:%Y%m%d-%H%M}.cast"'
-    return _never_kept(response)
+    return never_kept(response)
 
 
 @require_http_methods(["GET", "HEAD"])
@@ -205,9 +205,9 @@ def recording_text(request: HttpRequest, pk: UUID) -> HttpResponse:
         context["problem"] = str(refused)
     except client.Unavailable:
         context["problem"] = "The console service does not answer."
-    return _never_kept(render(request, "panel/recording.html", context))
+    return never_kept(render(request, "panel/recording.html", context))
 
 
-def _never_kept(response: Any) -> Any:
+def never_kept(response: Any) -> Any:
     response["Cache-Control"] = "no-store"
     return response

@@ -8,16 +8,18 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
+from django.http import HttpRequest, HttpResponse, HttpResponseNotModified, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from jails.consoles import tickets
+from jails.freebsd import logs as log_files
 from jails.looks import kind as kinds
 from jails.looks import looking
 from jails.models import Jail, Look
 from panel import use as charts_of
-from panel.views import live
+from panel.views import consoles, live
 from panel.views.access import find
 from panel.views.planning import plan_from_button
 
@@ -160,8 +162,28 @@ def logs(request: HttpRequest, uuid: UUID) -> HttpResponse:
         page="panel/jail_log.html",
         part="panel/_jail_log.html",
         every=FOLLOW_EVERY if follows else 0,
-        more=lambda look: {"path": path, "text": text, "follows": follows},
+        more=lambda look: {
+            "path": path,
+            "text": text,
+            "follows": follows,
+            "streams": follows and jail.state == Jail.State.RUNNING and not log_files.follow_error(path),
+            "live_url": consoles.live_url(request, "log"),
+        },
     )
+
+
+@require_POST
+@login_required
+def log_ticket(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """What opens one stream of a log's lines, once, within half a minute, from this page and this sign-in."""
+    jail = find_jail(request, uuid, "inside.read")
+    path = request.POST.get("path", "")
+    if problem := log_files.follow_error(path):
+        return JsonResponse({"problem": f"A log {problem}"}, status=422)
+    key = request.session.session_key
+    assert key is not None  # somebody is signed in
+    ticket = tickets.issue(request.user, key, jail, log=path, origin=consoles.origin_of(request))
+    return consoles.never_kept(JsonResponse({"ticket": ticket}))
 
 
 LAST = 253_402_300_799

@@ -149,9 +149,11 @@ class House:
         return str(response.json()["ticket"])
 
     @contextlib.contextmanager
-    def socket(self, who: str, *, origin: str | None = ORIGIN, cookie: str | None = None) -> Iterator[ClientConnection]:
+    def socket(
+        self, who: str, *, origin: str | None = ORIGIN, cookie: str | None = None, what: str = "console"
+    ) -> Iterator[ClientConnection]:
         headers = {"Cookie": self.cookie(who) if cookie is None else cookie}
-        address = f"ws://127.0.0.1:{self.services.live_port}/live/console"
+        address = f"ws://127.0.0.1:{self.services.live_port}/live/{what}"
         with connect(address, origin=origin, additional_headers=headers, compression=None, close_timeout=3) as made:  # type: ignore[arg-type]
             yield made
 
@@ -162,6 +164,17 @@ class House:
             made.send(json.dumps({"ticket": self.ticket(who, jail, **more), "columns": 80, "rows": 24}))
             shown = Shown(made)
             shown.until(PROMPT)
+            yield shown
+
+    @contextlib.contextmanager
+    def followed(self, who: str, path: str, *, jail: Jail | None = None, text: str = "") -> Iterator[Shown]:
+        """A log that is followed, from its first word on."""
+        with self.socket(who, what="log") as made:
+            address = f"/jails/{(jail or self.jail).uuid}/logs/ticket"
+            ticket = self.client(who).post(address, {"path": path}).json()["ticket"]
+            made.send(json.dumps({"ticket": ticket, "text": text}))
+            shown = Shown(made)
+            shown.until_said("open")
             yield shown
 
     def refused(self, who: str, **more: Any) -> int:
@@ -178,6 +191,10 @@ class House:
         """The commands that run on terminals of the jail."""
         rows = self.warden.simulation.run("sh", "-c", "ps -J www1 -o tt,command || true").splitlines()[1:]
         return [row for row in rows if not row.startswith("-") and "script" not in row and row[:1].isdigit()]
+
+    def tails(self) -> list[str]:
+        """What follows a file in the jail."""
+        return self.warden.simulation.run("sh", "-c", "pgrep -j www1 -f '^tail ' || true").split()
 
     def last(self) -> Console:
         return Console.objects.order_by("-opened_at").first()  # type: ignore[return-value]
@@ -218,6 +235,15 @@ class Shown:
         while not any(word in one for one in self.said):
             assert self._next(end), f"{word!r} was not said: {self.output!r}, {self.said}"
         return next(one[word] for one in self.said if word in one)
+
+    def lines(self) -> list[str]:
+        """Of a log, as far as they were said."""
+        return [line for one in self.said for line in one.get("lines", [])]
+
+    def until_line(self, line: str, seconds: float = 15) -> None:
+        end = time.monotonic() + seconds
+        while line not in self.lines():
+            assert self._next(end), f"{line!r} was not there: {self.said}"
 
     def ended(self, seconds: float = 20) -> str:
         """Why, once it has."""

@@ -72,6 +72,22 @@ def test_a_lost_connection_ends_it_on_both_sides(house, sshd):
         assert again.ended() == "exit"
 
 
+def test_a_followed_log_leaves_nothing_on_the_host(house, sshd):
+    """Nothing is written while it ends, so that no broken pipe could be what ends it."""
+    house.warden.sh("jexec www1 sh -c 'mkdir -p /var/log; echo before >/var/log/messages'")
+    with house.followed("member", "/var/log/messages") as shown, house.followed("owner", "/var/log/messages", text="e"):
+        shown.until_line("before")
+        until(lambda: len(house.tails()) == 2, "both of them")
+        house.warden.sh("jexec www1 sh -c 'echo later >>/var/log/messages'")
+        shown.until_line("later")
+    until(lambda: not house.tails(), "the end of what follows it")
+    with house.followed("member", "/var/log/messages") as shown:
+        shown.until_line("later")
+        sshd.kill_sessions()
+        assert shown.ended() == "host"
+    until(lambda: not house.tails(), "the end of what follows it")
+
+
 def test_a_host_that_is_gone(house, sshd):
     sshd.stop()
     with house.socket("granted") as made:

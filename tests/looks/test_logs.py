@@ -84,6 +84,8 @@ def test_a_path_that_is_none_is_refused_everywhere(path):
         kinds.get("log").clean({"path": path})
     with pytest.raises(ValueError):
         logs.read(path)
+    with pytest.raises(ValueError):
+        logs.follow(path)
 
 
 def test_a_text_that_is_no_line_is_refused():

@@ -702,6 +702,8 @@ ROWS: list[Row] = [
     *send("account-summary", answers="away AUOS, 404 PQMVN, login DX", wants="1"),
     *rows("account-team", post="away APQUOMVSN, login DX", team=""),
     *send("account-team", answers="away AUOMV, 404 PQSN, login DX", team="acme"),
+    *rows("jail-log-ticket", "www1", post="200 APOM, 403 U, 404 QVSN, login DX", path="/var/log/messages"),
+    *rows("jail-log-ticket", "logdb", post="200 AQ, 403 U, 404 POMVSN, login DX", path="/var/log/messages"),
     # Consoles: to get a ticket is to be let in; who runs a command finds no consoled here, and is told so
     *rows("jail-console", "www1", get="200 O, 403 APU, 404 QMVSN, login DX"),
     *rows("jail-console", "loghost", get="200 AP, 403 U, 404 QOMVSN, login DX"),
@@ -760,3 +762,11 @@ ROWS: list[Row] = [
     *rows("mfa_edit_webauthn", "no passkey", get="404 APQUOMVSN, login DX", post="404 APQUOMVSN, login DX", name="x"),
     *rows("mfa_remove_webauthn", "no passkey", get="404 APQUOMVSN, login DX", post="404 APQUOMVSN, login DX"),
 ]
+
+
+SOCKETS: dict[str, dict[str, str]] = {
+    "/live/console": {"www1": "O", "loghost": "AP", "logdb": "AQ", "shop": "S"},
+    "/live/log": {"www1": "APOM", "loghost": "AP", "logdb": "AQ", "shop": "AQS"},
+}
+"""Whom each websocket lets into which jail with a ticket of their own for it; everybody else is refused, who has no
+session any more before it is opened. A ticket is no right: each of them is given one here."""

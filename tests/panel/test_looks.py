@@ -149,6 +149,22 @@ def test_the_end_of_one_and_following_it(as_person, fleet, answer):
     assert 'data-every="2500"' in text and "checked" in text
 
 
+def test_a_stream_is_offered_where_there_can_be_one(as_person, fleet, settings):
+    """Beside what the page asks for by itself, which is all there is without JavaScript."""
+    client, www1 = as_person("owner"), fleet.jails["www1"]
+
+    def page(**query):
+        return get(client, www1, "jail-logs", **query).content.decode()
+
+    followed = page(path="/var/log/messages", text="<x>", follow="on")
+    assert f'data-ticket="/jails/{www1.uuid}/logs/ticket"' in followed and 'data-text="&lt;x&gt;"' in followed
+    assert '/live/log"' in followed and 'data-every="700"' in followed
+    for other in ({"path": "/var/log/messages"}, {"path": "/var/log/messages.0.bz2", "follow": "on"}):
+        assert "data-follow" not in page(**other) and "js/log" not in page(**other)
+    type(www1).objects.filter(pk=www1.pk).update(state="stopped")
+    assert "data-follow" not in page(path="/var/log/messages", follow="on")
+
+
 def test_no_line_has_it(as_person, fleet, answer):
     parameters = {"path": "/var/log/messages", "text": "x<y"}
     answer("log", {"lines": [], "cut": False}, parameters=parameters)

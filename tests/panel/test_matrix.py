@@ -12,21 +12,26 @@ import functools
 import re
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from celery import current_app
 from django.apps import apps
+from django.conf import settings
 from django.core import serializers
 from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from jails import audit, tasks
+from jails.consoles import tickets
 from jails.models import Address, Host, Jail, Membership, Network, Operation, Tenant, User, Worker
-from tests.panel.rights import GET, POST, ROWS, Row
+from panel import asgi
+from tests.panel.rights import GET, PEOPLE, POST, ROWS, SOCKETS, Row
 from tests.panel.test_rights import World, client_of, made, sent, text_of, undone, world  # noqa: F401
+from tests.panel.wires import Asked, wired
 
 pytestmark = pytest.mark.django_db
 
@@ -295,6 +300,80 @@ def without(answer: tuple[Any, ...], value: str) -> tuple[Any, ...]:
     once = quote(value, safe="")
     spellings = (quote(once, safe=""), once, value)
     return tuple(functools.reduce(lambda text, own: text.replace(own, "·"), spellings, str(part)) for part in answer)
+
+
+# Websockets: a ticket is no right
+
+
+SOCKET_PATHS = sorted(asgi.websockets)
+NO_SESSION = "DX"
+
+
+@pytest.fixture
+def ask_sockets(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    with undone(), wired(monkeypatch, tmp_path) as ask_all:
+        yield ask_all
+
+
+def ticket_for(world: World, letter: str, path: str, jail: str) -> Any:
+    """For somebody who may have no right to it: as whoever has taken over the web process would issue it."""
+    user = world.people[letter] or world.people["A"]
+    log = "/var/log/messages" if path == "/live/log" else ""
+    key = world.sessions.get(letter, "none")
+    row = Jail.objects.get(uuid=world.things[jail])
+    return lambda: tickets.issue(user, key, row, origin=settings.PAGE_ORIGINS[0], log=log)
+
+
+def test_every_websocket_is_in_the_table_of_rights() -> None:
+    """A new one is tried too, once somebody has said whom it shall let in where."""
+    assert set(SOCKET_PATHS) == set(SOCKETS)
+    for path, jails in SOCKETS.items():
+        assert {"www1", "loghost", "shop"} <= set(jails), path
+
+
+@pytest.mark.parametrize("path", SOCKET_PATHS)
+def test_whom_a_websocket_lets_in(path: str, world: World, ask_sockets: Any) -> None:
+    cases = [(letter, jail) for letter in PEOPLE for jail in SOCKETS[path]]
+    heard = ask_sockets(
+        [Asked(path, world.sessions.get(it, ""), ticket_for(world, it, path, jail)) for it, jail in cases]
+    )
+    outcomes = {case: one.outcome for case, one in zip(cases, heard, strict=True)}
+    assert outcomes == {(letter, jail): socket_answer(path, letter, jail) for letter, jail in cases}
+    refusals = {one.said[-1]["refused"] for one in heard if one.outcome == "refused"}
+    assert len(refusals) == 1  # the same words, whosever the jail is
+
+
+def socket_answer(path: str, letter: str, jail: str) -> str:
+    if letter in NO_SESSION:
+        return "handshake"
+    return "let in" if letter in SOCKETS[path][jail] else "refused"
+
+
+@pytest.mark.parametrize("path", SOCKET_PATHS)
+def test_tickets_that_are_forged_foreign_or_used_and_other_origins(path: str, world: World, ask_sockets: Any) -> None:
+    mine, theirs = world.sessions["O"], world.sessions["S"]
+    once = functools.cache(ticket_for(world, "O", path, "www1"))
+    (other,) = set(SOCKET_PATHS) - {path}
+
+    def asked(cookie: str, ticket: Any, origin: str = settings.PAGE_ORIGINS[0]) -> Asked:
+        return Asked(path, cookie, ticket, origin)
+
+    own = ticket_for(world, "O", path, "www1")
+    wanted = [
+        (asked(mine, once), "let in"),
+        (asked(mine, once), "refused"),
+        (asked(mine, lambda: "x" * 43), "refused"),
+        (asked(mine, lambda: ""), "refused"),
+        (asked(theirs, own), "refused"),
+        (asked(mine, ticket_for(world, "S", path, "www1")), "refused"),
+        (asked(mine, ticket_for(world, "O", other, "www1")), "refused"),
+        (asked(mine, own, "http://evil.example"), "handshake"),
+        (asked(mine, own, f"{settings.PAGE_ORIGINS[0]}.evil.example"), "handshake"),
+        (asked(mine, own, ""), "handshake"),
+        (asked("x" * 32, own), "handshake"),
+    ]
+    heard = ask_sockets([one for one, _ in wanted])
+    assert [one.outcome for one in heard] == [outcome for _, outcome in wanted]
 
 
 # Tasks: a message may say anything

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -200,19 +201,23 @@ def timeout_main(process: Process) -> int:
 
     number = signal_number(process, options.get("s") or "TERM")
     process.flush()
+    sent: list[int] = []
+    is_alone = threading.current_thread() is threading.main_thread()
+    if is_alone:
+        # What it is sent it passes on, and waits no longer than after its own signal.
+        signal.signal(signal.SIGTERM, lambda number, _: sent.append(number))
     child = os.fork()
     if not child:
         status = 1
         try:
             os.setpgid(0, 0)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             close_all_but(process.fds.values())
             status = _run_or_tell(process, options.operands[1:])
         finally:
             os._exit(status)
-    sent: list[int] = []
-    if threading.current_thread() is threading.main_thread():
-        # What it is sent it passes on, and waits no longer than after its own signal.
-        signal.signal(signal.SIGTERM, lambda number, _: sent.append(number))
+    with contextlib.suppress(OSError):
+        os.setpgid(child, child)
     try:
         ended = _wait(child, seconds, sent)
         if ended is not None:
@@ -226,7 +231,7 @@ def timeout_main(process: Process) -> int:
     except ProcessLookupError:
         return 124
     finally:
-        if threading.current_thread() is threading.main_thread():
+        if is_alone:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
