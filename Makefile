@@ -1,6 +1,7 @@
 # For BSD make and GNU make alike.
 
-PYTEST = .venv/bin/python -m pytest
+# Tests start thousands of processes, which would each compile the sources anew where the environment forbids to keep it.
+PYTEST = PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest
 
 .PHONY: help env run test test-postgres lint audit bench lock clean
 
