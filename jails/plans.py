@@ -5,11 +5,12 @@ What open operations will make the tenant's counts as used, and who confirms has
 requests for the last place one wins, the other is told so.
 
 Jails, addresses and snapshots are counted; of disk, memory, CPU and processes the limits of its jails, each of which
-must then have one.
+must then have one. The disk may be shared among hosts: then what the jails of one host may have is its share at most.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from uuid import UUID
 
 from django.db.models import BigIntegerField, Count, Q, Sum
 from django.db.models.fields.json import KT
-from django.db.models.functions import Cast
+from django.db.models.functions import Cast, Coalesce, Greatest
 
 from jails.models import Address, Host, Jail, Operation, Template, Tenant, TenantPlan
 from jails.operations.kind import Refused
@@ -34,6 +35,8 @@ GIVES = ("jail_give", "jail_adopt")
 """Kinds that make a tenant's what was not: until they are done their jails are another one's, or nobody's."""
 MAKES_SNAPSHOTS = ("snapshot_create",)
 """Kinds that add a snapshot to each of their jails."""
+CHANGES = ("jail_change", "drift_accept")
+"""Kinds that change the limits of the jail they are about."""
 UNFINISHED = (*Operation.OPEN, Operation.Status.STUCK)
 """Operations that may still have their effect: one that needs attention is resumed, or has had half of it."""
 LARGER = "or have an administrator enlarge the plan"
@@ -75,14 +78,16 @@ class Use:
 class Growth:
     """What an operation adds to a tenant: how much more of each thing (below nought: less), and what it uses for it.
 
-    unlimited: thing of LIMITS → names of jails that it would have without a limit of it. fields: which parameter of
-    the operation each thing is, for the form; "" stands for those that are not named.
+    unlimited: thing of LIMITS → names of jails that it would have without a limit of it. host: one that it comes to;
+    place: the one whose disk it uses. fields: which parameter of the operation each thing is, for the form; "" stands
+    for those that are not named.
     """
 
     tenant: Tenant
     more: Use = Use()
     unlimited: Mapping[str, Sequence[str]] = field(default_factory=dict)
     host: Host | None = None
+    place: Host | None = None
     networks: frozenset[int] = frozenset()
     template: int | None = None
     release: int | None = None
@@ -104,6 +109,7 @@ def of_new(tenant: Tenant | None, host: Host, wish: Mapping[str, Any]) -> Growth
         Use(jails=1, addresses=len(wish["addresses"])) + _sums([wish["limits"]]),
         unlimited=_unlimited({wish["name"]: wish["limits"]}),
         host=host,
+        place=host,
         networks=frozenset(one["network"] for one in wish["addresses"]),
         template=wish["template"],
         release=wish["release"],
@@ -124,6 +130,7 @@ def of_given(tenant: Tenant | None, host: Host, rows: Iterable[Jail]) -> Growth 
         own + _sums([row.limits for row in got]),
         unlimited=_unlimited({row.name: row.limits for row in got}),
         host=host,
+        place=host,
         networks=frozenset(networks),
         fields={"": "tenant"},
     )
@@ -137,8 +144,9 @@ def of_change(row: Jail, wish: Mapping[str, Any]) -> Growth | None:
     wanted = {(one["network"], one["ip"]) for one in wish["addresses"]}
     return Growth(
         row.tenant,
-        Use(addresses=len(wanted) - len(own)) + _difference(row.limits, wish["limits"]),
+        Use(addresses=len(wanted) - len(own)) + _difference(held(row), wish["limits"]),
         unlimited=_lost(row, wish["limits"]),
+        place=row.host,
         networks=frozenset(network for network, _ in wanted - own),
         fields={**LIMITS, "addresses": "addresses", "networks": "addresses"},
     )
@@ -149,7 +157,8 @@ def of_sandbox(row: Jail, limits: Limits) -> Growth | None:
     if row.tenant is None:
         return None
     unlimited = _unlimited({f"the copy of {row.name}": limits})
-    return Growth(row.tenant, Use(jails=1) + _sums([limits]), unlimited=unlimited, fields={"disk": "quota"})
+    more = Use(jails=1) + _sums([limits])
+    return Growth(row.tenant, more, unlimited=unlimited, place=row.host, fields={"disk": "quota"})
 
 
 def of_accepted(row: Jail, limits: Limits, gained: Collection[int], lost: int) -> Growth | None:
@@ -158,7 +167,7 @@ def of_accepted(row: Jail, limits: Limits, gained: Collection[int], lost: int) -
         return None
     return Growth(
         row.tenant,
-        Use(addresses=len(gained) - lost) + _difference(row.limits, limits),
+        Use(addresses=len(gained) - lost) + _difference(held(row), limits),
         unlimited=_lost(row, limits),
         networks=frozenset(gained),
         fields={"": "parameters"},
@@ -170,6 +179,15 @@ def _sums(given: Iterable[Limits]) -> Use:
     sums = {thing: sum(limits.get(limit) or 0 for limits in found) for thing, limit in LIMITS.items()}
     missing = {f"without_{limit}": sum(not limits.get(limit) for limits in found) for limit in LIMITS.values()}
     return Use(**sums, **missing)
+
+
+def held(row: Jail) -> dict[str, int | None]:
+    """Its limits, or what its tenant's plan has for it already where that is more: what counts as used."""
+    return {limit: _more(row.limits.get(limit), row.allotted.get(limit)) for limit in LIMITS.values()}
+
+
+def _more(one: int | None, other: int | None) -> int | None:
+    return max(one or 0, other or 0) or None
 
 
 def _difference(old: Limits, new: Limits) -> Use:
@@ -243,7 +261,54 @@ def why_not(growth: Growth, *, but: Any = "") -> dict[str, str]:
     plan = plan_of(growth.tenant)
     if plan is None:
         return {}
-    return exceeded(plan, use(growth.tenant, but=but), growth) | _not_usable(plan, growth)
+    problems = exceeded(plan, use(growth.tenant, but=but), growth) | _not_usable(plan, growth)
+    return _beyond_share(plan, growth, but) | problems
+
+
+def _beyond_share(plan: TenantPlan, growth: Growth, but: Any) -> dict[str, str]:
+    place, more = growth.place, growth.more.disk
+    room = room_on(plan, place, but=but) if place is not None and more > 0 else None
+    if room is None or more <= room:
+        return {}
+    left = f"room for {size(room)} more, not for {size(more)}" if room else "no room for more"
+    words = f"Of the disk of the plan of {growth.tenant}, what is set aside for {place} has {left}."
+    return {"disk": f"{words} {FREE['disk']}, or have an administrator share it otherwise."}
+
+
+# The disk of a plan, host by host
+
+
+def share_of(plan: TenantPlan | None, host: Host) -> int | None:
+    """Bytes of its disk for one host: what is set aside there, or else what the others leave. None: no limit."""
+    return shares_of(plan, [host.pk])[host.pk]
+
+
+def shares_of(plan: TenantPlan | None, hosts: Iterable[int]) -> dict[int, int | None]:
+    """The same of several by their ids, in one query."""
+    if plan is None or plan.disk is None:
+        return dict.fromkeys(hosts)
+    given = dict(plan.shares.values_list("host", "disk"))
+    rest = max(0, plan.disk - sum(given.values()))
+    return {host: given.get(host, rest) for host in hosts}
+
+
+def room_on(plan: TenantPlan, host: Host, *, but: Any = "") -> int | None:
+    """Bytes that the jails of one host may still have as quotas; None where the disk is not shared among hosts."""
+    share = share_of(plan, host)
+    if share is None or plan.disk is None or share >= plan.disk:
+        return None
+    return max(0, share - use(plan.tenant, but=but, host=host).disk)
+
+
+def spread(whole: int, least: Mapping[Any, int], grain: int = 1) -> dict[Any, int]:
+    """Share something out: to each what it needs at least and an equal part of the rest, in multiples of `grain`.
+
+    Together it is the whole at most. Where that is less than all need, each gets its part of it.
+    """
+    needed = sum(least.values())
+    if needed > whole:
+        return {key: whole * one // needed // grain * grain for key, one in least.items()}
+    return {key: (one + (whole - needed) // len(least)) // grain * grain for key, one in least.items()}
 
 
 def plan_of(tenant: Tenant) -> TenantPlan | None:
@@ -318,19 +383,21 @@ def _is_own(growth: Growth) -> bool:
 # What is used
 
 
-def use(tenant: Tenant, *, but: Any = "") -> Use:
+def use(tenant: Tenant, *, but: Any = "", host: Host | None = None) -> Use:
     """What a tenant has, and what open operations will make its own.
 
-    but: an operation that is left out, with the jail and the addresses that it holds.
+    but: an operation that is left out, with the jail and the addresses that it holds. host: only what is there.
     """
-    return uses([tenant], but=but)[tenant.pk]
+    return uses([tenant], but=but, host=host)[tenant.pk]
 
 
-def uses(tenants: Iterable[Tenant], *, but: Any = "") -> dict[int, Use]:
+def uses(tenants: Iterable[Tenant], *, but: Any = "", host: Host | None = None) -> dict[int, Use]:
     """The same of several by their ids, in four queries at most for one or for all."""
     found = {tenant.pk: Use() for tenant in tenants}
     jails = Jail.objects.filter(tenant__in=found)
     addresses = Address.objects.filter(jail__tenant__in=found)
+    if host is not None:
+        jails, addresses = jails.filter(host=host), addresses.filter(jail__host=host)
     if but:
         jails = jails.exclude(pk__in=Jail.objects.filter(operations=but, state=Jail.State.PENDING).values("pk"))
         addresses = addresses.exclude(operation=but)
@@ -339,52 +406,69 @@ def uses(tenants: Iterable[Tenant], *, but: Any = "") -> dict[int, Use]:
         found[key] += Use(**{name.removeprefix("all_"): value or 0 for name, value in counts.items()})
     for key, count in addresses.order_by().values_list("jail__tenant").annotate(Count("pk")):
         found[key] += Use(addresses=count)
-    for key, coming in _coming(found, but):
+    for key, coming in _coming(found, but, host):
         found[key] += coming
     return found
 
 
 def _amounts() -> dict[str, Any]:
-    return {f"has_{limit}": Cast(KT(f"limits__{limit}"), BigIntegerField()) for limit in LIMITS.values()}
+    """Of a jail has_LIMIT, NULL where it has none, and held_LIMIT as `held`."""
+    found: dict[str, Any] = {}
+    for limit in LIMITS.values():
+        has, will = (Cast(KT(f"{column}__{limit}"), BigIntegerField()) for column in ("limits", "allotted"))
+        found |= {f"has_{limit}": has, f"held_{limit}": Greatest(Coalesce(has, 0), Coalesce(will, 0))}
+    return found
 
 
 def _totals() -> dict[str, Any]:
-    sums = {f"all_{thing}": Sum(f"has_{limit}") for thing, limit in LIMITS.items()}
+    sums = {f"all_{thing}": Sum(f"held_{limit}") for thing, limit in LIMITS.items()}
     missing = {f"without_{limit}": Count("pk", filter=Q(**{f"has_{limit}__isnull": True})) for limit in LIMITS.values()}
     return {"all_jails": Count("pk"), "all_snapshots": Sum("snapshots"), **sums, **missing}
 
 
-def _coming(tenants: Collection[int], but: Any) -> Iterable[tuple[int, Use]]:
+def _coming(tenants: Collection[int], but: Any, host: Host | None) -> Iterable[tuple[int, Use]]:
     """What is confirmed and not done: jails on their way to a tenant, limits that grow, and snapshots.
 
     A jail that is being made, and addresses, have their rows from the confirmation on.
     """
     comes = Q(kind__in=GIVES, parameters__tenant__in=list(tenants)) | Q(
-        kind__in=(*MAKES_SNAPSHOTS, "jail_change"), jails__tenant__in=tenants
+        kind__in=(*MAKES_SNAPSHOTS, *CHANGES), jails__tenant__in=tenants
     )
-    rows = Operation.objects.filter(comes, status__in=UNFINISHED)
+    rows = Operation.objects.filter(comes, status__in=UNFINISHED, **({} if host is None else {"host": host}))
     # One that is about several jails may be found several times.
-    found = {row[0]: row[1:] for row in rows.order_by().values_list("pk", "kind", "parameters") if row[0] != _id(but)}
-    given = {uuid: wish["tenant"] for kind, wish in found.values() if kind in GIVES for uuid in wish["jails"]}
-    changed = {wish["jail"]: wish["limits"] for kind, wish in found.values() if kind == "jail_change"}
+    columns = ("pk", "kind", "parameters", "plan__result")
+    found = {row[0]: row[1:] for row in rows.order_by().values_list(*columns) if row[0] != _id(but)}
+    given = {uuid: wish["tenant"] for kind, wish, _ in found.values() if kind in GIVES for uuid in wish["jails"]}
+    changed = {
+        wish["jail"]: _new_limits(kind, wish, result) for kind, wish, result in found.values() if kind in CHANGES
+    }
     taken = [
         wish["jail"]
-        for kind, wish in found.values()
+        for kind, wish, _ in found.values()
         if kind in MAKES_SNAPSHOTS or (kind == "jail_change" and wish.get("snapshot"))
     ]
     if not found:
         return
     jails = Jail.objects.filter(uuid__in={*given, *changed, *taken}).annotate(count=Count("addresses"))
-    values = ("uuid", "tenant_id", "limits", "count", "snapshots")
-    for uuid, owner, limits, count, snapshots in jails.order_by().values_list(*values):
-        heir = given.get(str(uuid), owner)
-        if heir != owner:
-            yield heir, Use(jails=1, addresses=count, snapshots=snapshots) + _sums([limits])
+    for row in jails.order_by().only("uuid", "tenant_id", "limits", "allotted", "snapshots"):
+        uuid, owner = str(row.uuid), row.tenant_id
+        heir = given.get(uuid, owner)
+        if heir is not None and heir != owner:
+            yield heir, Use(jails=1, addresses=row.count, snapshots=row.snapshots) + _sums([row.limits])
         if owner in tenants:
-            more = _difference(limits, changed.get(str(uuid), {}))
+            more = _difference(held(row), changed.get(uuid, {}))
             # What it will give back it still has.
             grows = {thing: max(0, getattr(more, thing)) for thing in LIMITS}
-            yield owner, Use(snapshots=taken.count(str(uuid)), **grows)
+            yield owner, Use(snapshots=taken.count(uuid), **grows)
+
+
+def _new_limits(kind: str, wish: Mapping[str, Any], result: Any) -> Limits:
+    """What an operation of CHANGES sets. Of what is accepted from a host only the plan tells."""
+    if kind == "jail_change":
+        limits: Limits = wish["limits"]
+    else:
+        limits = json.loads(dict(result or ()).get("update", "{}")).get("limits", {})
+    return limits
 
 
 def _id(operation: Any) -> Any:

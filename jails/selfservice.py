@@ -149,7 +149,7 @@ def draft(tenant: Tenant, wanted: Wanted, *, user: User, source: str = "") -> Op
     if not found:
         raise Refused({"base": "It is not there any more: choose another one."})
     problem: dict[str, str] = {}
-    for row in found[:MOST_TRIED]:
+    for row in _with_room(plan, found, wanted.limits.get("quota"))[:MOST_TRIED]:
         wish = _wish(tenant, plan, wanted, row)
         if wish is None:
             continue
@@ -161,6 +161,18 @@ def draft(tenant: Tenant, wanted: Wanted, *, user: User, source: str = "") -> Op
             if problem and "label" not in problem:
                 break  # it is so on any host
     raise Refused(problem or NO_ROOM)
+
+
+def _with_room(plan: TenantPlan, found: list[Release | Template], quota: int | None) -> list[Release | Template]:
+    """Those on hosts where enough of the plan's disk is left, if it is shared among hosts. Raises Refused for none."""
+    hosts = {row.host_id: row.host for row in found}
+    shared = {host: share for host, share in plans.shares_of(plan, hosts).items() if share != plan.disk}
+    rooms = {host: plans.room_on(plan, hosts[host]) for host in shared}
+    fits = [row for row in found if (room := rooms.get(row.host_id)) is None or room >= (quota or 0)]
+    most = max((room for room in rooms.values() if room is not None), default=0)
+    if not fits and quota is not None and plans.use(plan.tenant).disk + quota <= (plan.disk or 0):
+        raise Refused({"quota": f"In one place your plan has room for {plans.size(most)}: choose a smaller quota."})
+    return fits or found
 
 
 def _refuse_beyond_plan(host: Host, wish: Mapping[str, Any]) -> None:

@@ -499,6 +499,7 @@ RUNS = {
     ("sandbox_create", "www1"): "APO",
     ("sandbox_create", "loghost"): "AP",
     ("tenant_limits",): "A",
+    ("tenant_limits", "www1"): "A",
     ("file_restore", "www1"): "APO",
     ("template_create", "www1"): "AP",
     ("template_publish",): "A",

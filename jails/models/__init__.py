@@ -10,7 +10,7 @@ from .operation import Operation, OperationStep, ResourceLock
 from .release import Release, Template, TrustedManifest
 from .review import AuditReview, ReviewMark, SavedSearch
 from .sshkey import JailKey, SshKey
-from .tenant import Grant, Invitation, Membership, Right, Tenant, TenantDataset, TenantPlan
+from .tenant import Grant, Invitation, Membership, PlanShare, Right, Tenant, TenantDataset, TenantPlan
 from .usage import HostSampling, Sample, UsageHour
 from .user import User
 
@@ -40,6 +40,7 @@ __all__ = [
     "ObservedAddress",
     "Operation",
     "OperationStep",
+    "PlanShare",
     "Pool",
     "Release",
     "ResourceLock",

@@ -82,6 +82,9 @@ class Jail(models.Model):
     limits = models.JSONField(default=dict, blank=True)
     """What the form may limit: `quota` in bytes (ZFS); `memory` in bytes, `cpu` in per cent of one CPU
     and `processes`, as rctl(8) holds a jail to them; `children_max`, `securelevel`, `enforce_statfs`."""
+    allotted = models.JSONField(default=dict, blank=True)
+    """Of `quota`, `memory`, `cpu` and `processes` those that its tenant's plan was saved with and that are not on the
+    host yet: tenant_limits brings them there. They count as used already."""
 
     state = models.CharField(max_length=10, choices=State.choices, default=State.PENDING)
     state_since = models.DateTimeField(default=timezone.now)

@@ -137,7 +137,7 @@ class TenantPlan(models.Model):
     """Bytes: the sum of the quotas of its jails, each of which must have one."""
     addresses = models.PositiveIntegerField(null=True, blank=True)
     memory = models.PositiveBigIntegerField(null=True, blank=True)
-    """Bytes. This and the two below are kept, and nothing enforces them yet: see jails.plans."""
+    """Bytes: the sum of the limits of its jails, each of which must have one. So are the two below."""
     cpu = models.PositiveIntegerField(null=True, blank=True)
     """Per cent of one CPU, as pcpu of rctl(8)."""
     processes = models.PositiveIntegerField(null=True, blank=True)
@@ -154,6 +154,22 @@ class TenantPlan(models.Model):
 
     def __str__(self) -> str:
         return f"plan of tenant {self.tenant_id}"
+
+
+class PlanShare(models.Model):
+    """How much of a plan's disk is set aside for one host. The shares of a plan are its disk at most, together."""
+
+    plan = models.ForeignKey(TenantPlan, models.CASCADE, related_name="shares")
+    host = models.ForeignKey("jails.Host", models.CASCADE, related_name="+")
+    disk = models.PositiveBigIntegerField()
+    """Bytes."""
+
+    class Meta:
+        ordering = ["host__name"]
+        constraints = [models.UniqueConstraint(fields=["plan", "host"], name="one_share_a_host")]
+
+    def __str__(self) -> str:
+        return f"share of {self.plan} on host {self.host_id}"
 
 
 class TenantDataset(models.Model):

@@ -494,8 +494,8 @@ def ensure_tenant(host: Host, pool: str, tenant: Tenant | None, operation_id: st
     """POOL/cellblock/TENANT: needs ensure_root before it."""
     dataset = layout.tenant_dataset(pool, tenant)
     whose = f"the jails of {tenant}" if tenant else "jails without a tenant"
-    plan = plans.plan_of(tenant) if tenant else None
-    quota = {"quota": str(plan.disk)} if plan is not None and plan.disk else {}
+    share = plans.share_of(plans.plan_of(tenant), host) if tenant else None
+    quota = {"quota": str(share)} if share else {}
     return ensure_dataset(host, dataset, operation_id, UNMOUNTED | quota, f"Have a dataset for {whose}")
 
 

@@ -898,7 +898,7 @@ class _Run:
                 self.operation.refresh_from_db()
                 self._kind.finish(self.operation, plan)
                 locks.release(self.operation)
-                self._audit("done", "")
+                self._audit("done", "", *self._kind.before_and_after(plan))
         except (LeaseLost, *TRANSIENT):
             raise
         except Exception as error:
@@ -988,7 +988,7 @@ class _Run:
         ]
         return f"{words} Begun or done, and not undone: {'; '.join(left)}." if left else words
 
-    def _audit(self, outcome: str, detail: str) -> None:
+    def _audit(self, outcome: str, detail: str, before: Any = None, after: Any = None) -> None:
         try:
             action = self._kind.action
         except LookupError:
@@ -999,6 +999,8 @@ class _Run:
             outcome=outcome,
             operation=self.operation,
             plan_digest=self.operation.confirmed_digest,
+            before=before,
+            after=after,
             detail=detail,
             source="worker",
         )

@@ -68,6 +68,28 @@ def effects_of(row: Jail, wanted: Mapping[str, Any], facts: HostFacts) -> list[E
     ]
 
 
+def limit_effects(found: power.Found, wanted: Mapping[str, int | None], facts: HostFacts) -> dict[str, Effect]:
+    """The same of a quota and of limits of rctl(8) alone, by their names; what is left out stays."""
+    running, has = found.running is not None, found.row.limits
+    return {
+        limit: Effect(limit, has.get(limit), wanted[limit], _how(limit, running, facts))
+        for limit in ("quota", *jailfile.RULES)
+        if limit in wanted and wanted[limit] != has.get(limit)
+    }
+
+
+def limit_steps(host: Host, facts: HostFacts, found: power.Found, changes: Mapping[str, Effect]) -> Iterable[Step]:
+    """Bring a jail of the panel, running or not, to what `limit_effects` says. Raises Refused."""
+    power.require_ours(host, found)
+    yield from _quota_steps(found.row, facts, changes.get("quota"), key=f"quota-{found.name}")
+    if not changes.keys() & set(jailfile.RULES):
+        return
+    path = _file_of(found, facts)
+    before = facts.file(path) or ""
+    edit = WriteFile(path, _edited(found, changes, (), path, before), before=before)
+    yield from _file_steps(found, facts, changes, (), edit)
+
+
 def _wanted_limits(row: Jail, wanted: Mapping[str, Any]) -> dict[str, int | None]:
     """As they will be in its row."""
     return {**row.limits, **(wanted.get("limits") or {})}
@@ -247,7 +269,10 @@ class JailChange(Kind):
         kept = _wanted_limits(row, wish)
         _forget_accepted(row, wish)
         common.keep_addresses(row, wish["addresses"], common.addresses_of_result(plan.result))
-        Jail.objects.filter(pk=row.pk).update(hostname=wish["hostname"], boot=wish["boot"], limits=kept)
+        # What somebody has chosen for it since goes before what its tenant's plan was saved with.
+        left = {limit: value for limit, value in row.allotted.items() if limit not in changed}
+        values = {"hostname": wish["hostname"], "boot": wish["boot"], "limits": kept, "allotted": left}
+        Jail.objects.filter(pk=row.pk).update(**values)
         if wish.get("snapshot"):
             snapshots.note_count(operation, row)
         if row.adoption:
@@ -555,7 +580,7 @@ def _boot_steps(host: Host, row: Jail, facts: HostFacts, effect: Effect | None) 
     yield common.boot_step(host, facts, action, purpose=purpose, subject=row.name)
 
 
-def _quota_steps(row: Jail, facts: HostFacts, effect: Effect | None) -> Iterable[Step]:
+def _quota_steps(row: Jail, facts: HostFacts, effect: Effect | None, *, key: str = "quota") -> Iterable[Step]:
     if effect is None:
         return
     if row.adoption:
@@ -569,7 +594,7 @@ def _quota_steps(row: Jail, facts: HostFacts, effect: Effect | None) -> Iterable
         raise Refused({"quota": f"It uses {plans.size(dataset.used)} already: give it at least that."})
     old, new = str(dataset.quota), str(effect.new or 0)
     yield Step(
-        key="quota",
+        key=key,
         purpose=f"Let {row.name} fill at most {plans.size(effect.new)}"
         if effect.new
         else f"Let {row.name} fill the pool",

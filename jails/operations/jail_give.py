@@ -109,8 +109,8 @@ class JailGive(Kind):
             row.grants.exclude(membership__tenant=tenant).delete()
             # While it is the former tenant's: its people and their keys are none of the new one's business.
             keys.settle_given(row, tenant, actor=operation.confirmed_by, source="worker")
-            row.tenant = tenant
-            row.save(update_fields=["tenant"])
+            row.tenant, row.allotted = tenant, {}
+            row.save(update_fields=["tenant", "allotted"])
             if former is not None and former != operation.tenant:
                 _tell(operation, row, former, f"{row.name} is no longer a jail of {former}.")
             if tenant is not None and tenant != operation.tenant:

@@ -95,6 +95,10 @@ class Kind:
         """What it makes a tenant's, or more of: its plan must have room for it. None: nothing."""
         return None
 
+    def before_and_after(self, plan: Plan) -> tuple[Any, Any]:
+        """What the log's entry of its good end says of before and after, as JSON values; None for nothing."""
+        return None, None
+
     def reserve(self, operation: Operation) -> None:
         """In the transaction that confirms it. Raises Refused or IntegrityError when somebody else was first."""
 

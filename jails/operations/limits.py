@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from jails.freebsd import rctl
 from jails.hosts import drift
 from jails.hosts.facts import HostFacts
-from jails.models import Jail
+from jails.models import Jail, Sample
 from jails.operations import checks, common
 from jails.operations.jailfile import RULES
 from jails.operations.step import Check, Run, Step, Undo
@@ -85,6 +85,18 @@ def _back(name: str, limit: str, now: int | None, before: int | None, runs: Chec
 
 
 # For people
+
+
+def below_use(limits: Limits, sample: Sample | None) -> Iterable[str]:
+    """Of a jail that uses more now than these limits allow, what that does to it: `uses 2 GiB of memory now: …`."""
+    if sample is None or not sample.running:
+        return
+    memory, processes = limits.get("memory"), limits.get("processes")
+    if memory is not None and memory < sample.memory:
+        yield f"uses {size(sample.memory)} of memory now: what is above {size(memory)} is paged out, and it gets slow."
+    if processes is not None and processes < sample.processes:
+        yield f"has {sample.processes} processes now: with {processes} it can start none until enough have ended."
+
 
 NOUNS = {"memory": "limit of memory", "cpu": "limit of CPU", "processes": "limit of processes"}
 OFF = "kern.racct.enable is not 1"

@@ -1,16 +1,19 @@
 """The quota of a tenant's dataset on a host, as its plan has it."""
 
 import pytest
+from django.utils import timezone
 
 from jails import plans
-from jails.models import Tenant, TenantDataset, TenantPlan
+from jails.models import AuditEntry, Drift, Jail, PlanShare, Sample, Tenant, TenantDataset, TenantPlan
 from jails.operations import drift_accept, lifecycle
 from jails.operations.kind import Refused
 from tests.operations.killing import kill_everywhere
 from tests.operations.test_drift import edit
-from tests.operations.test_limits import with_racct
+from tests.operations.test_jail_change import wish
+from tests.operations.test_limits import rctl_commands, rules, with_racct
 
-GiB = 1 << 30
+MiB, GiB = 1 << 20, 1 << 30
+USUAL = {"quota": None, "children_max": 0, "securelevel": -1, "enforce_statfs": 2}
 
 
 @pytest.fixture
@@ -103,6 +106,184 @@ def test_a_first_jail_makes_the_dataset_with_it(stocked, acme):
     assert stocked.value("zroot/cellblock/acme", "quota") == str(2 * GiB)
     stocked.refresh()
     assert TenantDataset.objects.get().quota == 2 * GiB
+
+
+# The limits of its jails
+
+
+@pytest.fixture
+def jails(warden, acme, there):
+    """www1 runs without limits, www2 is stopped and has 1 GiB of memory; the plan was saved with some for both."""
+    with_racct(warden)
+    rows = {
+        "www1": warden.make("www1", "192.0.2.11", tenant=acme, allotted={"memory": 512 * MiB, "cpu": 50, "quota": GiB}),
+        "www2": warden.make(
+            "www2", start=False, tenant=acme, limits=USUAL | {"memory": GiB}, allotted={"memory": 256 * MiB}
+        ),
+    }
+    plan_for(acme, disk=2 * GiB, memory=GiB, cpu=100)
+    return rows
+
+
+def fresh(row):
+    return Jail.objects.get(pk=row.pk)
+
+
+def test_one_plan_brings_quotas_and_limits_of_all_its_jails(warden, acme, jails):
+    jid = warden.simulation.run("jls", "-j", "www1", "jid")
+    operation = warden.do("tenant_limits", tenant=acme.pk)
+    assert (operation.status, operation.error) == ("done", "")
+    assert set(operation.jails.all()) == set(jails.values())
+    assert quota(warden) == str(2 * GiB)
+    assert warden.simulation.run("zfs", "get", "-Hp", "-o", "value", "quota", jails["www1"].dataset) == f"{GiB}\n"
+    assert rules(warden) == ["jail:www1:memoryuse:deny=536870912", "jail:www1:pcpu:deny=50"]
+    assert warden.simulation.run("jls", "-j", "www1", "jid") == jid, "without a restart"
+    assert "jail:www2:memoryuse:deny=268435456" in warden.read(jails["www2"].config_path)
+    assert {
+        row.name: (row.limits.get("memory"), row.limits["quota"], row.allotted) for row in map(fresh, jails.values())
+    } == {
+        "www1": (512 * MiB, GiB, {}),
+        "www2": (256 * MiB, None, {}),
+    }
+    warden.refresh()
+    assert not Drift.objects.exists()
+    entry = AuditEntry.objects.get(action="tenant.plan", operation=str(operation.pk))
+    assert entry.before["www2"] == {"memory": GiB} and entry.after["www2"] == {"memory": 256 * MiB}
+    assert entry.after["zroot/cellblock/acme"] == {"quota": 2 * GiB} and entry.tenant == "acme"
+    assert "Nothing on warden1 is to be changed" in refused(warden, acme)
+
+
+def test_a_failure_brings_all_of_it_back(warden, acme, jails):
+    before = warden.picture()
+    operation = warden.confirm("tenant_limits", tenant=acme.pk)
+    warden.fail("rctl -a")
+    assert warden.work(operation) == "failed"
+    assert warden.picture() == before and rules(warden) == []
+    assert fresh(jails["www1"]).allotted["cpu"] == 50, "it is still to come"
+
+
+def test_a_host_without_racct_gets_all_but_what_it_cannot_hold(warden, acme, jails):
+    with_racct(warden, on=False)
+    operation = warden.do("tenant_limits", tenant=acme.pk)
+    assert operation.status == "done" and quota(warden) == str(2 * GiB)
+    assert any("kern.racct.enable is not 1 on warden1" in note for note in operation.plan["notes"])
+    assert "pcpu:deny=50" in warden.read(jails["www1"].config_path) and rctl_commands(warden) == []
+
+
+def test_what_cannot_be_is_left_out_by_name_and_the_rest_goes(warden, acme, there, jails):
+    plan_for(acme, disk=there.used - 1)
+    row = warden.make("www3", start=False, tenant=acme, allotted={"memory": 128 * MiB})
+    warden.sh('rm "$1"', row.config_path)
+    operation = warden.do("tenant_limits", tenant=acme.pk)
+    assert operation.status == "done" and quota(warden) == "0" and rules(warden)
+    quota_words, www3 = operation.plan["warnings"]
+    assert "ZFS takes no quota below what is used" in quota_words and "www3.conf is gone" in www3
+    assert fresh(row).allotted == {"memory": 128 * MiB} and fresh(jails["www1"]).allotted == {}
+
+
+def test_less_than_a_jail_uses_is_told_by_name(warden, acme, jails):
+    Sample.objects.create(
+        jail=jails["www1"], at=timezone.now(), seconds=60, running=True, memory=700 * MiB, processes=12, disk=0
+    )
+    operation = warden.draft("tenant_limits", tenant=acme.pk)
+    assert (
+        "www1 uses 700 MiB of memory now: what is above 512 MiB is paged out, and it gets slow."
+        in operation.plan["notes"]
+    )
+    digest = operation.digest
+    Sample.objects.all().delete()
+    assert warden.draft("tenant_limits", tenant=acme.pk).plan["steps"] == operation.plan["steps"]
+    assert lifecycle.confirm(operation, digest, user=warden.user) and warden.work(operation) == "done"
+
+
+def test_what_somebody_chooses_for_a_jail_since_goes_before(warden, acme, jails):
+    plan_for(acme, disk=2 * GiB, memory=4 * GiB, cpu=100)
+    limits = {"memory": GiB, "cpu": 50, "quota": GiB}
+    assert warden.do("jail_change", **wish(warden, jails["www1"], limits=limits)).status == "done"
+    assert fresh(jails["www1"]).allotted == {}
+    operation = warden.do("tenant_limits", tenant=acme.pk)
+    assert operation.status == "done" and rules(warden) == [
+        "jail:www1:memoryuse:deny=1073741824",
+        "jail:www1:pcpu:deny=50",
+    ]
+
+
+def test_what_is_to_come_counts_as_used(warden, acme, jails):
+    used = plans.use(acme)
+    assert (used.memory, used.cpu, used.disk) == (512 * MiB + GiB, 50, GiB), "what is given back is still there"
+    assert used.without_memory == 1
+    growth = plans.of_change(jails["www1"], wish(warden, jails["www1"], limits={"cpu": 120}))
+    assert growth is not None and growth.more.cpu == 70 and "cpu" in plans.why_not(growth)
+
+
+# Its disk, shared among hosts
+
+
+def test_each_host_gets_its_share_and_what_has_none_the_rest(warden, acme, there):
+    plan = plan_for(acme, disk=10 * GiB)
+    assert plans.share_of(plan, warden.row) == 10 * GiB
+    PlanShare.objects.create(plan=plan, host=warden.row, disk=4 * GiB)
+    assert warden.do("tenant_limits", tenant=acme.pk).status == "done" and quota(warden) == str(4 * GiB)
+    other = type(warden.row).objects.create(name="warden9", kind="simulated")
+    assert plans.shares_of(plan, [warden.row.pk, other.pk]) == {warden.row.pk: 4 * GiB, other.pk: 6 * GiB}
+
+
+def test_the_panel_asks_the_share_of_the_host(warden, acme, jails):
+    plan = plan_for(acme, disk=10 * GiB, memory=None, cpu=None)
+    PlanShare.objects.create(plan=plan, host=warden.row, disk=2 * GiB)
+    more = {**USUAL, "quota": 3 * GiB}
+    growth = plans.of_sandbox(jails["www1"], more)
+    assert "what is set aside for warden1 has room for 1 GiB more, not for 3 GiB" in plans.why_not(growth)["disk"]
+    PlanShare.objects.update(disk=4 * GiB)
+    assert plans.why_not(growth) == {}
+
+
+@pytest.mark.parametrize(
+    ("whole", "least", "found"),
+    [
+        (100, {"a": 10, "b": 30}, {"a": 40, "b": 60}),
+        (20, {"a": 10, "b": 30}, {"a": 5, "b": 15}),
+        (10, {}, {}),
+        (10, {"a": 0, "b": 0, "c": 0}, {"a": 3, "b": 3, "c": 3}),
+    ],
+)
+def test_use_now_and_an_equal_part_of_the_rest(whole, least, found):
+    assert plans.spread(whole, least) == found and sum(found.values()) <= whole
+
+
+@pytest.mark.slow
+def test_wherever_workers_are_killed_all_of_it_is_done_once(committed, warden, tmp_path):
+    acme = Tenant.objects.create(slug="acme", name="Acme")
+    with_racct(warden)
+    warden.sh("zfs create -o cellblock:operation=made -o mountpoint=none -o canmount=off zroot/cellblock/acme")
+    rows = [
+        warden.make("www1", tenant=acme, allotted={"memory": 512 * MiB, "quota": GiB}),
+        warden.make("www2", tenant=acme, limits=USUAL | {"cpu": 90}, allotted={"cpu": 50}),
+    ]
+    plan_for(acme, disk=2 * GiB)
+    operation = warden.confirm("tenant_limits", tenant=acme.pk)
+    died = kill_everywhere(operation, warden.connection, tmp_path / "died", lambda: None)
+    assert operation.status == "done" and {"1 run middle", "4 run middle"} <= set(died)
+    assert quota(warden) == str(2 * GiB)
+    assert rules(warden) == ["jail:www1:memoryuse:deny=536870912", "jail:www2:pcpu:deny=50"]
+    assert [fresh(row).allotted for row in rows] == [{}, {}]
+    assert AuditEntry.objects.filter(action="tenant.plan", operation=str(operation.pk)).count() == 1
+    warden.refresh()
+    assert not Drift.objects.exists()
+
+
+@pytest.mark.slow
+def test_wherever_workers_are_killed_what_fails_is_as_before(committed, warden, tmp_path):
+    acme = Tenant.objects.create(slug="acme", name="Acme")
+    with_racct(warden)
+    warden.make("www1", tenant=acme, allotted={"memory": 512 * MiB, "quota": GiB})
+    before = warden.picture()
+    operation = warden.confirm("tenant_limits", tenant=acme.pk)
+    warden.fail("rctl -a")
+    kill_everywhere(operation, warden.connection, tmp_path / "died", lambda: None)
+    warden.fault()
+    assert operation.status == "failed" and warden.picture() == before and rules(warden) == []
+    assert Jail.objects.get().allotted == {"memory": 512 * MiB, "quota": GiB}
 
 
 @pytest.mark.slow
