@@ -288,8 +288,12 @@ def shares_of(plan: TenantPlan | None, hosts: Iterable[int]) -> dict[int, int | 
     if plan is None or plan.disk is None:
         return dict.fromkeys(hosts)
     given = dict(plan.shares.values_list("host", "disk"))
-    rest = max(0, plan.disk - sum(given.values()))
-    return {host: given.get(host, rest) for host in hosts}
+    return {host: left_for(host, plan.disk, given) for host in hosts}
+
+
+def left_for(host: int, disk: int, given: Mapping[int, int]) -> int:
+    """What is set aside for a host, or what the others leave."""
+    return given.get(host, max(0, disk - sum(given.values())))
 
 
 def room_on(plan: TenantPlan, host: Host, *, but: Any = "") -> int | None:
@@ -300,15 +304,16 @@ def room_on(plan: TenantPlan, host: Host, *, but: Any = "") -> int | None:
     return max(0, share - use(plan.tenant, but=but, host=host).disk)
 
 
-def spread(whole: int, least: Mapping[Any, int], grain: int = 1) -> dict[Any, int]:
+def spread(whole: int, least: Mapping[Any, int], grain: int = 1, *, parts: int = 0) -> dict[Any, int]:
     """Share something out: to each what it needs at least and an equal part of the rest, in multiples of `grain`.
 
-    Together it is the whole at most. Where that is less than all need, each gets its part of it.
+    Together it is the whole at most. Where that is less than all need, each gets its part of it. parts: into how many
+    the rest is divided, where that is more than there are now.
     """
     needed = sum(least.values())
     if needed > whole:
         return {key: whole * one // needed // grain * grain for key, one in least.items()}
-    return {key: (one + (whole - needed) // len(least)) // grain * grain for key, one in least.items()}
+    return {key: (one + (whole - needed) // max(parts, len(least))) // grain * grain for key, one in least.items()}
 
 
 def plan_of(tenant: Tenant) -> TenantPlan | None:

@@ -58,12 +58,14 @@ class TenantLimits(Kind):
         for one in self.jails(host, request.parameters):
             planned.add_jail(one)
         if not planned.steps:
-            raise Refused(" ".join(planned.left_out) or f"Nothing on {host.name} is to be changed for {tenant}.")
+            raise Refused(
+                " ".join(dict.fromkeys(planned.left_out)) or f"Nothing on {host.name} is to be changed for {tenant}."
+            )
         return Plan(
             title=self.title(request.parameters, host),
             steps=tuple(planned.steps),
             summary=_few(planned.summary),
-            warnings=tuple(f"Left out: {why}" for why in planned.left_out),
+            warnings=tuple(f"Left out: {why}" for why in dict.fromkeys(planned.left_out)),
             notes=tuple(planned.notes()),
             resources=tuple(dict.fromkeys(planned.resources)),
             result=tuple(planned.result),
@@ -84,7 +86,7 @@ class TenantLimits(Kind):
     @staticmethod
     def _kept(operation: Operation, plan: Plan) -> Iterable[Jail]:
         uuids = [key.removeprefix(JAIL) for key, _ in plan.result if key.startswith(JAIL)]
-        return Jail.objects.filter(host=operation.host, uuid__in=uuids)
+        return Jail.objects.select_for_update().filter(host=operation.host, uuid__in=uuids)
 
     def before_and_after(self, plan: Plan) -> tuple[Any, Any]:
         both = {key: json.loads(text) for key, text in plan.result}

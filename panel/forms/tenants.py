@@ -167,6 +167,11 @@ class PlanForm(forms.Form):
         return [self[thing] for thing in COUNTED]
 
     @property
+    def numbers(self) -> dict[str, int | None]:
+        """How much of each thing; of a valid form."""
+        return {thing: self.cleaned_data[thing] for thing in COUNTED}
+
+    @property
     def usable(self) -> list[tuple[str, forms.BoundField, forms.BoundField]]:
         return [(things, self[USABLE[things]], self[things]) for things in THINGS]
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,11 +19,12 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from jails import audit, keys, memberships, plans, policy
-from jails.models import Invitation, Jail, Membership, Operation, Template, Tenant, TenantDataset, TenantPlan
+from jails import allotting, audit, keys, memberships, plans, policy
+from jails.models import AuditEntry, Invitation, Jail, Membership, Operation, PlanShare, Template, Tenant, TenantPlan
 from jails.operations import jail_give, lifecycle
 from jails.operations.kind import Refused
 from panel import accounts, step_up
+from panel.forms.allotting import EffectsForm
 from panel.forms.tenants import (
     THINGS,
     ArchiveForm,
@@ -108,7 +112,7 @@ def page(request: HttpRequest, slug: str) -> HttpResponse:
     }
     context["stuck"] = any(row.is_stuck for row in context["leaving"])
     if policy.allowed(request.user, "tenant.list"):
-        context["pending"] = pending(tenant, context["plan"])
+        context["pending"] = allotting.pending(tenant, context["plan"])
         context["usable"] = usable(context["plan"])
     return render(request, "panel/tenant.html", context)
 
@@ -144,42 +148,101 @@ def names(plan: TenantPlan, things: str) -> list[str]:
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def plan(request: HttpRequest, slug: str) -> HttpResponse:
-    """What a tenant may have. Less than it has already is allowed: it keeps that, and gets no more."""
+    """What a tenant may have, and what that means on its hosts before it is saved.
+
+    Less than it has already is allowed: it keeps that, and gets no more.
+    """
     tenant = find(request, CURRENT, "tenant.plan", slug=slug)
-    row = plans.plan_of(tenant)
-    if request.method == "POST" and "there" in request.POST:
-        return plan_on_hosts(request, tenant)
-    if request.method == "POST" and "remove" in request.POST:
+    sent = request.POST if request.method == "POST" else None
+    if sent is not None and "there" in sent:
+        return plan_on_hosts(request, tenant, again=True)
+    if sent is not None and "remove" in sent:
         save_plan(request, tenant, None)
-        messages.success(request, f"{tenant.name} has no plan any more.")
+        messages.success(request, f"{tenant.name} has no plan any more. Its jails keep their limits.")
         return plan_on_hosts(request, tenant)
-    form = PlanForm(row, request.POST if request.method == "POST" else None)
-    if request.method == "POST" and form.is_valid():
-        save_plan(request, tenant, form)
-        return plan_on_hosts(request, tenant)
-    context = {"form": form, "tenant": tenant, "row": row, "used": plans.use(tenant)}
-    return render(request, "panel/tenant_plan.html", context, status=422 if form.errors else 200)
+    row = plans.plan_of(tenant)
+    form = PlanForm(row, sent)
+    effects, why, status = None, "", 422 if form.errors else 200
+    if sent is not None and form.is_valid():
+        effects = effects_of(tenant, row, form, sent)
+        is_shown = "effects" in sent and not effects.is_bound
+        if is_shown and "show" not in sent:
+            why, status = "The numbers are others than those you looked at: see what they mean.", 409
+        elif "show" not in sent and (not effects.is_bound or effects.is_valid()):
+            try:
+                save_plan(request, tenant, form, effects, seen=sent.get("seen", ""))
+                return plan_on_hosts(request, tenant)
+            except Changed as changed:
+                row = plans.plan_of(tenant)
+                why, status = str(changed), 409
+        elif "show" not in sent:
+            status = 422
+    context = {
+        "form": form,
+        "tenant": tenant,
+        "row": row,
+        "used": plans.use(tenant),
+        "seen": mark_of(row),
+        "why": why,
+        "has_hosts": effects is not None or has_hosts(tenant),
+        **(shown_effects(tenant, form, effects) if effects is not None else {}),
+    }
+    return render(request, "panel/tenant_plan.html", context, status=status)
 
 
-def pending(tenant: Tenant, plan: TenantPlan | None) -> list[TenantDataset]:
-    """Where its plan has not arrived: datasets whose quota is another one than the plan's disk."""
-    disk = plan.disk if plan is not None else None
-    return [row for row in tenant.datasets.select_related("host").order_by("host__name") if row.quota != disk]
+class Changed(Exception):
+    """Somebody else has changed the plan since it was looked at: a sentence."""
 
 
-def plan_on_hosts(request: HttpRequest, tenant: Tenant) -> HttpResponse:
+def has_hosts(tenant: Tenant) -> bool:
+    return tenant.datasets.exists() or Jail.objects.filter(tenant=tenant).exists()
+
+
+def effects_of(tenant: Tenant, row: TenantPlan | None, form: PlanForm, sent: Mapping[str, Any]) -> EffectsForm:
+    """What was chosen is kept while it is of the numbers that were looked at."""
+    numbers = form.numbers
+    given = dict(row.shares.values_list("host", "disk")) if row is not None else {}
+    is_kept = "effects" in sent and sent["effects"] == mark(numbers)
+    return EffectsForm(allotting.estate(tenant), numbers, given, sent if is_kept else None)
+
+
+def shown_effects(tenant: Tenant, form: PlanForm, effects: EffectsForm) -> dict[str, Any]:
+    numbers = form.numbers
+    over = [one for one in plans.shares(TenantPlan(tenant=tenant, **numbers), plans.use(tenant)) if one.is_over]
+    places = [
+        (place, effects.share_field(place), list(effects.place_notes(place)), effects.rows(place))
+        for place in effects.estate.places
+    ]
+    return {"effects": effects, "mark": mark(numbers), "places": places, "over": over, "together": effects.together}
+
+
+def mark(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def mark_of(row: TenantPlan | None) -> str:
+    """Of a plan as it is: who saves another one has seen this."""
+    return mark([numbers_of(row), places_of(row)])
+
+
+def plan_on_hosts(request: HttpRequest, tenant: Tenant, *, again: bool = False) -> HttpResponse:
     """Plan for each host what the tenant's plan changes there: read and confirmed one by one, as all that changes one.
 
     The plan itself counts from now on. Where a host cannot be planned for, the tenant's page says so until it is.
+    again: not where an operation is on its way already.
     """
     lifecycle.discard_drafts(Operation.objects.filter(kind="tenant_limits", tenant=tenant))
     drafts = []
-    for host in dict.fromkeys(row.host for row in pending(tenant, plans.plan_of(tenant))):
+    for one in allotting.pending(tenant, plans.plan_of(tenant)):
+        if again and one.operation is not None and one.operation.is_open:
+            continue
         try:
             wish = {"tenant": tenant.pk}
-            drafts.append(lifecycle.draft("tenant_limits", wish, host=host, user=request.user, source=source(request)))
+            draft = lifecycle.draft("tenant_limits", wish, host=one.host, user=request.user, source=source(request))
+            drafts.append(draft)
         except Refused as refused:
-            messages.error(request, f"The plan is saved. On {host.name} it waits: {' '.join(refused.errors.values())}")
+            why = " ".join(refused.errors.values())
+            messages.error(request, f"The plan is saved. On {one.host.name} it waits: {why}")
     if len(drafts) == 1:
         return redirect("operation", pk=drafts[0].pk)
     if drafts:
@@ -188,31 +251,85 @@ def plan_on_hosts(request: HttpRequest, tenant: Tenant) -> HttpResponse:
     return redirect("tenant", slug=tenant.slug)
 
 
-def save_plan(request: HttpRequest, tenant: Tenant, form: PlanForm | None) -> None:
+def save_plan(
+    request: HttpRequest, tenant: Tenant, form: PlanForm | None, effects: EffectsForm | None = None, *, seen: str = ""
+) -> None:
     """Save or remove it. Under the tenant's row, so that who confirms something meanwhile sees one plan or the other.
 
-    Two entries: the tenant reads its numbers, and staff also the names of what it may use.
+    Two entries: the tenant reads its numbers, and staff also the names of what it may use. seen: what `mark_of` said
+    when it was looked at; raises Changed where it is another one by now.
     """
     with transaction.atomic():
         Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
         row = plans.plan_of(tenant)
+        if seen and seen != mark_of(row):
+            raise Changed(changed_words(tenant))
         before, places = numbers_of(row), places_of(row)
         if form is not None:
             row = row or TenantPlan(tenant=tenant)
             form.save(row)
+            save_shares(row, effects.shares if effects is not None else {})
         elif row is not None:
             row.delete()
             row = None
+        had, given = save_limits(tenant, row, effects)
         after, places_after = numbers_of(row), places_of(row)
         note = {"actor": request.user, "obj": tenant, "source": source(request)}
         entries = []
-        if before != after:
-            entries.append(audit.entry("tenant.plan", before=before, after=after, **note))
+        if before != after or given:
+            limits = [{"limits": limits} if given else {} for limits in (had, given)]
+            old, new = ({**numbers, **more} if numbers is not None else more or None for numbers, more in
+                        zip((before, after), limits, strict=True))  # fmt: skip
+            entries.append(audit.entry("tenant.plan", before=old, after=new, **note))
         if places != places_after:
             for_staff = audit.entry("tenant.plan_places", before=places, after=places_after, **note)
             for_staff.tenant_id, for_staff.tenant = None, ""
             entries.append(for_staff)
         audit.record_all(entries)
+
+
+def changed_words(tenant: Tenant) -> str:
+    entry = AuditEntry.objects.filter(
+        action__in=["tenant.plan", "tenant.plan_places"], object_type="tenant", object_id=str(tenant.pk), operation=""
+    )
+    last = entry.order_by("-sequence").first()
+    who = f"{last.actor} has" if last is not None else "Somebody has"
+    return f"{who} changed this plan since you opened it. Compare your numbers with what it is now, then save again."
+
+
+def save_shares(row: TenantPlan, shares: Mapping[int, int]) -> None:
+    if dict(row.shares.values_list("host", "disk")) != shares:
+        row.shares.all().delete()
+        PlanShare.objects.bulk_create(PlanShare(plan=row, host_id=host, disk=disk) for host, disk in shares.items())
+
+
+def save_limits(
+    tenant: Tenant, row: TenantPlan | None, effects: EffectsForm | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Note with each jail what it is to have; what it was given of what the plan counts no more goes.
+
+    The limits that it had and those that it gets, by the names of jails.
+    """
+    counted = allotting.counted(numbers_of(row) or {})
+    limits = effects.limits if effects is not None else {}
+    decided = effects.decided if effects is not None else {}
+    jails = Jail.objects.select_for_update().filter(Q(tenant=tenant), Q(pk__in=limits) | ~Q(allotted={}))
+    had: dict[str, Any] = {}
+    given: dict[str, Any] = {}
+    changed = []
+    for jail in jails:
+        kept = {name: value for name, value in jail.allotted.items() if name in counted}
+        kept = {name: value for name, value in kept.items() if name not in decided.get(jail.pk, ())}
+        allotted = kept | limits.get(jail.pk, {})
+        new = {name: value for name, value in limits.get(jail.pk, {}).items() if jail.allotted.get(name) != value}
+        if new:
+            key = jail.name if jail.name not in given else f"{jail.name} {jail.uuid}"
+            had[key], given[key] = {name: jail.limits.get(name) for name in new}, new
+        if allotted != jail.allotted:
+            jail.allotted = allotted
+            changed.append(jail)
+    Jail.objects.bulk_update(changed, ["allotted"], batch_size=200)
+    return had, given
 
 
 def numbers_of(row: TenantPlan | None) -> dict[str, Any] | None:
@@ -224,7 +341,9 @@ def numbers_of(row: TenantPlan | None) -> dict[str, Any] | None:
 def places_of(row: TenantPlan | None) -> dict[str, Any] | None:
     if row is None:
         return None
-    return {things: "any" if getattr(row, plans.USABLE[things]) else names(row, things) for things in THINGS}
+    found = {things: "any" if getattr(row, plans.USABLE[things]) else names(row, things) for things in THINGS}
+    shares = {share.host.name: share.disk for share in row.shares.select_related("host")}
+    return found | ({"disk_on": shares} if shares else {})
 
 
 @never_cache

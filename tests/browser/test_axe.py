@@ -166,6 +166,14 @@ def test_page(sign_in, trouble, checked, name):
     assert checked(page) == []
 
 
+def test_what_a_changed_plan_means_on_hosts(sign_in, trouble, checked):
+    page = sign_in()
+    page.goto(PATHS["plan of a tenant"])
+    page.click("[name=show]")
+    expect(page.get_by_text("Nothing has been saved yet")).to_be_visible()
+    assert checked(page) == []
+
+
 @pytest.mark.parametrize("path", ["/", "/jails/", "/jails/make", "/operations/", "/audit/"])
 def test_page_of_a_tenant(sign_in, trouble, checked, path):
     page = sign_in("owner")

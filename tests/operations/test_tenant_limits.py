@@ -315,6 +315,9 @@ def test_limits_and_addresses_of_a_file_are_asked_of_the_plan(warden, acme):
     plan_for(acme, cpu=60, addresses=2)
     with pytest.raises(Refused):
         lifecycle.confirm(operation, operation.digest, user=warden.user)
+    plan_for(acme, cpu=80, addresses=2)
+    lifecycle.confirm(operation, operation.digest, user=warden.user)
+    assert plans.use(acme).cpu == 75, "what is accepted and not done yet is used"
 
 
 def test_an_address_in_place_of_another_is_no_more(warden, acme):

@@ -578,6 +578,18 @@ ROWS: list[Row] = [
         jails="-1",
     ),
     *send("tenant-plan", "acme", answers="away A, 403 U, 404 PQOMVSN, login DX", remove="1"),
+    *send("tenant-plan", "acme", answers="away A, 403 U, 404 PQOMVSN, login DX", there="1"),
+    *send(
+        "tenant-plan",
+        "acme",
+        answers="200 A, 403 U, 404 PQOMVSN, login DX",
+        show="1",
+        memory="8 GiB",
+        any_host="on",
+        any_network="on",
+        any_template="on",
+        any_release="on",
+    ),
     *rows("tenant-plan", "archived tenant", get="404 APQUOMVSN, login DX", post="404 APQUOMVSN, login DX", jails="5"),
     *rows(
         "tenant-member",
