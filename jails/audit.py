@@ -22,6 +22,8 @@ from jails.models.audit import AuditEntry, AuditHead
 GENESIS = "0" * 64
 SECRET_WORDS = ("password", "secret", "token", "private", "passphrase", "credential")
 REMOVED = "(removed)"
+PANEL = "the panel"
+"""The actor of what nobody has asked for."""
 HASHED = tuple(f.attname for f in AuditEntry._meta.concrete_fields if f.attname != "hash")
 LATER = auditrows.LATER
 

@@ -28,7 +28,7 @@ LOGGED = frozenset({Kind.BOOLEAN, Kind.INTEGER, Kind.CHOICE, Kind.HOSTNAME, Kind
 """Kinds of parameters whose values stand in the log, which nobody can take back and a jail's tenant reads. Commands
 and free text may hold a password. Of a tenant's jail it holds no paths and interfaces of the host either."""
 NOT_KEPT = ["(not kept in the log)"]
-ACTOR = "the panel"
+ACTOR = audit.PANEL
 
 
 IS_KEPT = Q(managed=True) | ~Q(adoption__in=["", Jail.Adoption.BESIDE])

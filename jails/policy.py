@@ -361,6 +361,7 @@ ACTIONS_OF_OPERATIONS = {
     "snapshot_release": "jail.snapshot",
     "jail_rollback": "jail.snapshot",
     "sandbox_create": "jail.sandbox",
+    "sandbox_end": "jail.destroy",
     "tenant_limits": "tenant.plan",
     "file_restore": "jail.snapshot",
     "drift_repair": "jail.repair",
@@ -392,15 +393,18 @@ def allowed(user: Any, action: str, obj: Any = None) -> bool:
 def why_not_operation(user: User | None, operation: Operation) -> str:
     """Why this person may not run this operation as of now: a sentence, or "" when they may.
 
-    Asked by views at confirmation and again by the worker, with the user, memberships and jails read afresh.
+    Asked by views at confirmation and again by the worker, with the user, memberships and jails read afresh. None is
+    the panel itself.
     """
     from jails.operations import kind as kinds
 
-    if not _active(user):
+    if user is not None and not _active(user):
         return "The person who asked for it may no longer sign in."
     action = ACTIONS_OF_OPERATIONS.get(operation.kind)
     if action is None or operation.host is None:
         return f"Nobody may run an operation of the kind {operation.kind!r}."
+    if user is None:
+        return _why_not_the_panel(operation)
     try:
         kind = kinds.get(operation.kind)
         jails = list(kind.jails(operation.host, operation.parameters))
@@ -433,6 +437,17 @@ def why_not_operation(user: User | None, operation: Operation) -> str:
     if widened and not is_administrator(user):
         return f"Only an administrator may set {', '.join(widened)}: it widens what the jail may do."
     return ""
+
+
+def _why_not_the_panel(operation: Operation) -> str:
+    """Nobody asks for it, or nobody who is still there: what the panel may do of its own accord its kind says."""
+    from jails.operations import kind as kinds
+
+    assert operation.host is not None
+    try:
+        return kinds.get(operation.kind).why_not_the_panel(operation.host, operation.parameters)
+    except LookupError as error:
+        return f"What it is about is gone: {error}."
 
 
 def why_not_resume(user: User | None, operation: Operation) -> str:

@@ -15,6 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -27,7 +28,7 @@ from jails.hosts.facts import JAIL_CONF_D, RELEASES, TEMPLATES, ConfiguredJail, 
 from jails.hosts.zfs_reader import HOME, Dataset, Snapshot
 from jails.models import Address, Host, Jail, Network, Operation, Release, Template, Tenant
 from jails.models.release import Base, Storage
-from jails.operations import adoption, jailfile, layout, lifecycle
+from jails.operations import adoption, jailfile, layout, lifecycle, sandbox_create
 from jails.operations.kind import Refused
 from jails.operations.limits import of_file
 
@@ -290,6 +291,8 @@ class _Look:
         wanted.origin = dataset.origin if dataset is not None else ""
         wanted.touched = dataset is None or bool(tenant) or dataset.marks.get("cellblock:touched") != "no"
         wanted.boot, wanted.limits = head.name in self.boots, limits
+        if wanted.kind == Jail.Kind.SANDBOX and wanted.expires_at is None:
+            wanted.expires_at = timezone.now() + timedelta(days=sandbox_create.DAYS)
         self.result.jails.append(Wanted(wanted, tenant, _base_of(head, dataset), addresses))
 
     def _why_not(

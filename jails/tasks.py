@@ -267,6 +267,14 @@ def send_summaries() -> int:
     return summary.send_due()
 
 
+@shared_task(name="jails.tasks.end_sandboxes", ignore_result=True)
+def end_sandboxes() -> int:
+    """Queue the end of sandboxes whose time is over."""
+    from jails import sandboxes
+
+    return sandboxes.end_expired()
+
+
 @shared_task(name="jails.tasks.audit_checkpoint", ignore_result=True)
 def audit_checkpoint() -> None:
     """Sign where the log ends. A chain that does not hold is not signed: that is an entry of its own, once."""

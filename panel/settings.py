@@ -297,6 +297,7 @@ CELERY_TASK_ROUTES = {
     "jails.tasks.audit_review": {"queue": "refresh"},
     "jails.tasks.tell_of_break_glass": {"queue": "refresh"},
     "jails.tasks.send_summaries": {"queue": "refresh"},
+    "jails.tasks.end_sandboxes": {"queue": "refresh"},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(STATE_DIR / "beat")
 CELERY_BEAT_SCHEDULE = {
@@ -305,6 +306,7 @@ CELERY_BEAT_SCHEDULE = {
     "audit seal": {"task": "jails.tasks.audit_seal", "schedule": 86400.0, "options": {"expires": 86400}},
     "break-glass": {"task": "jails.tasks.tell_of_break_glass", "schedule": 30.0, "options": {"expires": 30}},
     "summaries": {"task": "jails.tasks.send_summaries", "schedule": 900.0, "options": {"expires": 900}},
+    "sandboxes": {"task": "jails.tasks.end_sandboxes", "schedule": 300.0, "options": {"expires": 300}},
     "audit review": {"task": "jails.tasks.audit_review", "schedule": 60.0, "options": {"expires": 60}},
     "refresh hosts": {"task": "jails.tasks.refresh_hosts", "schedule": 60.0, "options": {"expires": 60}},
 }

@@ -77,6 +77,7 @@ urlpatterns = [
     path("jails/<uuid:uuid>/snapshots/changes", snapshots.changes, name="jail-changes"),
     path("jails/<uuid:uuid>/snapshots/files", snapshots.files, name="jail-snapshot-files"),
     path("jails/<uuid:uuid>/sandbox", snapshots.sandbox, name="jail-sandbox"),
+    path("jails/<uuid:uuid>/extend", snapshots.extend, name="sandbox-extend"),
     path("jails/<uuid:uuid>/rename", jails.rename, name="jail-rename"),
     path("jails/<uuid:uuid>/destroy", jails.destroy, name="jail-destroy"),
     path("jails/<uuid:uuid>/give", jails.give, name="jail-give"),

@@ -72,6 +72,7 @@ DID = {
     "audit.export": "took out of the log",
     "panel.backup": "made a backup",
     "panel.restore": "restored a backup",
+    "sandbox.extend": "gave more time to",
     "operation.plan": "planned",
     "operation.confirm": "confirmed",
     "operation.cancel": "cancelled",

@@ -498,6 +498,7 @@ RUNS = {
     ("jail_rollback", "www1"): "APO",
     ("sandbox_create", "www1"): "APO",
     ("sandbox_create", "loghost"): "AP",
+    ("sandbox_end", "www1"): "APO",
     ("tenant_limits",): "A",
     ("tenant_limits", "www1"): "A",
     ("file_restore", "www1"): "APO",

@@ -86,6 +86,11 @@ class Jail(models.Model):
     """Of `quota`, `memory`, `cpu` and `processes` those that its tenant's plan was saved with and that are not on the
     host yet: tenant_limits brings them there. They count as used already."""
 
+    expires_at = models.DateTimeField(null=True, blank=True)
+    """Of a sandbox: when the panel ends it (jails.sandboxes). None: never."""
+    why_not_ended = models.CharField(max_length=300, blank=True)
+    """Why it could not be ended when its time was over, for who sees its host."""
+
     state = models.CharField(max_length=10, choices=State.choices, default=State.PENDING)
     state_since = models.DateTimeField(default=timezone.now)
     jid = models.IntegerField(null=True, blank=True)

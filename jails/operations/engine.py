@@ -995,7 +995,7 @@ class _Run:
             action = "operation.run"
         audit.record(
             action,
-            actor=self.operation.confirmed_by,
+            actor=self.operation.confirmed_by or audit.PANEL,
             outcome=outcome,
             operation=self.operation,
             plan_digest=self.operation.confirmed_digest,

@@ -79,6 +79,10 @@ class Kind:
         """What the policy is asked for on each of its jails, where that depends on what is wished for. LookupError."""
         return (usual,)
 
+    def why_not_the_panel(self, host: Host, parameters: Mapping[str, Any]) -> str:
+        """Why the panel may not do it of its own accord, with nobody asking: a sentence, or "". LookupError."""
+        return "The person who asked for it may no longer sign in."
+
     def why_not_by_itself(self, host: Host, parameters: Mapping[str, Any]) -> str:
         """Why a tenant may not do it without staff: a sentence, or "". Asked only where it has no jail yet."""
         return f"Only staff may do this on {host}."
@@ -130,6 +134,7 @@ KINDS = (
     "snapshot_release",
     "jail_rollback",
     "sandbox_create",
+    "sandbox_end",
     "tenant_limits",
     "file_restore",
     "drift_repair",

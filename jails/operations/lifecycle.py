@@ -30,11 +30,14 @@ def draft(
     parameters: Mapping[str, Any],
     *,
     host: Host,
-    user: User,
+    user: User | None,
     source: str = "",
     retry_of: Operation | None = None,
 ) -> Operation:
-    """A plan for somebody to confirm. Raises Refused, PermissionDenied, or LookupError for an unknown kind."""
+    """A plan for somebody to confirm. Raises Refused, PermissionDenied, or LookupError for an unknown kind.
+
+    user: None where the panel itself asks for it.
+    """
     wanted = kind.get(kind_name)
     cleaned = wanted.clean(parameters)
     try:
@@ -63,7 +66,7 @@ def draft(
     return operation
 
 
-def confirm(operation: Operation, digest: str, *, user: User, source: str = "") -> Operation:
+def confirm(operation: Operation, digest: str, *, user: User | None, source: str = "") -> Operation:
     """Queue a draft, bound to the plan that was seen. Of two at once one wins, the other is Refused."""
     return _queue(operation, digest, Status.DRAFT, user, source)
 
@@ -73,7 +76,7 @@ def accept_new_plan(operation: Operation, digest: str, *, user: User, source: st
     return _queue(operation, digest, Status.STALE, user, source)
 
 
-def _queue(operation: Operation, digest: str, expected: str, user: User, source: str) -> Operation:
+def _queue(operation: Operation, digest: str, expected: str, user: User | None, source: str) -> Operation:
     with transaction.atomic():
         row = _locked(operation)
         if row.status != expected:
@@ -94,13 +97,14 @@ def _queue(operation: Operation, digest: str, expected: str, user: User, source:
             # So that the log itself tells what only an administrator may allow, also once the operation is gone.
             widens = kind.get(row.kind).widens(row.host, row.parameters) if row.host else []
             after = {"widens": list(widens)} if widens else None
-            audit.record("operation.confirm", actor=user, operation=row, plan_digest=digest, source=source, after=after)
+            who = user or audit.PANEL
+            audit.record("operation.confirm", actor=who, operation=row, plan_digest=digest, source=source, after=after)
             transaction.on_commit(lambda: queue.send(row))
         else:
             row.approved_by = row.on_behalf_of = ""  # of an earlier confirmation; nothing covers this one
             audit.record(
                 "operation.confirm",
-                actor=user,
+                actor=user or audit.PANEL,
                 outcome="refused",
                 operation=row,
                 plan_digest=digest,
@@ -239,11 +243,11 @@ def _give_back(operation: Operation) -> None:
 
 
 def _require(
-    user: User,
+    user: User | None,
     operation: Operation,
     action: str,
     source: str,
-    why_not: Callable[[User, Operation], str] = policy.why_not_operation,
+    why_not: Callable[[User | None, Operation], str] = policy.why_not_operation,
 ) -> None:
     """Raises PermissionDenied, once the refusal is in the log: call it outside of what would be rolled back."""
     why = why_not(user, operation)
@@ -252,7 +256,7 @@ def _require(
     with transaction.atomic():
         audit.record(
             action,
-            actor=user,
+            actor=user or audit.PANEL,
             outcome="refused",
             obj=operation.host,
             tenant=operation.tenant,

@@ -2,7 +2,8 @@
 
 It is a clone, so it takes space only for what is changed in it, and the snapshot stays as long as the sandbox does. It
 is a jail of the same tenant, counted as one and destroyed as one. It never gets an address: what it copies believes to
-be the jail it was made from.
+be the jail it was made from. So nobody reaches it with the keys of then: who enters is whoever may use its console. It has
+some days, and is ended by the panel itself when they are over.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.utils import timezone
@@ -23,6 +25,9 @@ from jails.operations import checks, common, jail_create, jailfile, layout, snap
 from jails.operations.kind import Kind, Refused, Request
 from jails.operations.step import BootList, Plan, Step, Undo
 from jails.operations.wish import QUOTA_MAX, QUOTA_MIN, Wish
+
+DAYS, MOST_DAYS = 7, 30
+"""How long a sandbox has until the panel ends it (jails.sandboxes), usually and at most."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,7 @@ class SandboxCreate(Kind):
             "name": wish.text("name", names.jail_name_error),
             "start": wish.flag("start"),
             "quota": wish.number("quota", QUOTA_MIN, QUOTA_MAX),
+            "days": wish.number("days", 1, MOST_DAYS, default=DAYS),
         }
         wish.refuse_wrong()
         return cleaned
@@ -115,6 +121,8 @@ class SandboxCreate(Kind):
                 f"{copy.source.name} stays as it is. The snapshot cannot be destroyed as long as {copy.name} is there.",
             ),
             warnings=(
+                f"{copy.name} is destroyed by itself {_days(wish)} after it is made, with all that is in it, unless "
+                "somebody gives it more time.",
                 f"What {copy.source.name} does by itself, like cron jobs, {copy.name} does as well once it runs: "
                 "without network, but with its own copy of all files.",
             ),
@@ -156,6 +164,7 @@ class SandboxCreate(Kind):
             config_path=layout.config_path(operation.parameters["name"]),
             state=Jail.State.RUNNING if operation.parameters["start"] else Jail.State.STOPPED,
             state_since=timezone.now(),
+            expires_at=timezone.now() + timedelta(days=operation.parameters.get("days", DAYS)),
         )
 
     def release(self, operation: Operation) -> None:
@@ -164,6 +173,11 @@ class SandboxCreate(Kind):
 
 
 kind = SandboxCreate()
+
+
+def _days(wish: Mapping[str, Any]) -> str:
+    days = wish.get("days", DAYS)
+    return "a day" if days == 1 else f"{days} days"
 
 
 def _look(request: Request) -> _Copy:

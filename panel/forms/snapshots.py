@@ -11,7 +11,7 @@ from django import forms
 from django.utils import timezone
 
 from jails.freebsd import names
-from jails.operations import snapshots
+from jails.operations import sandbox_create, snapshots
 from panel.forms.audit import MOMENT
 from panel.forms.fields import CheckedField, SizeField
 
@@ -20,6 +20,13 @@ class SandboxForm(forms.Form):
     name = CheckedField(names.jail_name_error, label="Name", help_text="Letters, digits, “-” and “_”.")
     quota = SizeField(
         label="Quota", help_text="Like 10 GiB, for what is changed in it. Empty: as much as the pool has."
+    )
+    days = forms.IntegerField(
+        label="Days",
+        required=False,
+        min_value=1,
+        max_value=sandbox_create.MOST_DAYS,
+        help_text=f"Then it is destroyed by itself. Its page can give it more time. Empty: {sandbox_create.DAYS}.",
     )
     start = forms.BooleanField(label="Start it at once", required=False)
 

@@ -26,7 +26,7 @@ from jails.freebsd import names, service, sh
 from jails.freebsd.uname import eol_of
 from jails.looks import looking
 from jails.models import Host, Jail, Operation, Template, Tenant
-from jails.operations import jail_adopt, lifecycle, power
+from jails.operations import jail_adopt, lifecycle, power, sandbox_create
 from jails.operations.jailfile import RULES
 from jails.operations.kind import Refused
 from panel.context import shell_of
@@ -223,6 +223,7 @@ def page(request: HttpRequest, uuid: UUID) -> HttpResponse:
     agreed = agreements.card(request, jail)
     shown = [(row.pk, row.status, row.changed_at) for row in recent]
     ssh = ssh_lines(jail)
+    is_over = jail.expires_at is not None and jail.expires_at <= timezone.now()
     mark = live.mark_of(
         *_values(jail),
         jail.tenant,
@@ -231,6 +232,7 @@ def page(request: HttpRequest, uuid: UUID) -> HttpResponse:
         *shown,
         *related.values(),
         drift_mark,
+        is_over,
         *ssh,
         breakglass.mark_of(entered),
         agreements.mark_of(agreed),
@@ -239,6 +241,8 @@ def page(request: HttpRequest, uuid: UUID) -> HttpResponse:
         return HttpResponseNotModified()
     context = {
         "jail": jail,
+        "is_over": is_over,
+        "extension": sandbox_create.DAYS,
         "tree_jail": jail.pk,
         "addresses": list(jail.addresses.all()),
         "under_way": next((row for row in recent if row.is_open), None),

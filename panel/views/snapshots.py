@@ -14,16 +14,16 @@ from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from jails import plans, policy, selfservice
+from jails import plans, policy, sandboxes, selfservice
 from jails.hosts.data import decode
 from jails.hosts.zfs_reader import Snapshot
 from jails.models import HostFactsRecord, Jail, Operation
-from jails.operations import file_restore, snapshots
+from jails.operations import file_restore, sandbox_create, snapshots
 from panel.forms.snapshots import MomentForm, SandboxForm, SnapshotForm
 from panel.views import looks
-from panel.views.access import find
+from panel.views.access import find, source
 from panel.views.planning import plan_from_button, plan_from_form, posted
 
 A_PAGE = 50
@@ -78,7 +78,8 @@ def sandbox(request: HttpRequest, uuid: UUID) -> HttpResponse:
     if snapshot is None:
         messages.error(request, f"{jail.name} has no snapshot of that name: choose one of the list.")
         return redirect("jail-snapshots", jail.uuid)
-    given = {"name": f"{jail.name[:40]}-sandbox", "quota": jail.limits.get("quota"), "start": True}
+    days = sandbox_create.DAYS
+    given = {"name": f"{jail.name[:40]}-sandbox", "quota": jail.limits.get("quota"), "days": days, "start": True}
     form = SandboxForm(posted(request), initial=given)
     if form.is_valid():
         wish = {"jail": str(jail.uuid), "snapshot": wanted, **form.cleaned_data}
@@ -94,6 +95,20 @@ def sandbox(request: HttpRequest, uuid: UUID) -> HttpResponse:
         "at": snapshots.taken_at(snapshot),
     }
     return render(request, "panel/jail_sandbox.html", context, status=422 if form.errors else 200)
+
+
+@require_POST
+@login_required
+def extend(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """Give a sandbox more time."""
+    jail: Jail = find(request, Jail.objects.select_related("host", "tenant"), "jail.sandbox", uuid=uuid)
+    try:
+        row = sandboxes.extend(jail, user=request.user, source=source(request))
+    except sandboxes.CannotExtend as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, f"{row.name} now has time until {row.expires_at:%Y-%m-%d %H:%M} UTC.")
+    return redirect("jail", jail.uuid)
 
 
 def _page(request: HttpRequest, jail: Jail, form: SnapshotForm, status: int = 200) -> HttpResponse:

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from jails.looks import kind as look_kinds
 from jails.looks import looking
-from jails.models import Jail, Look, Operation, TenantPlan, User
+from jails.models import AuditEntry, Jail, Look, Operation, TenantPlan, User
 from jails.operations import kind as kinds
 from tests.panel import work
 from tests.panel.fleet import Fleet, GiB, MiB
@@ -160,6 +160,32 @@ def test_what_cannot_be_planned_comes_back_with_the_reason(as_person: Any, www1:
     assert not Operation.objects.exists()
 
 
+# Sandboxes
+
+
+def test_a_sandbox_says_when_it_ends_and_who_gets_in_and_gets_more_time(as_person: Any, www1: Jail) -> None:
+    Jail.objects.filter(pk=www1.pk).update(kind="sandbox", expires_at=timezone.now() + 2 * HOUR)
+    person, page = as_person("owner"), f"/jails/{www1.uuid}/"
+    text = words(person.get(page))
+    assert "It is destroyed by itself in 1 h" in text and "let nobody in" in text
+    assert "those of Acme who may use its console" in text and "Give it 7 days from now" in text
+    response = person.post(f"/jails/{www1.uuid}/extend", follow=True)
+    assert "www1 now has time until" in words(response) and "in 6 d" in words(response)
+    Jail.objects.filter(pk=www1.pk).update(expires_at=timezone.now(), why_not_ended="zroot/x@y is held by somebody")
+    assert "Who runs its host sees why." in words(person.get(page)) and "zroot" not in words(person.get(page))
+    assert "Give it 7 days" not in words(as_person("viewer").get(page))
+    assert "zroot/x@y is held by somebody" in words(as_person("administrator").get(page))
+
+
+@pytest.mark.parametrize("kind", ["sandbox", "thin"])
+def test_what_does_not_end_by_itself_gets_no_more_time(as_person: Any, www1: Jail, kind: str) -> None:
+    Jail.objects.filter(pk=www1.pk).update(kind=kind)
+    response = as_person("owner").post(f"/jails/{www1.uuid}/extend", follow=True)
+    assert "is no sandbox that ends by itself" in words(response) and not AuditEntry.objects.filter(
+        action="sandbox.extend"
+    )
+
+
 # As it was at 14:05
 
 
@@ -263,7 +289,7 @@ def test_a_sandbox_ends_in_a_plan(as_person: Any, www1: Jail) -> None:
     made = Operation.objects.get()
     assert response.url == f"/operations/{made.pk}/"
     assert made.parameters == {
-        "jail": str(www1.uuid), "snapshot": "day3", "name": "www1-try1", "quota": GiB, "start": True,
+        "jail": str(www1.uuid), "snapshot": "day3", "name": "www1-try1", "quota": GiB, "start": True, "days": 7,
     }  # fmt: skip
 
 
