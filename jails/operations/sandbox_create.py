@@ -2,8 +2,8 @@
 
 It is a clone, so it takes space only for what is changed in it, and the snapshot stays as long as the sandbox does. It
 is a jail of the same tenant, counted as one and destroyed as one. It never gets an address: what it copies believes to
-be the jail it was made from. So nobody reaches it with the keys of then: who enters is whoever may use its console. It has
-some days, and is ended by the panel itself when they are over.
+be the jail it was made from. So nobody reaches it with the keys of then: who enters is whoever may use its console. It
+has some days, and is ended by the panel itself when they are over.
 """
 
 from __future__ import annotations
