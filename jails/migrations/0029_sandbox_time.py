@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jails", "0027_ask_for_the_same_plan"),
+        ("jails", "0028_follow_logs"),
     ]
 
     operations = [
