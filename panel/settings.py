@@ -134,6 +134,9 @@ except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError) as error:
 CONSOLED_SOCKET = env.str("CONSOLED_SOCKET", str(STATE_DIR / "consoled.sock"))
 CONSOLE_RECORDINGS = Path(env.str("CONSOLE_RECORDINGS", str(WORKER_DIR / "consoles")))
 CONSOLE_RECORDING_BYTES = env.int("CONSOLE_RECORDING_BYTES", 32 << 20)
+CONSOLE_RECORDING_DAYS = env.int("CONSOLE_RECORDING_DAYS", 365)
+if CONSOLE_RECORDING_DAYS < 0:
+    raise refuse("CONSOLE_RECORDING_DAYS", "expected days, or 0 to keep them for ever")
 CONSOLE_IDLE_SECONDS = env.int("CONSOLE_IDLE_SECONDS", 15 * 60)
 CONSOLE_TOTAL_SECONDS = env.int("CONSOLE_TOTAL_SECONDS", 8 * 3600)
 CONSOLE_COMMAND_SECONDS = env.int("CONSOLE_COMMAND_SECONDS", 20)

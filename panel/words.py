@@ -59,6 +59,7 @@ DID = {
     "console.run": "ran a command in",
     "console.close": "left the console in",
     "recording.read": "read a recording of",
+    "recording.remove": "removed an old recording of",
     "inside.read": "read a file in",
     "jail.drift": "noticed a change of",
     "tenant.rebuild": "rebuilt from its hosts the tenant",

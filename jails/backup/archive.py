@@ -16,7 +16,8 @@ from jails import secretfile
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-MANIFEST_LONGEST = 16_000_000
+MANIFEST_LONGEST = 128_000_000
+"""Bytes: of some hundred thousand recordings."""
 CHUNK = 1 << 20
 # The last ones: of a header that says the part is encrypted, or begins where there is nothing.
 UNREADABLE = (
@@ -81,6 +82,9 @@ class Reader:
 
     def read(self, name: str) -> bytes:
         return self.archive.read(name)
+
+    def open(self, name: str) -> IO[bytes]:
+        return self.archive.open(name)
 
     def lines(self, name: str) -> Iterator[bytes]:
         with self.archive.open(name) as stream:

@@ -111,7 +111,7 @@ class Placing:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         self.drafts[path] = draft
         with os.fdopen(descriptor, "wb") as file:
-            _give(descriptor, path.parent)
+            give(descriptor, path.parent)
             file.write(content)
             file.flush()
             os.fsync(descriptor)
@@ -124,7 +124,7 @@ class Placing:
         self.folders.append(folder)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
-            _give(descriptor, folder.parent)
+            give(descriptor, folder.parent)
         finally:
             os.close(descriptor)
 
@@ -166,7 +166,7 @@ def placing() -> Iterator[Placing]:
     work.clean(folders=False)
 
 
-def _give(descriptor: int, folder: Path) -> None:
+def give(descriptor: int, folder: Path) -> None:
     """Whoever restores as root: the workers' user must be able to read what is in its folder."""
     if os.geteuid() == 0:
         owner = folder.stat()

@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from jails import audit, audittext
-from jails.backup import archive, keyfiles, tables
+from jails.backup import archive, keyfiles, recordings, tables
 from jails.models import AuditHead, Operation, Worker
 from jails.models.audit_triggers import drop_triggers, make_triggers
 from jails.operations import kind
@@ -41,9 +41,10 @@ class Made:
     left_out: tuple[str, ...]
     end: str
     problem: str
+    recordings: int
 
 
-def make(path: Path, *, with_keys: bool = True) -> Made:
+def make(path: Path, *, with_keys: bool = True, with_recordings: bool = False) -> Made:
     """Raises OSError, FileExistsError among them."""
     files = keyfiles.found() if with_keys else {}
     left_out = keyfiles.left_out() if with_keys else {}
@@ -62,13 +63,14 @@ def make(path: Path, *, with_keys: bool = True) -> Made:
         for name, content in contents.items():
             with writer.part(name) as stream:
                 stream.write(content)
+        packed = recordings.store(writer) if with_recordings else 0
         writer.finish(facts)
     end = f"{verdict.last}:{verdict.last_hash}"
     with transaction.atomic():
-        what = {"file": path.name, "keys": len(contents), "checkpoint": end}
+        what = {"file": path.name, "keys": len(contents), "recordings": packed, "checkpoint": end}
         audit.record("panel.backup", actor=SOURCE, after=what, source=SOURCE)
     left = tuple(f"{path}: {why}" for path, why in left_out.items())
-    return Made(sum(one["rows"] for one in stored), tuple(contents), left, end, verdict.problem)
+    return Made(sum(one["rows"] for one in stored), tuple(contents), left, end, verdict.problem, packed)
 
 
 def _store(writer: archive.Writer, model: tables.Model) -> dict[str, Any]:
@@ -90,6 +92,7 @@ class Restored:
     keys: tuple[str, ...]
     attention: int
     problem: str
+    recordings: int
 
 
 def check(path: Path) -> dict[str, Any]:
@@ -99,10 +102,14 @@ def check(path: Path) -> dict[str, Any]:
 
 
 def restore(path: Path, *, replace: bool = False, with_keys: bool = True) -> Restored:
-    """Raises Damaged, Refused, OSError, and whatever the database says; then all is as it was."""
+    """Raises Damaged, Refused, OSError, and whatever the database says; then all is as it was.
+
+    Recordings come last, and those that are not there yet: what fails then can be done again with `recordings.restore`.
+    """
     with archive.reading(path) as reader:
         models = _models(reader.manifest)
         wanted = _keys(reader) if with_keys else {}
+        _require_recordings(reader)
         # The keys go back too where the database refuses at its commit.
         with keyfiles.placing() as placing, transaction.atomic():
             _require_nobody(replace, wanted)
@@ -113,7 +120,8 @@ def restore(path: Path, *, replace: bool = False, with_keys: bool = True) -> Res
             attention = _put_down_what_was_open()
             _tell(path, reader.manifest, before, attention)
             placing.place(wanted)
-    return Restored(str(reader.manifest["made_at"]), rows, tuple(map(str, wanted)), attention, problem)
+        put_back = recordings.restore(reader)
+    return Restored(str(reader.manifest["made_at"]), rows, tuple(map(str, wanted)), attention, problem, put_back)
 
 
 def _models(manifest: dict[str, Any]) -> list[tuple[tables.Model, dict[str, Any]]]:
@@ -135,6 +143,14 @@ def _models(manifest: dict[str, Any]) -> list[tuple[tables.Model, dict[str, Any]
 def _keys(reader: archive.Reader) -> dict[Path, bytes]:
     try:
         return {keyfiles.place_of(part): reader.read(part) for part in reader.names("keys/")}
+    except ValueError as error:
+        raise archive.Damaged(f"It holds something that no backup has: {error}.") from error
+
+
+def _require_recordings(reader: archive.Reader) -> None:
+    try:
+        for part in reader.names(recordings.FOLDER):
+            recordings.place_of(part)
     except ValueError as error:
         raise archive.Damaged(f"It holds something that no backup has: {error}.") from error
 

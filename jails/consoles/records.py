@@ -123,6 +123,8 @@ def read(session_key: str, pk: str, *, source: str) -> tuple[Console, Path, bool
         raise Refused("There is no such recording.")
     if not policy.allowed(person, "recording.view", console):
         raise Refused("You may not read recordings.")
+    if console.removed_at is not None:
+        raise Refused("It was removed because it was old. Its digest is in the log.")
     path = path_of(console)
     found = cast.digest_of(path)
     if console.is_open or found is None:

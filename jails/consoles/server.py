@@ -27,7 +27,7 @@ from django.conf import settings
 from django.db import Error, close_old_connections
 from django.utils import timezone
 
-from jails.consoles import cast, frames, reach, records, tickets
+from jails.consoles import cast, frames, reach, records, retention, tickets
 from jails.consoles.following import Follower
 from jails.consoles.tickets import Opening, Refused
 from jails.freebsd import console as terminals
@@ -53,6 +53,7 @@ COMMAND_LONGEST = 8192
 COMMAND_OUTPUT = 256 * 1024
 OWED = 2000
 """Ends of consoles that are kept while no database takes them; those beyond are written by the next consoled."""
+TIDY_SECONDS = 3600
 _CONTROL_LONGEST = 4096
 
 
@@ -71,14 +72,7 @@ class Consoled:
         self.stopping = asyncio.Event()
 
     async def in_database(self, function: Callable[..., T], *words: Any, **named: Any) -> T:
-        def call() -> T:
-            close_old_connections()
-            try:
-                return function(*words, **named)
-            finally:
-                close_old_connections()
-
-        return await self.loop.run_in_executor(self.database, call)
+        return await self.loop.run_in_executor(self.database, lambda: _with_database(function, *words, **named))
 
     async def on_host(self, function: Callable[..., T], *words: Any) -> T:
         return await self.loop.run_in_executor(self.hosts, function, *words)
@@ -92,11 +86,11 @@ class Consoled:
             server = await asyncio.start_unix_server(self.connected, sock=listening(path), limit=frames.LARGEST * 2)
             for number in (signal.SIGINT, signal.SIGTERM):
                 self.loop.add_signal_handler(number, self.stopping.set)
-            looking = asyncio.create_task(self._look_after())
+            background = [asyncio.create_task(self._look_after()), asyncio.create_task(self._tidy())]
             ready()
             await self.stopping.wait()
             server.close()
-            looking.cancel()
+            await reach.put_down(background)
             for one in list(self.open):
                 one.end(Ended.SERVICE)
             if self.tasks:
@@ -200,6 +194,17 @@ class Consoled:
             for one, reason in zip(open_now, reasons, strict=True):
                 if reason:
                     one.end(Ended(reason))
+
+    async def _tidy(self) -> None:
+        """Remove old recordings, in a thread of its own: it may take long."""
+        while True:
+            try:
+                count = await asyncio.to_thread(_with_database, retention.remove_old)
+                if count:
+                    log.info("%d recordings were removed because they were old", count)
+            except Exception:
+                log.exception("old recordings could not be removed")
+            await asyncio.sleep(TIDY_SECONDS)
 
     # A log that is followed
 
@@ -486,6 +491,14 @@ class Terminal:
         with contextlib.suppress(ConnectionError, TimeoutError):
             self.writer.write(frames.message(value))
             await asyncio.wait_for(self.writer.drain(), 5)
+
+
+def _with_database(function: Callable[..., T], *words: Any, **named: Any) -> T:
+    close_old_connections()
+    try:
+        return function(*words, **named)
+    finally:
+        close_old_connections()
 
 
 def _too_many_logs(key: str, most: int) -> str:

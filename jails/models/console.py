@@ -73,6 +73,8 @@ class Console(models.Model):
     """Whether more was shown than the recording was allowed to hold."""
     digest = models.CharField(max_length=64, blank=True)
     """SHA-256 of the recording, in hexadecimal; it is in the log too."""
+    removed_at = models.DateTimeField(null=True)
+    """When the recording was removed because it was old (jails.consoles.retention)."""
 
     class Meta:
         ordering = ["-opened_at", "-id"]

@@ -161,7 +161,7 @@ def index(request: HttpRequest) -> HttpResponse:
 def recording(request: HttpRequest, pk: UUID) -> HttpResponse:
     """What is known of one; its content is read only when somebody asks for that, which is an entry of the log."""
     console = _console(request, pk)
-    return render(request, "panel/recording.html", {"console": console})
+    return render(request, "panel/recording.html", {"console": console, "kept_days": settings.CONSOLE_RECORDING_DAYS})
 
 
 def _console(request: HttpRequest, pk: UUID) -> Console:

@@ -647,3 +647,49 @@ def test_checkpoints_of_the_log_and_their_key_go_with_it(panel, settings, tmp_pa
     assert settings.AUDIT_CHECKPOINTS.with_name("audit-checkpoints.jsonl.before-restore").read_text() == later
     assert audit.verify(checkpoints=[(first.sequence, first.hash)]).proven == first.sequence
     assert checkpoints.make() is not None, "the restored log goes on from its own last checkpoint"
+
+
+# Recordings of consoles
+
+
+@pytest.fixture
+def recordings(settings, tmp_path):
+    settings.CONSOLE_RECORDINGS = tmp_path / "recordings"
+    month = settings.CONSOLE_RECORDINGS / "2026-11"
+    month.mkdir(parents=True)
+    made = {f"{uuid.uuid4()}.cast": os.urandom(100) for _ in range(2)}
+    for name, content in made.items():
+        (month / name).write_bytes(content)
+    (month / f"{uuid.uuid4()}.cast.part").write_text("being recorded")
+    (month / "notes.txt").write_text("no recording")
+    return month, made
+
+
+def test_recordings_go_with_it_when_asked_for(panel, tmp_path, recordings, capsys):
+    month, made = recordings
+    call_command("backup", str(tmp_path / "without"))
+    assert "Not in the backup: 2 recordings of consoles" in capsys.readouterr().err
+    call_command("backup", str(tmp_path / "with"), "--with-recordings")
+    said = capsys.readouterr()
+    assert ", 2 recordings. The log" in said.out and "recordings" not in said.err
+    assert "2 recordings" in restore(tmp_path / "with", "--check") and "0 recordings" in restore(
+        tmp_path / "without", "--check"
+    )
+    kept, *lost = made
+    shutil.rmtree(month)
+    month.mkdir()
+    (month / kept).write_bytes(b"what is there stays")
+    assert "put back: 1" in restore(tmp_path / "with", "--replace")
+    assert {path.name: path.read_bytes() for path in month.iterdir()} == {
+        kept: b"what is there stays",
+        **{name: made[name] for name in lost},
+    }
+    assert [(month / name).stat().st_mode & 0o777 for name in lost] == [0o600]
+
+
+@pytest.mark.parametrize("name", ["recordings/../keys/seal.key", "recordings/2026-11/x.cast", "recordings/"])
+def test_a_part_that_is_no_recording_is_refused(name):
+    from jails.backup import recordings as stored
+
+    with pytest.raises(ValueError, match="is no recording"):
+        stored.place_of(name)

@@ -40,10 +40,11 @@ class Command(BaseCommand):
     def check_only(self, manifest: dict[str, Any]) -> None:
         rows = sum(table["rows"] for table in manifest["tables"])
         keys = sum(name.startswith("keys/") for name in manifest["parts"])
+        recorded = sum(name.startswith("recordings/") for name in manifest["parts"])
         noted = manifest["audit"]
         self.stdout.write(
-            f"It is whole: made at {manifest['made_at']} from {manifest['database']}, {rows} rows, {keys} keys. "
-            f"Its log ends at {noted['sequence']}:{noted['hash']}"
+            f"It is whole: made at {manifest['made_at']} from {manifest['database']}, {rows} rows, {keys} keys, "
+            f"{recorded} recordings. Its log ends at {noted['sequence']}:{noted['hash']}"
         )
 
     def restore(self, file: Path, *, replace: bool, with_keys: bool) -> None:
@@ -51,6 +52,8 @@ class Command(BaseCommand):
 
         done = whole.restore(file, replace=replace, with_keys=with_keys)
         self.stdout.write(f"The panel is as it was at {done.made_at}: {done.rows} rows, {len(done.keys)} keys.")
+        if done.recordings:
+            self.stdout.write(f"Recordings of consoles that were put back: {done.recordings}.")
         if done.problem:
             self.stderr.write(f"The audit log does not hold, as it did not when the backup was made: {done.problem}.")
         if done.attention:
