@@ -8,7 +8,7 @@
   const ACKNOWLEDGED_EVERY = 64 * 1024;
   const encoder = new TextEncoder();
   const token = JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
-  let terminal, fit, socket, ended;
+  let terminal, fit, socket, ended, opened;
 
   const say = (words, tone = "") => {
     state.textContent = words;
@@ -30,6 +30,7 @@
     terminal.loadAddon(fit);
     terminal.open(screen);
     terminal.textarea.setAttribute("aria-label", `Terminal in ${part.dataset.jail}`);
+    terminal.textarea.setAttribute("aria-describedby", "console-help");
     fit.fit();
     terminal.attachCustomKeyEventHandler((event) => {
       if (!event.ctrlKey || !event.shiftKey || event.type !== "keydown") return true;
@@ -76,6 +77,7 @@
       const status = said.ended === "exit" && Number.isInteger(said.status) ? ` Exit status ${said.status}.` : "";
       say(`${ended}${status}`, said.ended === "exit" ? "" : "warn");
     } else if (said.open) {
+      opened = true;
       say(`Connected to ${part.dataset.jail} as ${login.value}. Recorded.`, "good");
     } else if (said.ends_in) {
       const why = said.why === "idle" ? "Nothing was typed for long: type something, or it" : "The longest time is nearly over: it";
@@ -87,6 +89,7 @@
     buttons(true);
     say("Connecting …");
     ended = "";
+    opened = false;
     let secret;
     try {
       secret = await ticket();
@@ -123,11 +126,15 @@
       if (mine !== socket) return;
       socket = undefined;
       if (!ended) say(`The connection was lost at ${time()}. What ran on this terminal is ended; connect again for a new one.`, "bad");
-      connect.lastChild.textContent = "Connect again";
       buttons(false);
+      connect.focus();
+      if (!opened) {
+        screen.hidden = true;
+        return;
+      }
+      connect.lastChild.textContent = "Connect again";
       terminal.options.disableStdin = true;
       terminal.options.cursorBlink = false;
-      connect.focus();
     };
   };
 

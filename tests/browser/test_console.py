@@ -115,6 +115,39 @@ def pids_of_consoled(panel):
     return [int(pid) for pid in found if mine in Path(f"/proc/{pid}/environ").read_bytes()]
 
 
+def test_a_log_as_it_is_written(at_console, panel, picture):
+    """By the stream, beside which nothing is asked for; when that is lost the page asks by itself again."""
+    page = at_console()
+    expect(page).to_have_url(re.compile("/console$"))
+    base = page.url.removesuffix("/console")
+
+    def write(text):
+        script = 'mkdir -p /var/log; echo "$1" >>/var/log/messages'
+        panel.on_host("warden1", "jexec", "mailhub", "sh", "-c", script, "sh", text)
+
+    write("there before")
+    page.goto(f"{base}/logs?path=/var/log/messages&follow=on")
+    state, lines = page.locator("[data-follow-state]"), page.locator("[data-follow-lines]")
+    expect(state).to_have_text("New lines appear as they are written.", timeout=20_000)
+    expect(lines).to_contain_text("there before")
+    asked = []
+    page.on("request", lambda request: asked.append(request.url) if "/logs" in request.url else None)
+    write("<b>just now</b>")
+    expect(lines).to_contain_text("<b>just now</b>")
+    assert not asked and violations(page) == []
+    picture(page, "log")
+    page.get_by_role("button", name="Stop").click()
+    expect(state).to_contain_text("Stopped at")
+    page.get_by_role("button", name="Follow again").click()
+    expect(state).to_contain_text("New lines appear", timeout=20_000)
+    (pid,) = pids_of_consoled(panel)
+    os.kill(pid, signal.SIGKILL)
+    expect(state).to_contain_text("This page asks every few seconds instead.")
+    write("afterwards")
+    expect(page.locator("#log-lines")).to_contain_text("afterwards", timeout=20_000)
+    page.wait_for_timeout(6000)
+
+
 def test_a_user_that_is_none(at_console):
     page = at_console()
     page.locator("[data-console-login]").fill("Root!")

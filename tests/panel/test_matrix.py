@@ -376,6 +376,14 @@ def test_tickets_that_are_forged_foreign_or_used_and_other_origins(path: str, wo
     assert [one.outcome for one in heard] == [outcome for _, outcome in wanted]
 
 
+@pytest.mark.parametrize("path", SOCKET_PATHS)
+def test_a_host_that_another_worker_serves(path: str, world: World, ask_sockets: Any) -> None:
+    """A web process knows one consoled, and that reaches the hosts of its own worker alone: it says so."""
+    Host.objects.filter(name="warden1").update(worker="rack2")
+    (heard,) = ask_sockets([Asked(path, world.sessions["O"], ticket_for(world, "O", path, "www1"))])
+    assert heard.outcome == "refused" and "Another worker serves its host" in heard.said[-1]["refused"]
+
+
 # Tasks: a message may say anything
 
 
