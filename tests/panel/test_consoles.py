@@ -46,3 +46,16 @@ def test_nothing_vanishes_from_the_text_of_a_recording(
     monkeypatch.setattr(client, "read", lambda wanted: found)
     page = as_person("auditor").get(f"/consoles/{console.pk}/text").content.decode()
     assert "before" in page and "after" in page
+
+
+def test_a_recording_that_was_removed_says_so_and_is_not_offered(as_person: Any, fleet: Fleet) -> None:
+    console = opened(fleet.jails["www1"], fleet.acme, "anna")
+    Console.objects.filter(pk=console.pk).update(digest="d" * 64)
+    auditor = as_person("auditor")
+    page = auditor.get(f"/consoles/{console.pk}/").content.decode()
+    assert "for 365 days" in page and "Download" in page
+    Console.objects.filter(pk=console.pk).update(removed_at=timezone.now())
+    page = auditor.get(f"/consoles/{console.pk}/").content.decode()
+    assert "The recording was removed" in page and "d" * 64 in page
+    assert "Download" not in page and "xterm" not in page and "for 365 days" not in page
+    assert "Recording of anna" not in auditor.get("/consoles/").content.decode()
