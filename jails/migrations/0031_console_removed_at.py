@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jails", "0029_plan_on_hosts"),
+        ("jails", "0030_sandbox_time"),
     ]
 
     operations = [
