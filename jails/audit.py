@@ -169,8 +169,8 @@ def verify(newest: int | None = None, checkpoints: Iterable[tuple[int, str]] = (
     before = AuditEntry.objects.filter(sequence=first - 1).values_list("hash", flat=True).first()
     walk = Walk(first, GENESIS if first == 1 else before or "", iter(checkpoints))
     stretches.walk_on(walk, head.sequence, processes)
-    for entry in auditrows.rows(walk.expected, head.sequence):
-        if problem := walk.step(entry):
+    for rows in auditrows.chunks(walk.expected, head.sequence):
+        if problem := walk.over(rows):
             return walk.verdict(problem)
     if walk.expected <= head.sequence:
         gone = f"entries {walk.expected} to {head.sequence} are missing, the head counts {head.sequence}"
@@ -207,20 +207,36 @@ class Walk:
         self._checkpoints = itertools.chain(checkpoints, ahead, self._checkpoints)
         self.noted = next(self._checkpoints, None)
 
-    def step(self, entry: AuditEntry | auditrows.Row) -> str:
+    def over(self, rows: auditrows.Rows) -> str:
+        """What is wrong with the first of them that does not hold, or ""."""
+        sequences, previous, hashes, digests = rows
+        is_chain = (
+            sequences == tuple(range(self.expected, self.expected + len(sequences)))
+            and previous == (self.previous, *hashes[:-1])
+            and hashes == digests
+        )
+        if is_chain and (self.noted is None or self.noted[0] > sequences[-1]):
+            self.previous, self.expected = hashes[-1], sequences[-1] + 1
+            return ""
+        return next(filter(None, map(self._step, *rows)), "")
+
+    def step(self, entry: AuditEntry) -> str:
         """What is wrong with the next entry, or ""."""
+        return self._step(entry.sequence, entry.previous_hash, entry.hash, entry_hash(entry))
+
+    def _step(self, sequence: int, previous: str, hash_: str, digest: str) -> str:
         number = self.expected
-        if entry.sequence != number:
-            return f"entry {number} is missing, the next one is {entry.sequence}"
-        if entry.previous_hash != self.previous:
+        if sequence != number:
+            return f"entry {number} is missing, the next one is {sequence}"
+        if previous != self.previous:
             return f"entry {number} does not continue entry {number - 1}"
-        if entry.hash != (entry.digest if isinstance(entry, auditrows.Row) else entry_hash(entry)):
+        if hash_ != digest:
             return f"entry {number} was changed after it was written"
         while self.noted is not None and self.noted[0] == number:
-            if self.noted[1] != entry.hash:
+            if self.noted[1] != hash_:
                 return f"entry {number} is not the one of the checkpoint: the chain was made anew"
             self.proven, self.noted = number, next(self._checkpoints, None)
-        self.previous, self.expected = entry.hash, number + 1
+        self.previous, self.expected = hash_, number + 1
         return ""
 
     def verdict(self, problem: str = "", bad: int | None = None) -> Verdict:

@@ -71,8 +71,8 @@ def ends_of(stretch: Stretch) -> tuple[str, str] | None:
     before = AuditEntry.objects.filter(sequence=stretch.first - 1).values_list("hash", flat=True).first()
     begin = GENESIS if stretch.first == 1 else before or ""
     walk = Walk(stretch.first, begin, iter(stretch.noted))
-    for row in auditrows.rows(stretch.first, stretch.last):
-        if walk.step(row):
+    for rows in auditrows.chunks(stretch.first, stretch.last):
+        if walk.over(rows):
             return None
     is_whole = walk.expected == stretch.last + 1 and walk.noted is None
     return (begin, walk.previous) if is_whole else None

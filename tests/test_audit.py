@@ -16,7 +16,7 @@ from django.db import DatabaseError, connection, transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jails import audit
+from jails import audit, auditrows
 from jails.models import AuditEntry, AuditHead, Host, Tenant, User
 from jails.models.audit_triggers import drop_triggers, make_triggers
 
@@ -346,14 +346,16 @@ def test_the_end_alone_can_be_checked(five: None, unguarded: None) -> None:
 
 
 def test_what_is_appended_while_it_is_checked_is_no_break(five: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    step = audit.Walk.step
+    over = audit.Walk.over
 
-    def busy(walk: audit.Walk, entry: AuditEntry) -> str:
+    def busy(walk: audit.Walk, rows: auditrows.Rows) -> str:
         record("test.meanwhile")
-        return step(walk, entry)
+        return over(walk, rows)
 
-    monkeypatch.setattr(audit.Walk, "step", busy)
-    assert audit.verify().ok
+    monkeypatch.setattr(audit.Walk, "over", busy)
+    monkeypatch.setattr(auditrows, "CHUNK", 1)
+    verdict = audit.verify()
+    assert (verdict.ok, verdict.checked, AuditHead.objects.get().sequence) == (True, 5, 10)
 
 
 def verify_command(*args: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jails import audit, auditrows, stretches
@@ -33,7 +33,10 @@ def record(**fields: Any) -> AuditEntry:
 
 def digests() -> dict[int, str]:
     head = AuditHead.objects.get(pk=1)
-    return {row.sequence: row.digest for row in auditrows.rows(1, head.sequence)}
+    found: dict[int, str] = {}
+    for rows in auditrows.chunks(1, head.sequence):
+        found |= zip(rows.sequences, rows.digests, strict=True)
+    return found
 
 
 def slow() -> dict[int, str]:
@@ -76,6 +79,13 @@ def test_any_time(at: datetime) -> None:
     assert audit.verify().ok
 
 
+LIMITS = {
+    "approval": 200, "action": 60, "actor": 150, "detail": 4000, "host": 63, "object_id": 64, "object_name": 300,
+    "object_type": 40, "on_behalf_of": 150, "operation": 36, "outcome": 20, "plan_digest": 64, "source": 64,
+    "tenant": 32,
+}  # fmt: skip
+"""Columns of text, and how many characters fit."""
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.text(' "\\\x00\n\t\x7f{}:,abcN', max_size=9)
 whole_rows = st.fixed_dictionaries(
     {
         name: st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
@@ -93,20 +103,93 @@ def test_the_two_ways_write_the_same(values: dict[str, Any], number: int | None,
     entry = AuditEntry(sequence=7, actor_id=number, tenant_id=number, action="test", previous_hash="0" * 64, **values)
     entry.approval = approval
     row = [getattr(entry, name) for name in auditrows.COLUMNS]
-    for at in (3, 4, 5):
-        if at == 3 and connection.vendor == "sqlite":
+    for at, name in enumerate(auditrows.COLUMNS):
+        if name == "at" and connection.vendor == "sqlite":
             row[at] = str(entry.at.replace(tzinfo=None))
-        elif at > 3 and row[at] is not None:
+        elif name in ("before", "after") and row[at] is not None:
             row[at] = auditrows.dump(row[at])
     line = audit._json({name: getattr(entry, name) for name in audit.HASHED})
     assert auditrows.canonical(tuple(row)) == line
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | texts, lambda some: st.lists(some) | st.dictionaries(texts, some)
+)
+rows_to_keep = st.fixed_dictionaries(
+    dict.fromkeys((name for name in LIMITS if name != "approval"), texts)
+    | {"approval": st.none() | texts, "at": st.datetimes(timezones=st.just(UTC)), "before": anything, "after": anything}
+    | dict.fromkeys(("actor_id", "tenant_id"), st.none() | st.integers(-(2**63), 2**63 - 1))
+)
+
+
+@settings(max_examples=50)
+@given(rows_to_keep)
+def test_what_the_database_makes_of_a_row_is_what_was_hashed(values: dict[str, Any]) -> None:
+    values |= {name: audit._text(values[name], limit) for name, limit in LIMITS.items() if values[name] is not None}
+    values |= {name: audit.scrub(values[name]) for name in ("before", "after")}
+    entry = AuditEntry(sequence=7, previous_hash="0" * 64, **values)
+    entry.hash = audit.entry_hash(entry)
+    with transaction.atomic():
+        entry.save(force_insert=True)
+        (rows,) = auditrows.chunks(7, 7)
+        transaction.set_rollback(True)
+    assert rows == ((7,), ("0" * 64,), (entry.hash,), (entry.hash,))
+
+
+def test_only_what_is_not_plain_goes_the_long_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+
+    def noted_too(sequences: list[int], actual: Any = auditrows._read) -> Any:
+        read.extend(sequences)
+        return actual(sequences)
+
+    monkeypatch.setattr(auditrows, "_read", noted_too)
+    record(actor="grace", before={"name": "a", "id": 1}, after={"b": {"before": None, "after": 2}, "a": [1, " : "]})
+    record(tenant=None, detail="it's plain")
+    record(detail="not plän")
+    assert digests() == slow()
+    assert read == [3]
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 500])
+def test_chunks_of_any_length_are_one_chain(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auditrows, "CHUNK", chunk)
+    for text in ("a", "ü", "b", "c", '"'):
+        record(detail=text)
+    assert digests() == slow()
+    assert audit.verify(checkpoints=noted(2, 5)) == audit.Verdict(5, last=5, last_hash=slow()[5], proven=5)
+    bad = audit.verify(checkpoints=[*noted(2), (4, "a" * 64)])
+    assert (bad.bad_sequence, bad.checked, bad.proven) == (4, 3, 2)
+
+
+@pytest.mark.usefixtures("unguarded")
+def test_an_entry_that_is_there_twice_is_found() -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite cannot take a primary key from a table")
+    for _ in range(auditrows.CHUNK + 1):
+        record()
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE jails_auditentry DROP CONSTRAINT jails_auditentry_pkey")
+        cursor.execute(
+            "INSERT INTO jails_auditentry SELECT * FROM jails_auditentry WHERE sequence = %s", [auditrows.CHUNK]
+        )
+    assert audit.verify().problem == f"entry {auditrows.CHUNK + 1} is missing, the next one is {auditrows.CHUNK}"
 
 
 @pytest.mark.usefixtures("unguarded")
 @pytest.mark.parametrize(
     ("column", "value"),
     [
+        *((name, f"CAST({name} AS BLOB)") for name in ("at", "before", "previous_hash", "hash", *LIMITS)),
+        *((name, f"{name} || char(0)") for name in ("at", "before", "previous_hash", "hash", *LIMITS)),
+        *((name, f"{name} || CAST(x'ff' AS TEXT)") for name in ("at", "before", "previous_hash", "hash", "detail")),
+        ("after", '\'{"a": NaN, "b": 1}\''),
+        ("after", "'{a: null, \"b\": 1}'"),
+        ("after", "'{\"a\": null, \"b\": 1} '||char(0)||'{}'"),
+        ("after", '\'{"a": null, "b": 1},"approval":"approval 1"\''),
+        ("before", "'null'||char(10)||','"),
         ("at", "'2026-03-01T12:00:00'"),
+        ("at", "at || 'x'"),
         ("at", "'never'"),
         ("actor", "x'00ff'"),
         ("actor_id", "'seven'"),
@@ -118,12 +201,14 @@ def test_the_two_ways_write_the_same(values: dict[str, Any], number: int | None,
 def test_what_only_sqlite_would_keep_is_found(column: str, value: str) -> None:
     if connection.vendor != "sqlite":
         pytest.skip("other databases know what a column is for")
-    if value == "NULL":
+    if (column, value) == ("hash", "NULL"):
         value = "x'aa'"
     for _ in range(3):
-        record()
+        record(after={"a": None, "b": 1}, before="it", approval="approval 1")
     with connection.cursor() as cursor:
+        cursor.execute("PRAGMA ignore_check_constraints = ON")
         cursor.execute(f"UPDATE jails_auditentry SET {column} = {value} WHERE sequence = 2")
+        cursor.execute("PRAGMA ignore_check_constraints = OFF")
     assert audit.verify().bad_sequence == 2
 
 
