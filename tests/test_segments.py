@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
@@ -163,6 +165,43 @@ class TestChecking:
         self.spoil(archive, how)
         with pytest.raises(CommandError, match=why):
             verify()
+
+    @pytest.mark.parametrize(
+        ("old", "new", "why"),
+        [
+            (b'"detail":"second"', b'"detail":"2nd"', "entry 2 was changed after it was written"),
+            (b'"sequence":2,', b'"sequence":4,', "entry 4 does not continue entry 1"),
+            (b'"previous_hash":"00', b'"previous_hash":"10', "entry 1 does not continue entry 0"),
+            (b'"after":{"hash":"1"}', b'"after":{"hash":"2"}', "entry 3 was changed after it was written"),
+            (b"}\n", b"\n", "Expecting"),
+            (b'"detail":"second"', b'"detail": "second"', ""),
+        ],
+    )
+    def test_each_entry_of_a_file_is_checked_whatever_its_seal_says(
+        self, old: bytes, new: bytes, why: str, archive: Path
+    ) -> None:
+        record(before={"hash": "0" * 64, "host": "x"}, after={"previous_hash": "0", "sequence": 9, "source": ""})
+        record(detail="second")
+        record(detail='"hash":"', after={"hash": "1"}, before={"\\": '","hash":"\\'})
+        (made,) = segments.seal(LATER)
+        pack = archive / f"{made.name}.jsonl.gz"
+        content = gzip.decompress(pack.read_bytes())
+        assert old in content
+        pack.write_bytes(gzip.compress(content.replace(old, new, 1)))
+        forged = replace(made, sha256=hashlib.sha256(pack.read_bytes()).hexdigest())
+        forged = replace(forged, signature=checkpoints.signing_key().sign(forged.signed).hex())
+        (archive / f"{made.name}.seal.json").write_text(json.dumps(asdict(forged)))
+        if not why:
+            assert checked(archive) == [(3, made.hash)]
+            return
+        with pytest.raises(ValueError, match=why):
+            checked(archive)
+
+    def test_lines_as_they_are_written_are_not_read_as_json(self, archive: Path, monkeypatch: Any) -> None:
+        record(2, detail='"hash":"ü"', after={"hash": "1", "previous_hash": "0" * 64, "sequence": 1, "source": '"'})
+        segments.seal(LATER)
+        monkeypatch.setattr(segments, "_hash_as_read", None)
+        assert [last for last, _ in checked(archive)] == [2]
 
     @pytest.mark.usefixtures("unguarded")
     def test_a_log_that_was_cut_off_is_shown_by_what_was_sealed(self) -> None:
