@@ -264,6 +264,7 @@ class TestProcesses:
     def log(self, transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         drop_triggers(connection)
         monkeypatch.setattr(stretches.walk_on, "__defaults__", (10,))
+        monkeypatch.setattr(auditrows, "CHUNK", 7)
         with transaction.atomic():
             for number in range(95):
                 audit.record("test.thing", after={"n": number})
