@@ -16,12 +16,13 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.db.models import BigIntegerField, Count, Q, Sum
+from django.db.models import BigIntegerField, Count, Exists, Q, QuerySet, Sum
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast, Coalesce, Greatest
 
 from jails.models import Address, Host, Jail, Operation, Template, Tenant, TenantPlan
 from jails.operations.kind import Refused
+from jails.prepared import Prepared
 
 if TYPE_CHECKING:
     from jails.operations.kind import Kind
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 COUNTED = ("jails", "disk", "addresses", "snapshots", "memory", "cpu", "processes")
 LIMITS = {"disk": "quota", "memory": "memory", "cpu": "cpu", "processes": "processes"}
 """What is counted as a sum of limits → which of Jail.limits; a jail without that is in no sum."""
+OWN = ("jails", "snapshots", *LIMITS, *(f"without_{limit}" for limit in LIMITS.values()))
+"""What a tenant has by the rows of its jails: fields of Use."""
 USABLE = {"hosts": "any_host", "networks": "any_network", "templates": "any_template", "releases": "any_release"}
 """What a plan names → the field that says that all of its sort may be used."""
 GIVES = ("jail_give", "jail_adopt")
@@ -397,23 +400,43 @@ def use(tenant: Tenant, *, but: Any = "", host: Host | None = None) -> Use:
 
 
 def uses(tenants: Iterable[Tenant], *, but: Any = "", host: Host | None = None) -> dict[int, Use]:
-    """The same of several by their ids, in four queries at most for one or for all."""
+    """The same of several by their ids, in four queries at most for one or for all; two where nothing is coming."""
     found = {tenant.pk: Use() for tenant in tenants}
-    jails = Jail.objects.filter(tenant__in=found)
-    addresses = Address.objects.filter(jail__tenant__in=found)
-    if host is not None:
-        jails, addresses = jails.filter(host=host), addresses.filter(jail__host=host)
-    if but:
-        jails = jails.exclude(pk__in=Jail.objects.filter(operations=but, state=Jail.State.PENDING).values("pk"))
-        addresses = addresses.exclude(operation=but)
-    for counts in jails.annotate(**_amounts()).order_by().values("tenant").annotate(**_totals()):
-        key = counts.pop("tenant")
-        found[key] += Use(**{name.removeprefix("all_"): value or 0 for name, value in counts.items()})
-    for key, count in addresses.order_by().values_list("jail__tenant").annotate(Count("pk")):
+    keys, is_all = list(found), not but and host is None
+    jails = _jails_of(keys) if is_all else list(_jails(keys, but, host))
+    for key, _, *counts in jails:
+        found[key] += Use(**{name: int(value or 0) for name, value in zip(OWN, counts, strict=True)})
+    for key, count in _addresses_of(keys) if is_all else _addresses(keys, but, host):
         found[key] += Use(addresses=count)
+    if jails and not any(comes for _, comes, *_ in jails):
+        return found
     for key, coming in _coming(found, but, host):
         found[key] += coming
     return found
+
+
+def _jails(tenants: Collection[int], but: Any = "", host: Host | None = None) -> QuerySet[Any]:
+    """(tenant, whether anything may be coming to any of them, its amount of each of OWN), of those that have jails."""
+    jails = Jail.objects.filter(tenant__in=tenants, **_only(host))
+    if but:
+        jails = jails.exclude(pk__in=Jail.objects.filter(operations=but, state=Jail.State.PENDING).values("pk"))
+    # What is given to anybody at all: to whom, only its parameters say.
+    coming = Operation.objects.filter(Q(kind__in=GIVES) | _grows(tenants), status__in=UNFINISHED)
+    rows = jails.annotate(**_amounts()).order_by().values("tenant").annotate(comes=Exists(coming), **_totals())
+    return rows.values_list("tenant", "comes", *(f"all_{name}" for name in OWN))
+
+
+def _addresses(tenants: Collection[int], but: Any = "", host: Host | None = None) -> QuerySet[Any]:
+    rows = Address.objects.filter(jail__tenant__in=tenants, **_only(host, "jail__host"))
+    rows = rows.exclude(operation=but) if but else rows
+    return rows.order_by().values_list("jail__tenant").annotate(Count("pk"))
+
+
+def _only(host: Host | None, field: str = "host") -> dict[str, Host]:
+    return {} if host is None else {field: host}
+
+
+_jails_of, _addresses_of = Prepared(_jails), Prepared(_addresses)
 
 
 def _amounts() -> dict[str, Any]:
@@ -426,9 +449,12 @@ def _amounts() -> dict[str, Any]:
 
 
 def _totals() -> dict[str, Any]:
+    """`all_` before each of OWN."""
     sums = {f"all_{thing}": Sum(f"held_{limit}") for thing, limit in LIMITS.items()}
-    missing = {f"without_{limit}": Count("pk", filter=Q(**{f"has_{limit}__isnull": True})) for limit in LIMITS.values()}
-    return {"all_jails": Count("pk"), "all_snapshots": Sum("snapshots"), **sums, **missing}
+    without = {
+        f"all_without_{limit}": Count("pk", filter=Q(**{f"has_{limit}__isnull": True})) for limit in LIMITS.values()
+    }
+    return {"all_jails": Count("pk"), "all_snapshots": Sum("snapshots"), **sums, **without}
 
 
 def _coming(tenants: Collection[int], but: Any, host: Host | None) -> Iterable[tuple[int, Use]]:
@@ -436,10 +462,8 @@ def _coming(tenants: Collection[int], but: Any, host: Host | None) -> Iterable[t
 
     A jail that is being made, and addresses, have their rows from the confirmation on.
     """
-    comes = Q(kind__in=GIVES, parameters__tenant__in=list(tenants)) | Q(
-        kind__in=(*MAKES_SNAPSHOTS, *CHANGES), jails__tenant__in=tenants
-    )
-    rows = Operation.objects.filter(comes, status__in=UNFINISHED, **({} if host is None else {"host": host}))
+    comes = Q(kind__in=GIVES, parameters__tenant__in=list(tenants)) | _grows(tenants)
+    rows = Operation.objects.filter(comes, status__in=UNFINISHED, **_only(host))
     # One that is about several jails may be found several times.
     columns = ("pk", "kind", "parameters", "plan__result")
     found = {row[0]: row[1:] for row in rows.order_by().values_list(*columns) if row[0] != _id(but)}
@@ -474,6 +498,10 @@ def _new_limits(kind: str, wish: Mapping[str, Any], result: Any) -> Limits:
     else:
         limits = json.loads(dict(result or ()).get("update", "{}")).get("limits", {})
     return limits
+
+
+def _grows(tenants: Collection[int]) -> Q:
+    return Q(kind__in=(*MAKES_SNAPSHOTS, *CHANGES), jails__tenant__in=tenants)
 
 
 def _id(operation: Any) -> Any:
