@@ -122,14 +122,20 @@ class Shell:
         return found
 
     @cached_property
-    def own_jails(self) -> list[Jail]:
-        """Of a tenant; one more than are shown where there are more."""
+    def own_jails(self) -> list[Any]:
+        """Of a tenant, each with pk, uuid, name and state; one more than are shown where there are more."""
         rows = self.of_team(policy.visible(self.user, Jail)).order_by("name")
-        return list(rows.only("uuid", "name", "state")[: TREE_LIMIT + 1])
+        return list(rows.values_list("pk", "uuid", "name", "state", named=True)[: TREE_LIMIT + 1])
+
+    @property
+    def own_jails_shown(self) -> list[Any]:
+        return self.own_jails[:TREE_LIMIT]
 
     @cached_property
     def own_tenants(self) -> list[Tenant]:
-        return list(policy.visible(self.user, Tenant).filter(archived_at__isnull=True))
+        if self.can("tenant.list"):
+            return list(policy.visible(self.user, Tenant).filter(archived_at__isnull=True))
+        return policy.tenants_of(self.user)
 
     @cached_property
     def team(self) -> Tenant | None:

@@ -1,18 +1,34 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
+from functools import cache, lru_cache
+from html import escape
 from typing import Any
 
 from django import template
 from django.templatetags.static import static
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from jails import policy
 from panel import words
 from panel.charts import counted
 
 register = template.Library()
+
+
+def fill(pattern: str, *parts: str) -> SafeString:
+    """As format_html, of texts alone, which all but SafeString are escaped: for what stands in every row of a list."""
+    texts = [part if part.__class__ is SafeString else escape(part) for part in parts]
+    return SafeString(pattern.format(*texts))  # nosec B703
+
+
+def joined(parts: Iterable[SafeString], between: str = "") -> SafeString:
+    """Markup that `fill` has made, one behind the other."""
+    return SafeString(between.join(parts))  # nosec B703
+
 
 STATES = {
     # word of a jail, host, operation or step → (icon, colour, word shown)
@@ -60,26 +76,45 @@ STATES = {
 
 
 @register.simple_tag
+@lru_cache(512)
 def icon(name: str, css: str = "") -> str:
-    return format_html(
-        '<svg class="icon {}" aria-hidden="true"><use href="{}#{}"></use></svg>', css, static("vendor/icons.svg"), name
-    )
+    return format_html('<svg class="icon {}" aria-hidden="true"><use href="{}#{}"></use></svg>', css, _sprite(), name)
+
+
+@cache
+def _sprite() -> str:
+    """Its address does not change while a process lives, and is long to find."""
+    return static("vendor/icons.svg")
 
 
 @register.simple_tag
 def state(value: str, since: Any = None) -> str:
     """A state by shape, colour and word."""
-    name, colour, word = STATES.get(str(value), ("help-circle", "secondary", str(value).lower()))
-    mark = icon(name)
     if since:
-        return format_html('<span class="state state-{}">{}{} {}</span>', colour, mark, word, ago(since))
-    return format_html('<span class="state state-{}">{}{}</span>', colour, mark, word)
+        name, colour, word = _looks_of(str(value))
+        return format_html('<span class="state state-{}">{}{} {}</span>', colour, icon(name), word, ago(since))
+    return _state(str(value))
+
+
+def _looks_of(value: str) -> tuple[str, str, str]:
+    return STATES.get(value, ("help-circle", "secondary", value.lower()))
+
+
+@lru_cache(256)
+def _state(value: str) -> str:
+    name, colour, word = _looks_of(value)
+    return format_html('<span class="state state-{}">{}{}</span>', colour, icon(name), word)
 
 
 @register.simple_tag
 def state_mark(value: str) -> str:
     """The state without its word to see, for dense lists; the word is there for screen readers and on hover."""
-    name, colour, word = STATES.get(str(value), ("help-circle", "secondary", str(value).lower()))
+    return _state_mark(str(value))
+
+
+@lru_cache(256)
+def _state_mark(value: str) -> str:
+    name, colour, word = _looks_of(value)
     return format_html(
         '<span class="state-mark state-{}" title="{}">{}<span class="visually-hidden">{}</span></span>',
         colour,
@@ -90,6 +125,7 @@ def state_mark(value: str) -> str:
 
 
 @register.simple_tag
+@cache
 def drift_mark() -> str:
     """Beside the name of a jail that is not, on its host, what the panel wants of it."""
     return format_html(
@@ -110,7 +146,7 @@ def bytes_iec(value: Any) -> str:
     """2 254 857 830 → `2.1 GiB`, exact on hover."""
     if value in (None, ""):
         return "–"
-    return format_html('<span class="number" title="{} bytes">{}</span>', f"{int(value):,}", iec(int(value)))
+    return fill('<span class="number" title="{} bytes">{}</span>', f"{int(value):,}", iec(int(value)))
 
 
 def iec(value: int) -> str:
@@ -127,10 +163,12 @@ def ago(value: Any) -> str:
     """A relative time, exact on hover; static/js/panel.js keeps it fresh in the viewer's zone."""
     if not value:
         return "never"
-    return format_html(
-        '<time datetime="{}" title="{} UTC" data-relative>{}</time>',
-        value.isoformat(),
-        value.strftime("%Y-%m-%d %H:%M:%S"),
+    exact = value.isoformat()
+    return fill(
+        '<time datetime="{}" title="{} {} UTC" data-relative>{}</time>',
+        exact,
+        exact[:10],
+        exact[11:19],
         relative(timezone.now() - value),
     )
 
@@ -227,7 +265,7 @@ def copyable(text: Any, css: str = "") -> str:
 @register.filter
 def did(entry: Any) -> str:
     """What an entry of the log says somebody did; the action's own name on hover."""
-    return format_html('<span title="{}">{}</span>', entry.action, words.did(entry))
+    return fill('<span title="{}">{}</span>', entry.action, words.did(entry))
 
 
 @register.filter
