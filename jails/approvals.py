@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -321,10 +321,10 @@ def _entry(action: str, row: Approval, user: User, source: str, **fields: Any) -
 # For pages
 
 
-def waiting(rows: QuerySet[Approval]) -> QuerySet[Approval]:
+def waiting(rows: QuerySet[Approval], now: datetime | None = None) -> QuerySet[Approval]:
     """Questions that can still be answered: those about a plan while that plan is the one that would run."""
     gone = Q(operation__isnull=False) & ~Q(operation__status__in=WAITING)
-    return rows.filter(state=State.ASKED, expires_at__gt=timezone.now()).exclude(gone)
+    return rows.filter(state=State.ASKED, expires_at__gt=now or timezone.now()).exclude(gone)
 
 
 def to_answer(user: User, rows: Iterable[Approval]) -> list[Approval]:

@@ -7,7 +7,7 @@ the tenant's pages until an owner has read it. While it is open, policy.py lets 
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -166,12 +166,12 @@ def open_by_person(users: Collection[User], jails: Collection[Jail]) -> set[tupl
     return {(person, jail) for person, jail, tenant in found if jail is not None and tenant == owners[jail]}
 
 
-def shown(rows: QuerySet[BreakGlass]) -> QuerySet[BreakGlass]:
+def shown(rows: QuerySet[BreakGlass], now: datetime | None = None) -> QuerySet[BreakGlass]:
     """Those that stand on pages: open, or not read by an owner yet. The last one first.
 
     `console_since`: since when its administrator has a console in the jail open now; None without one.
     """
-    rows = rows.filter(Q(ended_at=None, expires_at__gt=timezone.now()) | Q(acknowledged_at=None))
+    rows = rows.filter(Q(ended_at=None, expires_at__gt=now or timezone.now()) | Q(acknowledged_at=None))
     consoles = Console.objects.filter(jail=OuterRef("jail"), user=OuterRef("user"), ended_at=None)
     since = Subquery(consoles.order_by("opened_at").values("opened_at")[:1])
     return rows.annotate(console_since=since).select_related("user", "tenant", "jail")

@@ -89,6 +89,7 @@ class Operation(models.Model):
             models.Index(fields=["status", "created_at"]),
             models.Index(fields=["status", "changed_at"]),
             models.Index(fields=["tenant", "-created_at", "status", "changed_at"]),
+            models.Index(fields=["tenant", "status", "finished_at"]),
             models.Index(fields=["host", "-created_at", "status", "changed_at"]),
         ]
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -40,6 +40,25 @@ def waits(request: HttpRequest) -> list[Wait]:
     return [*_questions(request), *_agreements(request), *_approved(request)]
 
 
+def any_wait(questions: QuerySet[Approval], agreements: QuerySet[Agreement], user: int, now: datetime) -> list[Exists]:
+    """Whether any of these rows may be one of `waits`: where none is, there is nothing more to ask."""
+    return [
+        Exists(approvals.waiting(questions, now)),
+        Exists(unsettled(agreements)),
+        Exists(to_run(questions, user).filter(expires_at__gt=now)),
+    ]
+
+
+def unsettled(rows: QuerySet[Agreement]) -> QuerySet[Agreement]:
+    return rows.filter(Q(state=Agreement.State.PROPOSED) | Q(unread=True))
+
+
+def to_run(rows: QuerySet[Approval], user: int) -> QuerySet[Approval]:
+    """Plans that this person has asked about, that were approved and are not run."""
+    rows = rows.filter(asked_by=user, state=State.GRANTED, used_at=None)
+    return rows.filter(operation__status__in=approvals.WAITING)
+
+
 def _questions(request: HttpRequest) -> list[Wait]:
     rows = approvals.waiting(policy.visible(request.user, _whole())).order_by("asked_at")[:LOOKED_AT]
     return [
@@ -54,8 +73,7 @@ def _questions(request: HttpRequest) -> list[Wait]:
 
 
 def _agreements(request: HttpRequest) -> list[Wait]:
-    rows = policy.visible(request.user, Agreement).select_related("tenant", "jail", "proposed_by")
-    rows = rows.filter(Q(state=Agreement.State.PROPOSED) | Q(unread=True))
+    rows = unsettled(policy.visible(request.user, Agreement)).select_related("tenant", "jail", "proposed_by")
     found = []
     for row in rows.order_by("proposed_at")[:LOOKED_AT]:
         about = row.jail.name if row.jail else f"all jails of {row.tenant.name}"
@@ -70,8 +88,7 @@ def _agreements(request: HttpRequest) -> list[Wait]:
 
 def _approved(request: HttpRequest) -> list[Wait]:
     """Plans of one's own that were approved and not run."""
-    rows = policy.visible(request.user, _whole()).filter(asked_by=request.user, state=State.GRANTED, used_at=None)
-    rows = rows.filter(operation__status__in=approvals.WAITING).order_by("decided_at")[:LOOKED_AT]
+    rows = to_run(policy.visible(request.user, _whole()), request.user.pk).order_by("decided_at")[:LOOKED_AT]
     return [
         Wait(
             "circle-check",

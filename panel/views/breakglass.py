@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
-from django.db.models import QuerySet
+from django.db.models import Exists, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -30,6 +31,11 @@ def banners(request: HttpRequest, jail: Jail | None = None) -> list[BreakGlass]:
     """What is open or was not read by an owner, of one jail or of all that this person may know of. One query."""
     rows = breakglass.shown(policy.visible(request.user, BreakGlass))
     return list((rows.filter(jail=jail) if jail else rows)[:ON_TOP])
+
+
+def any_shown(rows: QuerySet[BreakGlass], now: datetime) -> Exists:
+    """Whether there is any to ask for."""
+    return Exists(breakglass.shown(rows, now))
 
 
 def mark_of(rows: list[BreakGlass]) -> list[Any]:

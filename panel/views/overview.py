@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import date, datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
+from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
 from django.db.models import Count, Exists, F, Min, OuterRef, Q, QuerySet, Sum
@@ -20,11 +21,24 @@ from django.views.decorators.http import require_safe
 from jails import plans, policy
 from jails.freebsd.uname import Release as ReleaseName
 from jails.freebsd.uname import eol_of
-from jails.models import Host, Jail, Operation, Pool, Tenant, Worker
-from panel.context import shell_of
+from jails.models import (
+    Address,
+    Agreement,
+    Approval,
+    BreakGlass,
+    Host,
+    Jail,
+    Operation,
+    Pool,
+    Tenant,
+    TenantPlan,
+    User,
+    Worker,
+)
+from jails.prepared import Prepared
+from panel.context import TREE_LIMIT, shell_of
 from panel.views import approvals, breakglass, live
 from panel.views.networks import conflicts
-from panel.views.selfservice import makers
 
 POOL_FULL, POOL_VERY_FULL = 80, 90
 """Per cent at which a pool gets slow and is shown as needing attention, and at which it is grave."""
@@ -32,7 +46,9 @@ LIMIT = 20
 """Of each sort; more of it is a list of its own."""
 FEW = 3
 MISSING = DRIFTED = 1000
-MY_JAILS = 60
+MY_JAILS = 30
+HIDDEN = (Operation.Status.DRAFT, Operation.Status.DISCARDED)
+"""Plans that nobody has confirmed."""
 SHOWN = 12
 """Before one asks for the rest."""
 RECENT = timezone.timedelta(days=2)
@@ -72,42 +88,160 @@ def home(request: HttpRequest) -> HttpResponse:
 
 
 def tenant_home(request: HttpRequest) -> HttpResponse:
-    mine = shell_of(request).of_team(policy.visible(request.user, Jail))
-    jails = mine.select_related("host", "tenant").prefetch_related("addresses")
-    counts = jails.aggregate(all=Count("pk"), running=Count("pk", filter=Q(state=Jail.State.RUNNING)))
-    jails = list(jails.order_by("name")[:MY_JAILS])
-    wrong, operations = list(trouble(request)[:3]), list(_rows(request)[:8])
+    found = my_jails(request)
+    shell_of(request).own_jails = found  # the tree lists the same ones
+    jails, there = found[:MY_JAILS], what_is_there(request)
+    wrong = list(trouble(request)[:3]) if there.trouble else []
+    glasses = breakglass.banners(request) if there.break_glasses else []
+    operations = [Lately._make(row) for row in _lately(here(request))]
     context = {
         "jails": jails,
-        "counts": counts,
-        "trouble": wrong,
-        "operations": operations,
-        "plans": plans_of(request),
-        "may_make": bool(makers(request)),
-        "break_glasses": breakglass.banners(request),
-        "waits": approvals.waits(request),
+        "addresses": addresses_of(jails),
+        "may_power": startable(request, jails),
+        "counts": counts_of(request),
+        "waits": approvals.waits(request) if there.waits else [],
+        **plans_of(request),
     }
-    moving = [(jail.pk, jail.name, jail.hostname, jail.state, jail.state_since, jail.used) for jail in jails]
     changed = [(row.pk, row.changed_at) for row in (*wrong, *operations)]
-    entered = breakglass.mark_of(context["break_glasses"])
-    mark = live.mark_of(moving, counts, changed, context["plans"], entered, context["waits"])
+    mark = live.mark_of(*found, *context.values(), changed, breakglass.mark_of(glasses))
     if live.has(request, mark):
         return HttpResponseNotModified()
+    context |= {"trouble": wrong, "operations": operations, "break_glasses": glasses, "mark": mark}
     template = "panel/_tenant_home.html" if request.htmx else "panel/tenant_home.html"
-    return live.marked(render(request, template, context | {"mark": mark}), mark)
+    return live.marked(render(request, template, context), mark)
 
 
-def plans_of(request: HttpRequest) -> list[tuple[str, list[plans.Share]]]:
-    """What is used of the plan of each tenant that one belongs to, by its name; nothing of one without a plan."""
-    tenants = shell_of(request).of_team(policy.visible(request.user, Tenant), "pk")
-    tenants = list(tenants.filter(plan__isnull=False).select_related("plan"))
-    used = plans.uses(tenants)
-    return [(tenant.name, plans.shares(tenant.plan, used[tenant.pk])) for tenant in tenants]
+def teams(request: HttpRequest) -> list[Tenant]:
+    """Those of one's own, or the one that one has chosen to look at."""
+    shell = shell_of(request)
+    return [shell.team] if shell.team else shell.own_tenants
+
+
+def here(request: HttpRequest) -> list[int]:
+    return [tenant.pk for tenant in teams(request)]
+
+
+class MyJail(NamedTuple):
+    """What is shown of a jail of one's own, and what it takes to know what one may do with it."""
+
+    pk: int
+    uuid: UUID
+    name: str
+    state: str
+    hostname: str
+    state_since: datetime
+    used: int
+    limits: dict[str, int | None]
+    tenant_id: int
+    host_id: int
+
+
+def my_jails(request: HttpRequest) -> list[MyJail]:
+    """The first, one more than the tree shows where there are more."""
+    return [MyJail._make(row) for row in _my_jails(here(request))]
+
+
+@Prepared
+def _my_jails(tenants: Collection[int]) -> QuerySet[Any]:
+    rows = policy.visible_to_teams(tenants, Jail).order_by("name")
+    return rows.values_list(*MyJail._fields)[: TREE_LIMIT + 1]
+
+
+def counts_of(request: HttpRequest) -> dict[str, int]:
+    """How many jails one has, and how many of them run."""
+    rows = _counted(here(request))
+    return {"all": sum(row[1] for row in rows), "running": sum(row[2] for row in rows)}
+
+
+@Prepared
+def _counted(tenants: Collection[int]) -> QuerySet[Any]:
+    """(tenant, jails, those that run) of each that has any."""
+    rows = policy.visible_to_teams(tenants, Jail).order_by().values_list("tenant")
+    return rows.annotate(number=Count("pk"), running=Count("pk", filter=Q(state=Jail.State.RUNNING)))
+
+
+def addresses_of(jails: Iterable[MyJail]) -> dict[int, list[str]]:
+    found: dict[int, list[str]] = {}
+    for jail, ip in _addresses([jail.pk for jail in jails]):
+        found.setdefault(jail, []).append(ip)
+    return found
+
+
+@Prepared
+def _addresses(jails: Collection[int]) -> QuerySet[Any]:
+    return Address.objects.filter(jail__in=jails).values_list("jail", "ip")
+
+
+def startable(request: HttpRequest, jails: Iterable[MyJail]) -> set[int]:
+    """Ids of those that one may start and stop: asked of a team, and one by one where one may not do it to all."""
+    allowed = {tenant.pk for tenant in teams(request) if policy.allowed(request.user, "jail.power", tenant)}
+    return {
+        jail.pk
+        for jail in jails
+        if jail.tenant_id in allowed
+        or policy.allowed(request.user, "jail.power", Jail(pk=jail.pk, tenant_id=jail.tenant_id, host_id=jail.host_id))
+    }
+
+
+class There(NamedTuple):
+    """Which parts of a tenant's first page may have anything in them: most days none of these has."""
+
+    trouble: bool
+    break_glasses: bool
+    waits: bool
+
+
+def what_is_there(request: HttpRequest) -> There:
+    now, everybody = timezone.now(), [tenant.pk for tenant in shell_of(request).own_tenants]
+    for trouble, glasses, *waits in _there(request.user.pk, everybody, here(request), now, now - RECENT):
+        return There(bool(trouble), bool(glasses), any(waits))
+    return There(False, False, False)
+
+
+@Prepared
+def _there(
+    user: int, everybody: Collection[int], tenants: Collection[int], now: datetime, recent: datetime
+) -> QuerySet[Any]:
+    questions, agreements = (policy.visible_to_teams(everybody, model) for model in (Approval, Agreement))
+    return User.objects.filter(pk=user).values_list(
+        Exists(ended_badly(policy.visible_to_teams(tenants, Operation), recent)),
+        breakglass.any_shown(policy.visible_to_teams(everybody, BreakGlass), now),
+        *approvals.any_wait(questions, agreements, user, now),
+    )
+
+
+class Lately(NamedTuple):
+    """What is shown of an operation of one's own."""
+
+    pk: UUID
+    title: str
+    status: str
+    host_name: str
+    created_at: datetime
+    changed_at: datetime
+    requested_by: str | None
+
+
+@Prepared
+def _lately(tenants: Collection[int]) -> QuerySet[Any]:
+    rows = policy.visible_to_teams(tenants, Operation).exclude(status__in=HIDDEN)
+    return rows.values_list(*Lately._fields[:-1], "requested_by__username")[:8]
+
+
+def plans_of(request: HttpRequest) -> dict[str, Any]:
+    """What is used of the plan of each team, by its name, and whether one may make jails; nothing without a plan."""
+    rows = TenantPlan.objects.filter(tenant__in=teams(request))
+    found = {row.tenant_id: row for row in rows}
+    planned = [tenant for tenant in teams(request) if tenant.pk in found]
+    used = plans.uses(planned) if planned else {}
+    return {
+        "plans": [(tenant.name, plans.shares(found[tenant.pk], used[tenant.pk])) for tenant in planned],
+        "may_make": any(policy.allowed(request.user, "jail.create", tenant) for tenant in planned),
+    }
 
 
 def _rows(request: HttpRequest) -> QuerySet[Operation]:
-    hidden = [Operation.Status.DRAFT, Operation.Status.DISCARDED]
-    rows = shell_of(request).of_team(policy.visible(request.user, Operation)).exclude(status__in=hidden)
+    rows = shell_of(request).of_team(policy.visible(request.user, Operation)).exclude(status__in=HIDDEN)
     return rows.select_related("requested_by").defer("plan", "parameters")
 
 
@@ -168,14 +302,19 @@ def silent_workers(hosts: Iterable[Host]) -> Iterable[Need]:
 
 
 def trouble(request: HttpRequest) -> QuerySet[Operation]:
-    """Operations that ended badly and were not tried again."""
-    stuck = Q(status=Operation.Status.STUCK)
-    failed = Q(status=Operation.Status.FAILED, finished_at__gt=timezone.now() - RECENT)
-    put_away = [Operation.Status.DRAFT, Operation.Status.DISCARDED]
-    again = Operation.objects.filter(retry_of=OuterRef("pk")).exclude(status__in=put_away)
-    rows = shell_of(request).of_team(policy.visible(request.user, Operation)).filter(stuck | failed)
-    rows = rows.exclude(Exists(again))
+    rows = shell_of(request).of_team(policy.visible(request.user, Operation))
+    rows = ended_badly(rows, timezone.now() - RECENT)
     return rows.defer("plan", "parameters").order_by("-finished_at")
+
+
+def ended_badly(rows: QuerySet[Operation], since: datetime) -> QuerySet[Operation]:
+    """Operations that were not tried again."""
+    stuck = Q(status=Operation.Status.STUCK)
+    failed = Q(status=Operation.Status.FAILED, finished_at__gt=since)
+    again = Operation.objects.filter(retry_of=OuterRef("pk")).exclude(status__in=HIDDEN)
+    # Both at first, for indexes that have the status before the time.
+    rows = rows.filter(status__in=(Operation.Status.STUCK, Operation.Status.FAILED))
+    return rows.filter(stuck | failed).exclude(Exists(again))
 
 
 def failed_operations(request: HttpRequest) -> Iterable[Need]:

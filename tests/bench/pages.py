@@ -14,7 +14,7 @@ from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import path
 
-from jails.models import Address, Host, Jail, Membership, Network, Tenant, TenantPlan, User
+from jails.models import Address, Host, Jail, Membership, Network, Operation, Tenant, TenantPlan, User
 from panel import urls
 
 COUNTS = (100, 10_000)
@@ -61,7 +61,7 @@ MANY, TENANTS = 100_000, 1000
 
 
 def home_rows() -> Iterator[tuple[str, list[float], str]]:
-    """The first page of the owner of one of a thousand tenants, with a plan."""
+    """The first page of the owner of one of a thousand tenants, with a plan, limits and things that were done."""
     with override_settings(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["testserver"]):
         fill(0, tenants=TENANTS)
         owner = User.objects.create_user("olga")
@@ -72,6 +72,7 @@ def home_rows() -> Iterator[tuple[str, list[float], str]]:
         client.force_login(owner)
         nothing = median(times(client, "/empty"))
         fill(MANY, tenants=TENANTS)
+        done(tenant, owner)
         for label, address in (("", "/"), (", any other page", "/empty")):
             with CaptureQueriesContext(connection) as captured:
                 client.get(address)
@@ -81,6 +82,16 @@ def home_rows() -> Iterator[tuple[str, list[float], str]]:
                 [took / nothing for took in times(client, address)],
                 f"{queries} queries",
             )
+
+
+def done(tenant: Tenant, person: User) -> None:
+    values = {"kind": "jail_restart", "status": Operation.Status.DONE, "requested_by": person}
+    for jail in Jail.objects.filter(tenant=tenant).select_related("host")[:20]:
+        made = Operation(
+            title=f"Restart {jail.name}", host=jail.host, host_name=jail.host.name, tenant=tenant, **values
+        )
+        made.save()
+        made.jails.add(jail)
 
 
 def times(client: Client, address: str) -> list[float]:
@@ -119,6 +130,7 @@ def fill(count: int, tenants: int = 10) -> None:
                 path=f"/jail/jail-{n:05}",
                 managed=True,
                 used=n * 4096,
+                limits={"quota": 10 << 30, "memory": 1 << 30, "cpu": 100, "processes": None},
             )
             for n in range(count)
         ),

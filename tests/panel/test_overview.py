@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from jails.models import Host, Jail, ObservedAddress, Operation, Pool, Worker
+from jails.models import Host, Jail, ObservedAddress, Operation, Pool, TenantPlan, Worker
 from panel.views import overview
 from tests.panel import work
 from tests.panel.crowd import make_crowd
@@ -183,6 +183,39 @@ class TestTenantHome:
         response = as_person("owner").get("/")
         assert response.context["trouble"] == [failed]
 
+    def test_of_many_the_first_with_their_number_and_a_search(self, fleet, as_person):
+        client = as_person("owner")
+        assert "find-mine" not in client.get("/").text
+        for number in range(overview.MY_JAILS):
+            add_jail(fleet, f"shop{number:02}", tenant=fleet.acme, state="stopped" if number % 2 else "running")
+        response = client.get("/")
+        assert len(response.context["jails"]) == overview.MY_JAILS
+        assert response.text.count('class="my-jail"') == overview.MY_JAILS and "find-mine" in response.text
+        assert f"All {overview.MY_JAILS + 2} jails" in response.text
+        running = Jail.objects.filter(tenant=fleet.acme, state="running").count()
+        assert f"{running} of {overview.MY_JAILS + 2} running" in response.text
+
+    def test_what_changes_is_noticed_whatever_it_is(self, fleet, as_person):
+        client = as_person("owner")
+        done = work.done(fleet.zfs, fleet.people["member"], jails=[fleet.jails["www1"]])
+
+        def is_new(mark):
+            return client.get("/", headers=LIVE | {"If-None-Match": mark}).status_code == 200
+
+        for change in (
+            lambda: Jail.objects.filter(name="www1").update(limits={"quota": 1}),
+            lambda: Jail.objects.filter(name="www1").update(hostname="other.example.org"),
+            lambda: fleet.jails["www1"].addresses.all().delete(),
+            lambda: done.save(),
+            lambda: work.failed(fleet.zfs, fleet.people["member"], jails=[fleet.jails["www1"]]),
+            lambda: TenantPlan.objects.create(tenant=fleet.acme, jails=9),
+            lambda: TenantPlan.objects.update(jails=8),
+        ):
+            mark = client.get("/").headers["ETag"]
+            assert not is_new(mark)
+            change()
+            assert is_new(mark)
+
     def test_a_stranger_is_told_how_to_get_a_jail(self, fleet, as_person):
         assert "Ask your administrator" in as_person("stranger").get("/").text
 
@@ -211,4 +244,10 @@ class TestQueries:
         for number in range(100):
             add_jail(fleet, f"shop{number}", tenant=fleet.acme, ip=f"192.0.2.{number + 100}")
         assert self.counted(client) == few
-        assert few <= 20
+        assert few <= (20 if role == "administrator" else 9)
+
+    def test_a_plan_costs_three_more(self, fleet, as_person):
+        client = as_person("owner")
+        few = self.counted(client)
+        TenantPlan.objects.create(tenant=fleet.acme, jails=9)
+        assert self.counted(client) <= few + 3
