@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import django_filters
 from django import forms
@@ -113,6 +113,42 @@ def with_text(rows: QuerySet[AuditEntry], text: str) -> QuerySet[AuditEntry]:
     found = Q(actor__icontains=text) | Q(on_behalf_of__icontains=text) | Q(object_name__icontains=text)
     found |= Q(action__icontains=text) | Q(detail__icontains=text)
     return rows.filter(found | Q(plan_digest=text) if len(text) == DIGEST else found)
+
+
+class Field(NamedTuple):
+    """One of the filters as the page shows it. kind: text, date, list (of words to choose from or not), select."""
+
+    name: str
+    label: str
+    kind: str
+    value: str
+    errors: list[str]
+    choices: list[tuple[str, str]]
+
+
+def fields(form: forms.Form, query: QueryDict, offered: Mapping[str, Sequence[Any]]) -> list[Field]:
+    """Those that one sees, without that of tenants where there are none to choose from."""
+    choices = {name: [(one, one) for one in offered[name]] for name in ("who", "action", "host")}
+    choices |= {"tenant": [(one.slug, one.name) for one in offered["tenant"]], "outcome": OUTCOMES}
+    return [
+        Field(
+            name,
+            one.label,
+            SHOWN[name],
+            "" if SHOWN[name] == "date" and name in form.errors else query.get(name, ""),
+            list(form.errors.get(name, ())),
+            choices.get(name, []),
+        )
+        for name, one in AuditFilter.base_filters.items()
+        if name in SHOWN and (name != "tenant" or choices["tenant"])
+    ]
+
+
+SHOWN = {
+    "q": "text", "who": "list", "tenant": "select", "action": "select", "outcome": "select", "host": "select",
+    "since": "date", "until": "date",
+}  # fmt: skip
+"""Filters to fill in, and how each is asked for; the other ones come with links."""
 
 
 def midnight(day: date) -> datetime:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from django.contrib.auth.decorators import login_required
 from django.core.cache import cache
 from django.db import transaction
-from django.db.models import Max, QuerySet
+from django.db.models import Max, QuerySet, Subquery
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -16,7 +16,8 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from jails import audit, policy, review
-from jails.models import AuditEntry, AuditHead, Membership, Operation, SavedSearch, Tenant
+from jails.models import AuditEntry, AuditHead, Membership, Operation, SavedSearch, Tenant, User
+from jails.prepared import Prepared
 from panel.context import shell_of
 from panel.forms.audit import between
 from panel.tables import audit as table
@@ -28,6 +29,8 @@ from panel.views.access import require, source
 A_PAGE = 50
 RECENT = 2000
 """Entries whose actors, actions and hosts are offered to filter by."""
+KEPT, KEPT_FOR = 100, 3600
+"""What is offered is put together once for so many entries that the log grows by, and kept for so many seconds."""
 EXPORTS = (("csv", "CSV"), ("jsonl", "JSON lines"))
 """The lines are for those who may check the chain: they have all that a hash was made of, as docs/audit.md tells."""
 COMPARED = 1000
@@ -56,17 +59,22 @@ def index(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
         tenant = tenants[0] if not sees_all and len(tenants) == 1 else None
         return exported(request, kind, wanted.found, source_of, tenant)
     page = table.Page(Finder(wanted) if is_valid else rows.none(), request.GET, A_PAGE)
+    tail = tail_of_log() if sees_all else None
+    offered, filters = choices(request, tenants, tail), table.without(request.GET, *table.PAGING)
     context = {
         "form": wanted.form,
+        "fields": table.fields(wanted.form, request.GET, offered),
         "page": page,
         "entries": [{"entry": entry, "source": source_of(entry)} for entry in page.entries],
-        "choices": choices(request, tenants),
+        "choices": offered,
         "chips": table.chips(wanted.form, request.GET) if is_valid else [],
-        "exports": [(name, f"{table.without(request.GET, *table.PAGING)}&export={key}") for key, name in exports],
-        "chain": state_of_chain() if sees_all else None,
+        "exports": [(name, f"{filters}&export={key}") for key, name in exports],
+        "chain": state_of_chain(tail) if tail is not None else None,
         "searches": searches_of(request),
-        "filters": table.without(request.GET, *table.PAGING).removeprefix("?"),
+        "filters": filters.removeprefix("?"),
         "object": request.GET.get("object", "") if is_valid else "",
+        "object_asked": request.GET.get("object", ""),
+        "operation": request.GET.get("operation", ""),
         "to_review": review.open_count() if sees_all else 0,
     }
     return render(request, "panel/audit.html", context, status=200 if is_valid else 400)
@@ -80,14 +88,40 @@ def require_some_log(request: HttpRequest) -> list[Tenant]:
     return tenants
 
 
+class Search(NamedTuple):
+    """What is shown of a saved search."""
+
+    pk: int
+    name: str
+    query: str
+    user_id: int
+    user: str
+
+
 def searches_of(request: HttpRequest) -> list[dict[str, Any]]:
     """Those one may use, the one that is being used marked."""
+    ask = _shared_searches if policy.allowed(request.user, "search.share") else _own_searches
+    found = [Search._make(row) for row in ask(request.user.pk)]
     here = QueryDict(mutable=True)
     here.update({name: value for name, value in request.GET.items() if name in table.AuditFilter.base_filters})
-    found = policy.visible(request.user, SavedSearch).select_related("user")
     return [
-        {"search": one, "is_own": one.user == request.user, "is_here": QueryDict(one.query) == here} for one in found
+        {"search": one, "is_own": one.user_id == request.user.pk, "is_here": QueryDict(one.query) == here}
+        for one in found
     ]
+
+
+def _searches(person: User) -> QuerySet[Any]:
+    return policy.visible(person, SavedSearch).values_list("pk", "name", "query", "user_id", "user__username")
+
+
+@Prepared
+def _own_searches(user: int) -> QuerySet[Any]:
+    return _searches(policy.stand_in(user))
+
+
+@Prepared
+def _shared_searches(user: int) -> QuerySet[Any]:
+    return _searches(policy.stand_in(user, User.Role.AUDITOR))
 
 
 def exported(
@@ -106,16 +140,59 @@ def exported(
     return sheet.download("audit", lines, "application/x-ndjson", "jsonl")
 
 
-def choices(request: HttpRequest, tenants: list[Tenant]) -> dict[str, list[Any]]:
-    """What the filters offer: only what the reader may know of. One query for all."""
-    rows = policy.visible(request.user, AuditEntry).order_by("-sequence")
-    recent = list(rows.values_list("actor", "action", "host")[:RECENT])
+def choices(request: HttpRequest, tenants: list[Tenant], tail: list[Tail] | None) -> dict[str, list[Any]]:
+    """What the filters offer: only what the reader may know of. tail: for who sees the whole log."""
+    own = policy.visible(request.user, AuditEntry)
+    who, actions, hosts = recent_of(own) if tail is None else recent_before(tail)
     return {
-        "who": sorted({actor for actor, _, _ in recent} - {""}),
-        "action": sorted({request.GET.get("action", ""), *(action for _, action, _ in recent)} - {""}),
-        "host": sorted({request.GET.get("host", ""), *(host for _, _, host in recent)} - {""}),
-        "tenant": tenants if len(tenants) > 1 or policy.allowed(request.user, "audit.view") else [],
+        "who": sorted(who - {""}),
+        "action": sorted({request.GET.get("action", ""), *actions} - {""}),
+        "host": sorted({request.GET.get("host", ""), *hosts} - {""}),
+        "tenant": tenants if len(tenants) > 1 or tail is not None else [],
     }
+
+
+Recent = tuple[set[str], set[str], set[str]]
+"""Actors, actions and hosts."""
+
+
+def recent_of(rows: QuerySet[AuditEntry]) -> Recent:
+    return _columns(list(rows.order_by("-sequence").values_list("actor", "action", "host")[:RECENT]))
+
+
+def recent_before(tail: list[Tail]) -> Recent:
+    """Those of the tail, and of what was before it, which is read once: what is in the log does not change."""
+    kept = next((place for place, one in enumerate(tail) if one.sequence % KEPT == 0), len(tail))
+    fresh = _columns([(one.actor, one.action, one.host) for one in tail[:kept]])
+    digest, last = (tail[kept].hash, tail[kept].sequence) if kept < len(tail) else ("", 0)
+    before = AuditEntry.objects.filter(sequence__lte=last)
+    older = cache.get_or_set(f"audit-recent-{digest}", lambda: recent_of(before), KEPT_FOR)
+    return older[0] | fresh[0], older[1] | fresh[1], older[2] | fresh[2]
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> Recent:
+    return {row[0] for row in rows}, {row[1] for row in rows}, {row[2] for row in rows}
+
+
+class Tail(NamedTuple):
+    """An entry near the end of the log. head: where the chain ends by the row that says so."""
+
+    sequence: int
+    hash: str
+    actor: str
+    action: str
+    host: str
+    head: str | None
+
+
+def tail_of_log() -> list[Tail]:
+    return [Tail._make(row) for row in _tail()]
+
+
+@Prepared
+def _tail() -> QuerySet[Any]:
+    head = Subquery(AuditHead.objects.filter(pk=1).values("hash"))
+    return AuditEntry.objects.order_by("-sequence").values_list(*Tail._fields[:-1], head)[:KEPT]
 
 
 def sources(request: HttpRequest, tenants: list[Tenant]) -> Callable[[AuditEntry], str]:
@@ -126,10 +203,9 @@ def sources(request: HttpRequest, tenants: list[Tenant]) -> Callable[[AuditEntry
     return lambda entry: entry.source if entry.actor_id in members else ""
 
 
-def state_of_chain() -> dict[str, Any]:
+def state_of_chain(tail: list[Tail]) -> dict[str, Any]:
     """Whether the end of the chain holds, looked at anew when it has grown."""
-    head = AuditHead.objects.filter(pk=1).first()
-    key = f"audit-chain-{head.hash if head else ''}"
+    key = f"audit-chain-{tail[0].hash}-{tail[0].head}" if tail else "audit-chain-"
     known = cache.get(key)
     if known is None:
         known = {"verdict": audit.verify(newest=CHECKED), "at": timezone.now()}

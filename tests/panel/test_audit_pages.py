@@ -94,6 +94,19 @@ def test_what_a_tenant_may_filter_by_tells_of_nobody_else(fleet: Fleet, log: Non
     }
 
 
+def test_what_staff_may_filter_by_is_of_the_last_entries_old_and_new(fleet: Fleet, log: None) -> None:
+    def offered() -> list[str]:
+        return [one for one in read(fleet, "auditor").context["choices"]["action"] if one.startswith("test.")]
+
+    made = [f"test.{number:03}" for number in range(250)]
+    for action in made[:150]:
+        record(action)
+    assert offered() == made[:150]
+    for action in made[150:]:
+        record(action)
+    assert offered() == made
+
+
 @pytest.mark.parametrize(
     "query",
     [
