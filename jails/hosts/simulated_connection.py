@@ -54,63 +54,63 @@ class SimulatedConnection:
             raise HostUnavailable(Unavailable.MISSING, f"No simulated host in {self.directory}")
         # A host that is told to be offline says so where a command begins.
         self.run(Pipeline.of(("true",)), timeout=30)
-        process = _started(self.directory, json.dumps(argv).encode())
+        process = _started(self.directory, argv)
         if process is None:
             raise HostUnavailable(Unavailable.LOST, "The simulated host could not start a command")
         return PipeStream(process, loop)
 
     def _run(self, words: tuple[str, ...], stdin: bytes, timeout: float, output: Output) -> Result:
         deadline = time.monotonic() + timeout
-        process = _started(self.directory, json.dumps(words).encode())
+        process = _started(self.directory, words)
         if process is not None:
             return attend(process, stdin=stdin, timeout=deadline - time.monotonic(), output=output, kill=False)
-        command = (*_interpreter(self.directory), "--", *words)
+        command = (*_INTERPRETER, str(self.directory), "--", *words)
         return run_process(command, stdin=stdin, timeout=timeout, environment=_ENVIRONMENT, output=output, kill=False)
 
     def close(self) -> None:
         """Nothing is kept open but a nursery, which soon ends by itself."""
 
 
-def _interpreter(directory: Path) -> tuple[str, ...]:
-    return (sys.executable, "-S", "-m", "jails.hosts.simulated", str(directory))
+_INTERPRETER = (sys.executable, "-S", "-m", "jails.hosts.simulated")
 
-
-# A nursery a host (simulated/nursery.py), shared by the threads of this process and by those it forks.
-_nurseries: dict[Path, socket.socket] = {}
+# One nursery (simulated/nursery.py) for all hosts, shared by the threads of this process and by those it forks.
+_shared: socket.socket | None = None
 _processes: list[subprocess.Popen[bytes]] = []
 _lock = threading.Lock()
 os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
-def _started(directory: Path, request: bytes) -> _Command | None:
+def _started(directory: Path, words: Argv) -> _Command | None:
     """The command, once it runs. None where it has to be started by itself: it is too long, or no nursery lives."""
+    request = json.dumps((str(directory), words)).encode()
     if len(request) > LARGEST:
         return None
     for _ in range(3):
         # One that has just ended, having been idle, has either not got the request or not told a pid.
-        command = _Command()
+        command, nursery = _Command(), _nursery()
         try:
-            command.ask(_nursery(directory), request)
+            command.ask(nursery, request)
         except (BrokenPipeError, ConnectionResetError):
             command.close()
-            _forget(directory)
+            _forget(nursery)
             continue
         if command.begins():
             return command
         command.close()
-        _forget(directory)
+        _forget(nursery)
     return None
 
 
-def _nursery(directory: Path) -> socket.socket:
+def _nursery() -> socket.socket:
+    global _shared
     with _lock:
-        if directory not in _nurseries:
+        if _shared is None:
             _processes[:] = [process for process in _processes if process.poll() is None]
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
                 _processes.append(
                     subprocess.Popen(
-                        [*_interpreter(directory), "--nursery"],
+                        [*_INTERPRETER, "--nursery"],
                         stdin=theirs.fileno(),
                         stdout=subprocess.DEVNULL,
                         stderr=subprocess.DEVNULL,
@@ -119,13 +119,16 @@ def _nursery(directory: Path) -> socket.socket:
                         start_new_session=True,
                     )
                 )
-            _nurseries[directory] = ours
-        return _nurseries[directory]
+            _shared = ours
+        return _shared
 
 
-def _forget(directory: Path) -> None:
+def _forget(nursery: socket.socket) -> None:
+    """Unless another thread has done so, and started the next one."""
+    global _shared
     with _lock:
-        _nurseries.pop(directory, None)
+        if _shared is nursery:
+            _shared = None
 
 
 class _Command:

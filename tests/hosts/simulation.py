@@ -7,6 +7,10 @@ import sys
 from pathlib import Path
 
 import jails
+from jails.freebsd.command import Pipeline
+from jails.hosts.simulated import faults, journal
+from jails.hosts.simulated.host import Host
+from jails.hosts.simulated_connection import SimulatedConnection
 
 SOURCE = str(Path(jails.__file__).parent.parent)
 
@@ -25,16 +29,19 @@ class Simulation:
         return done.stdout
 
     def run(self, *argv: str) -> str:
-        return self.command("--", *argv)
+        done = SimulatedConnection(self.directory).run(Pipeline.of(argv), timeout=120)
+        if not done.ok:
+            raise RuntimeError(f"{' '.join(argv)}: {done.stderr.decode(errors='replace')}")
+        return done.text
 
     def fault(self, **values: object) -> None:
-        self.command("--fault", json.dumps(values) if values else "none")
+        faults.add(Host(self.directory), json.dumps(values) if values else "none")
 
     def log(self) -> list[dict]:
-        return [json.loads(line) for line in self.command("--log").splitlines()]
+        return journal.read(self.directory)
 
     def forget_log(self) -> None:
-        self.command("--log-clear")
+        journal.clear(self.directory)
 
     @property
     def login(self) -> str:

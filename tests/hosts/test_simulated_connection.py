@@ -112,11 +112,30 @@ def test_words_too_long_to_ask_for(connection):
 class TestNursery:
     """What the commands are forked from (simulated/nursery.py)."""
 
+    @pytest.fixture(autouse=True)
+    def a_new_one(self):
+        """Not that of the tests before; and those after have none that was started as these want it."""
+        self.end()
+        yield
+        self.end()
+
+    def end(self) -> None:
+        if simulated_connection._shared:
+            simulated_connection._shared.close()
+            simulated_connection._forget(simulated_connection._shared)
+        for process in simulated_connection._processes:
+            process.wait(20)
+
     def pid(self, connection) -> int:
         run(connection, ("true",))
-        found = subprocess.run(["pgrep", "-f", f"{connection.directory} --nursery"], capture_output=True, text=True)
-        (pid,) = found.stdout.split()
+        words = ["pgrep", "-P", str(os.getpid()), "-f", "jails.hosts.simulated --nursery"]
+        (pid,) = subprocess.run(words, capture_output=True, text=True).stdout.split()
         return int(pid)
+
+    def test_one_serves_all_hosts(self, connection, tmp_path):
+        other = SimulatedConnection(Simulation(tmp_path / "warden2", "--hostname", "warden2").directory)
+        assert self.pid(connection) == self.pid(other)
+        assert run(connection, ("hostname",)).text != run(other, ("hostname",)).text == "warden2\n"
 
     def test_it_serves_until_it_has_been_idle(self, connection, monkeypatch):
         monkeypatch.setitem(simulated_connection._ENVIRONMENT, "CELLBLOCK_SIMULATED_IDLE", "0.2")

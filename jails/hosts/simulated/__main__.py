@@ -2,11 +2,11 @@
 
 DIR -- ARGV...              run a command: standard input, output and error are its own, the status is its status
 DIR --new [OPTIONS]         make a host (`--new --help` shows the options)
-DIR --nursery               fork a child for each command that is asked for on a socket (nursery.py)
 DIR --ssh [--login-shell sh|csh]   run $SSH_ORIGINAL_COMMAND as root's login shell (sshd's forced command)
 DIR --fault JSON|none       what shall go wrong from now on (faults.py)
 DIR --log | --log-clear     the processes that ran, one JSON object a line
 DIR --reboot                as shutdown -r now: jails end, rc starts what it is told to
+--nursery                   fork a child for each command that is asked for on a socket (nursery.py)
 --replay FILE [--json]      a fresh host as a transcript says, its commands, and what differs
 """
 
@@ -24,6 +24,10 @@ def main(words: list[str]) -> int:
         from .replay import command
 
         return command(words[1:])
+    if words == ["--nursery"]:
+        from .nursery import serve
+
+        return serve()
     if len(words) < 2 or words[0].startswith("-"):
         sys.stderr.write(f"usage: {(__doc__ or '').strip()}\n")
         return 2
@@ -46,10 +50,6 @@ def _on_host(directory: str, option: str, rest: list[str]) -> int:
     faults.lead()
     if option == "--":
         return run(host, rest)
-    if option == "--nursery":
-        from .nursery import serve
-
-        return serve(host)
     if option == "--ssh":
         from .login import session
 
@@ -78,9 +78,7 @@ def _on_host(directory: str, option: str, rest: list[str]) -> int:
         from .tools import rc
 
         return int(rc.reboot(process(host, ["reboot"])) or 0)
-    sys.stderr.write(
-        f"{option}: unknown, expected --, --new, --nursery, --ssh, --fault, --log, --log-clear, --reboot\n"
-    )
+    sys.stderr.write(f"{option}: unknown, expected --, --new, --ssh, --fault, --log, --log-clear, --reboot\n")
     return 2
 
 

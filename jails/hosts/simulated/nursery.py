@@ -1,9 +1,10 @@
-"""`DIR --nursery`: a process that has loaded the tools already and forks one child for each command.
+"""`--nursery`: a process that has loaded the tools already and forks one child for each command, of whatever host.
 
 A command then costs a fork instead of the start of an interpreter. Whoever started it asks on standard input, a socket
-of packets: one message with the words of the command as JSON, and with four descriptors: its standard input, output and
-error, and a pipe. To that pipe go the pid of the child and, when it has ended, its wait status, each as four bytes
-(`NUMBER`). A child leads a session of its own, so it outlives the nursery as well as whoever asked.
+of packets: one message with the host's folder and the words of the command as JSON, and with four descriptors: its
+standard input, output and error, and a pipe. To that pipe go the pid of the child and, when it has ended, its wait
+status, each as four bytes (`NUMBER`). A child leads a session of its own, so it outlives the nursery as well as whoever
+asked.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ import socket
 import struct
 import sys
 from importlib import import_module
+from pkgutil import walk_packages
+from typing import Any
 
+from . import tools
 from .host import Host
 
 NUMBER = struct.Struct("=i")
@@ -28,13 +32,15 @@ LARGEST = 1 << 17
 """Bytes of a request: less than a socket of packets takes at once."""
 IDLE = float(os.environ.get("CELLBLOCK_SIMULATED_IDLE") or 5)
 """Seconds without a request or a child after which it ends; whoever needs another one starts it."""
-# What nearly every command needs. The rest is loaded by the child that runs it.
-_LOADED = ("process", "faults", "journal", "shell", "tools.files", "tools.system", "tools.zfs.commands", "tools.rc")
+_SELDOM = f"{tools.__name__}.foreign"
+"""Loaded by the child that runs it."""
 
 
-def serve(host: Host) -> int:
-    for module in _LOADED:
-        import_module(f"jails.hosts.simulated.{module}")
+def serve() -> int:
+    import_module("jails.hosts.simulated.shell")
+    for module in walk_packages(tools.__path__, f"{tools.__name__}."):
+        if not module.name.startswith(_SELDOM):
+            import_module(module.name)
     # What is loaded stays shared with the children: collecting garbage would touch, and so copy, all of it.
     gc.freeze()
     requests = socket.socket(fileno=os.dup(0))
@@ -53,7 +59,7 @@ def serve(host: Host) -> int:
             data, descriptors = _receive(requests)
             if not data:
                 return 0
-            _start(host, json.loads(data), descriptors, children, (requests.fileno(), wake, waker))
+            _start(json.loads(data), descriptors, children, (requests.fileno(), wake, waker))
         elif not ready and not children:
             return 0
 
@@ -68,13 +74,12 @@ def _receive(requests: socket.socket) -> tuple[bytes, list[int]]:
     return data, list(descriptors)
 
 
-def _start(
-    host: Host, words: list[str], descriptors: list[int], children: dict[int, int], own: tuple[int, ...]
-) -> None:
+def _start(request: list[Any], descriptors: list[int], children: dict[int, int], own: tuple[int, ...]) -> None:
+    directory, words = request
     *standard, report = descriptors
     pid = os.fork()
     if pid == 0:
-        _run(host, words, standard, (report, *children.values(), *own))
+        _run(Host(directory), words, standard, (report, *children.values(), *own))
     for descriptor in standard:
         os.close(descriptor)
     children[pid] = report
@@ -89,6 +94,7 @@ def _run(host: Host, words: list[str], standard: list[int], others: tuple[int, .
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
+        os.chdir(host.directory)  # by which others of that host know it
         for number, descriptor in enumerate(standard):
             os.dup2(descriptor, number)
         for descriptor in {*standard, *others} - {0, 1, 2}:
