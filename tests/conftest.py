@@ -42,7 +42,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         uses_it = item.get_closest_marker("django_db") or DATABASE & fixtures
-        if uses_it and (not HOSTS & fixtures or "simultaneous" in item.nodeid):
+        same = HOSTS & fixtures or item.get_closest_marker("one_database")
+        if uses_it and (not same or "simultaneous" in item.nodeid):
             item.add_marker(pytest.mark.database)
         for marker, reason in reasons.items():
             if reason and item.get_closest_marker(marker):
@@ -64,6 +65,17 @@ def static_files_found_once():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(WhiteNoiseMiddleware, "add_files_from_finders", find_once)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_passwords():
+    """Hashed as always, but not made to cost a quarter of a second each time."""
+    from django.contrib.auth.hashers import Argon2PasswordHasher
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"time_cost": 1, "memory_cost": 8, "parallelism": 1}.items():
+            patch.setattr(Argon2PasswordHasher, name, value)
         yield
 
 
