@@ -58,6 +58,8 @@ class Operation(models.Model):
     status = models.CharField(max_length=12, choices=Status.choices, default=Status.DRAFT)
     sealed = models.CharField(max_length=64, blank=True)
     """A worker's HMAC over what it decided to run: id, kind, parameters, plan and number of steps. Empty at its end."""
+    was = models.JSONField(default=dict, blank=True)
+    """What its jails were when a worker began it (jails.operations.noted), for its entry of the log."""
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)

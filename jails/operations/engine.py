@@ -14,7 +14,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,7 +32,7 @@ from jails.freebsd.command import Pipeline
 from jails.hosts.connection import CommandTimeout, Connection, HostUnavailable, Result, Unavailable
 from jails.hosts.facts import Missing
 from jails.models import AuditEntry, Host, Operation, OperationStep
-from jails.operations import checks, effects, kind, locks, queue, seal
+from jails.operations import checks, effects, kind, locks, noted, queue, seal
 from jails.operations.lease import Lease, LeaseLost, Pulse, claim
 from jails.operations.step import (
     VERSION,
@@ -360,11 +360,13 @@ class _Run:
         operation.plan, operation.title = json.loads(json.dumps(to_data(plan))), plan.title[:300]
         operation.status, operation.started_at = Status.RUNNING, self.clock.now()
         operation.sealed = seal.of_operation(operation, len(plan.steps))
+        operation.was = noted.picture(operation.jails.values_list("pk", flat=True))
         rows = [self._sealed_row(index, step) for index, step in enumerate(plan.steps)]
         with self.lease.writing(
             status=Status.RUNNING,
             title=plan.title[:300],
             plan=operation.plan,
+            was=operation.was,
             sealed=operation.sealed,
             started_at=operation.started_at,
             waiting_for="",
@@ -896,9 +898,10 @@ class _Run:
             ):
                 self._store_facts(facts)
                 self.operation.refresh_from_db()
+                by_kind = self._kind.noted(self.operation, plan)
                 self._kind.finish(self.operation, plan)
                 locks.release(self.operation)
-                self._audit("done", "", *self._kind.before_and_after(plan))
+                self._audit("done", "", by_kind)
         except (LeaseLost, *TRANSIENT):
             raise
         except Exception as error:
@@ -988,19 +991,24 @@ class _Run:
         ]
         return f"{words} Begun or done, and not undone: {'; '.join(left)}." if left else words
 
-    def _audit(self, outcome: str, detail: str, before: Any = None, after: Any = None) -> None:
+    def _audit(
+        self, outcome: str, detail: str, by_kind: tuple[Mapping[str, Any], Mapping[str, Any]] = ({}, {})
+    ) -> None:
+        """With what has changed, where it was begun at all: also what is left of one that did not end well."""
         try:
             action = self._kind.action
         except LookupError:
             action = "operation.run"
+        begun = self.operation.started_at is not None
+        before, after = noted.told(self.operation, noted.of(self.operation), by_kind) if begun else (None, None)
         audit.record(
             action,
             actor=self.operation.confirmed_by or audit.PANEL,
             outcome=outcome,
             operation=self.operation,
-            plan_digest=self.operation.confirmed_digest,
             before=before,
             after=after,
+            plan_digest=self.operation.confirmed_digest,
             detail=detail,
             source="worker",
         )

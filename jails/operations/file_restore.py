@@ -14,7 +14,7 @@ from typing import Any
 from jails.freebsd import inside, jail, jexec, names
 from jails.freebsd.command import Argv
 from jails.hosts.zfs_reader import Snapshot
-from jails.models import Host, Jail
+from jails.models import Host, Jail, Operation
 from jails.operations import checks, common, keys_change, layout, power, snapshots
 from jails.operations.kind import Kind, Refused, Request
 from jails.operations.step import Check, Plan, Run, Step, Undo
@@ -86,6 +86,10 @@ class FileRestore(Kind):
                 *(layout.jail_lock(host, f"{word}-{request.operation_id}") for word in ("read", "write", "keys")),
             ),
         )
+
+    def noted(self, operation: Operation, plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
+        wish = operation.parameters
+        return {}, {"put back": wish["path"], "from": wish["snapshot"], "how": wish["how"]}
 
 
 kind = FileRestore()

@@ -52,6 +52,9 @@ class HostFix(Kind):
             resources=found.resources,
         )
 
+    def noted(self, operation: Operation, plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
+        return {}, dict(operation.parameters)
+
     def finish(self, operation: Operation, plan: Plan) -> None:
         host = operation.host
         if host is not None:

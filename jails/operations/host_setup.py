@@ -10,7 +10,7 @@ from typing import Any
 
 from jails.freebsd import files, zfs
 from jails.hosts.facts import JAIL_CONF_D, MADE, RELEASES, TEMPLATES, HostFacts
-from jails.models import Host
+from jails.models import Host, Operation
 from jails.operations import checks, common, layout
 from jails.operations.kind import Kind, Refused, Request
 from jails.operations.step import Plan, Run, Step, Undo
@@ -45,6 +45,9 @@ class HostSetup(Kind):
             summary=_summary(host, pool, reserve=bool(reserve)),
             resources=(layout.lock(host, "parents"),),
         )
+
+    def noted(self, operation: Operation, plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
+        return {}, {"set up": True, "space held back": operation.parameters["reserve"]}
 
 
 def _steps(host: Host, operation_id: str, pool: str) -> tuple[Step, ...]:

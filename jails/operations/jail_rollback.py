@@ -82,6 +82,9 @@ class JailRollback(Kind):
             ),
         )
 
+    def noted(self, operation: Operation, plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
+        return {}, {"put back to": operation.parameters["snapshot"]}
+
     def finish(self, operation: Operation, plan: Plan) -> None:
         assert operation.host is not None
         (row,) = self.jails(operation.host, operation.parameters)

@@ -99,9 +99,12 @@ class Kind:
         """What it makes a tenant's, or more of: its plan must have room for it. None: nothing."""
         return None
 
-    def before_and_after(self, plan: Plan) -> tuple[Any, Any]:
-        """What the log's entry of its good end says of before and after, as JSON values; None for nothing."""
-        return None, None
+    def noted(self, operation: Operation, plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Before and after of what it has done, for the log: what its jails' rows do not tell. Asked before `finish`.
+
+        Nothing of the host, unless the operation is nobody's: tenants read it. Looks for no row that may be gone.
+        """
+        return {}, {}
 
     def reserve(self, operation: Operation) -> None:
         """In the transaction that confirms it. Raises Refused or IntegrityError when somebody else was first."""

@@ -72,6 +72,9 @@ class OrphansRemove(Kind):
             resources=tuple(dict.fromkeys(lock for one in chosen for lock in _locks(one, host))),
         )
 
+    def noted(self, operation: Operation, plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
+        return {"left behind": list(operation.parameters["orphans"])}, {}
+
     def finish(self, operation: Operation, plan: Plan) -> None:
         _look_again(operation)
 

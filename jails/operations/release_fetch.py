@@ -83,6 +83,9 @@ class ReleaseFetch(Kind):
             ),
         )
 
+    def noted(self, operation: Operation, plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
+        return {}, dict(operation.parameters)
+
     def reserve(self, operation: Operation) -> None:
         if _mode(operation.plan) != FETCH:
             return

@@ -51,6 +51,10 @@ class ReleaseRemove(Kind):
             resources=(layout.release_lock(host, row.name, row.architecture),),
         )
 
+    def noted(self, operation: Operation, plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
+        row = Release.objects.filter(pk=operation.parameters["release"]).first()
+        return ({"release": row.name, "architecture": row.architecture} if row else {}), {}
+
     def reserve(self, operation: Operation) -> None:
         """From now on no jail is made from it."""
         row = Release.objects.select_for_update().filter(pk=operation.parameters["release"]).first()

@@ -134,6 +134,9 @@ class SandboxCreate(Kind):
             result=(("dataset", copy.dataset), ("path", copy.path), ("origin", copy.snapshot.name)),
         )
 
+    def noted(self, operation: Operation, plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
+        return {}, {"copy of": operation.parameters["snapshot"]}
+
     def reserve(self, operation: Operation) -> None:
         host, wish, made = operation.host, operation.parameters, dict(operation.plan["result"])
         assert host is not None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jails.freebsd import rcservices
-from jails.models import Host, Jail
+from jails.models import Host, Jail, Operation
 from jails.operations import checks, common, layout, power
 from jails.operations.kind import Kind, Refused, Request
 from jails.operations.step import Plan, Run, Step, Undo
@@ -67,6 +67,10 @@ class ServiceChange(Kind):
             ),
             resources=(layout.jail_lock(request.host, row.name),),
         )
+
+    def noted(self, operation: Operation, plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
+        wish = operation.parameters
+        return {}, {f"service {wish['service']}": wish["do"]}
 
 
 def _step(found: power.Found, service: str, verb: str) -> Step:

@@ -54,6 +54,9 @@ class SnapshotCreate(Kind):
             resources=snapshots.locks(request.host, row),
         )
 
+    def noted(self, operation: Operation, plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
+        return {}, {"snapshot": operation.parameters["name"]}
+
     def finish(self, operation: Operation, plan: Plan) -> None:
         assert operation.host is not None
         snapshots.note_count(operation, self.jails(operation.host, operation.parameters)[0])

@@ -51,6 +51,9 @@ class SnapshotDestroy(Kind):
             resources=snapshots.locks(request.host, row),
         )
 
+    def noted(self, operation: Operation, plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
+        return {"destroyed": list(operation.parameters["snapshots"])}, {}
+
     def finish(self, operation: Operation, plan: Plan) -> None:
         assert operation.host is not None
         snapshots.note_count(operation, self.jails(operation.host, operation.parameters)[0])

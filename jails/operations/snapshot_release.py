@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jails.freebsd import names
-from jails.models import Host, Jail
+from jails.models import Host, Jail, Operation
 from jails.operations import common, snapshots
 from jails.operations.kind import Kind, Refused, Request
 from jails.operations.step import Plan
@@ -47,6 +47,9 @@ class SnapshotRelease(Kind):
             ),
             resources=snapshots.locks(request.host, row),
         )
+
+    def noted(self, operation: Operation, plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
+        return {"kept": operation.parameters["snapshot"]}, {}
 
 
 kind = SnapshotRelease()

@@ -72,6 +72,9 @@ class TemplateCreate(Kind):
             result=(("dataset", dataset), ("snapshot", layout.snapshot_of(dataset) if dataset else "")),
         )
 
+    def noted(self, operation: Operation, plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
+        return {}, {"template": operation.parameters["name"]}
+
     def reserve(self, operation: Operation) -> None:
         wish, host = operation.parameters, operation.host
         assert host is not None

@@ -83,6 +83,11 @@ class TemplatePublish(Kind):
             resources=(*templates.locks(host, row.name, request.operation_id), *dataset_lock),
         )
 
+    def noted(self, operation: Operation, plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
+        row = Template.objects.filter(pk=operation.parameters["template"]).first()
+        named = {"template": row.name} if row else {}
+        return {**named, "published": False}, {**named, "published": True}
+
     def finish(self, operation: Operation, plan: Plan) -> None:
         row = Template.objects.get(pk=operation.parameters["template"])
         found = templates.cleaned(operation)

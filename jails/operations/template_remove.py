@@ -64,6 +64,10 @@ class TemplateRemove(Kind):
             ),
         )
 
+    def noted(self, operation: Operation, plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
+        row = Template.objects.filter(pk=operation.parameters["template"]).first()
+        return ({"template": row.name} if row else {}), {}
+
     def reserve(self, operation: Operation) -> None:
         """From now on no jail is made from it."""
         key = operation.parameters["template"]

@@ -88,7 +88,7 @@ class TenantLimits(Kind):
         uuids = [key.removeprefix(JAIL) for key, _ in plan.result if key.startswith(JAIL)]
         return Jail.objects.select_for_update().filter(host=operation.host, uuid__in=uuids)
 
-    def before_and_after(self, plan: Plan) -> tuple[Any, Any]:
+    def noted(self, operation: Operation, plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
         both = {key: json.loads(text) for key, text in plan.result}
         before, after = ({one["name"]: one[when] for one in both.values()} for when in ("before", "after"))
         return before, after

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jails.models import AuditEntry
+from panel.tables import audit_values
 from panel.tables.audit import as_text
+from panel.tables.audit_values import UNKNOWN, pairs, things
 
-UNKNOWN = object()
-"""What no entry has told: in none of them was this named as what was before, or came after."""
+EVENTS = ("approval.", "audit.", "console.", "inside.", "jail.breakglass", "recording.", "session.")
+"""What these tell is of what happened, and no value that a thing has."""
 
 
 @dataclass
@@ -39,6 +41,22 @@ class Difference:
         return None if self.last is UNKNOWN else as_text(self.last)
 
     @property
+    def label(self) -> str:
+        return audit_values.label(self.name)
+
+    @property
+    def said_before(self) -> str | None:
+        return None if self.first is UNKNOWN else audit_values.said(self.name, self.first)
+
+    @property
+    def said_after(self) -> str | None:
+        return None if self.last is UNKNOWN else audit_values.said(self.name, self.last)
+
+    @property
+    def mark(self) -> str:
+        return audit_values.mark(self.first, self.last)
+
+    @property
     def newest(self) -> AuditEntry:
         return self.entries[-1]
 
@@ -59,11 +77,13 @@ def between(entries: Iterable[AuditEntry], kind: str, pk: str) -> Differences:
     for entry in entries:
         if entry.outcome != "done":
             continue
-        is_about = (entry.object_type, entry.object_id) == (kind, pk)
-        if not is_about or (entry.before is None and entry.after is None):
+        sides = _sides(entry, kind, pk)
+        if sides == (None, None):
             silent.append(entry)
             continue
-        for name, before, after in _values(entry):
+        for name, before, after in pairs(*sides):
+            if before == after:
+                continue
             seen = known.setdefault(name, Difference(name, before, after))
             seen.last = after
             seen.entries.append(entry)
@@ -71,9 +91,15 @@ def between(entries: Iterable[AuditEntry], kind: str, pk: str) -> Differences:
     return Differences([row for row in rows if not row.is_back], [row for row in rows if row.is_back], silent)
 
 
-def _values(entry: AuditEntry) -> list[tuple[str, Any, Any]]:
-    before, after = entry.before, entry.after
-    if not isinstance(before or {}, dict) or not isinstance(after or {}, dict):
-        return [("", UNKNOWN if before is None else before, UNKNOWN if after is None else after)]
-    before, after = before or {}, after or {}
-    return [(name, before.get(name, UNKNOWN), after.get(name, UNKNOWN)) for name in {**before, **after}]
+def _sides(entry: AuditEntry, kind: str, pk: str) -> tuple[Any, Any]:
+    """What an entry says of the thing: all it says where it is about it, or the part that an operation's has of it."""
+    if entry.action.startswith(EVENTS) or entry.action.endswith("export"):
+        return None, None
+    if (entry.object_type, entry.object_id) == (kind, pk):
+        return entry.before, entry.after
+    before, after = things(entry).get(f"{kind}:{pk}", (None, None))
+    # Named in both, so that a reader of the entry knows the jail.
+    same = (before or {}).get("name") == (after or {}).get("name")
+    return tuple(
+        {k: v for k, v in side.items() if k != "name" or not same} if side else side for side in (before, after)
+    )

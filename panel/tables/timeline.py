@@ -18,7 +18,9 @@ from typing import Any, NamedTuple
 from django.db.models import CharField, Count, Func, Q, QuerySet
 
 from jails.models import AuditEntry, Console, Operation
+from panel.tables import audit_values
 from panel.tables.audit import OPERATIONS, midnight
+from panel.tables.audit_values import Change
 
 Numbers = QuerySet[AuditEntry]
 DAY = timedelta(days=1)
@@ -76,6 +78,14 @@ class Line:
         """How long the console was that it tells the end of."""
         after = self.entry.after
         return after.get("seconds") if self.entry.action == "console.close" and isinstance(after, dict) else None
+
+    @property
+    def changes(self) -> list[Change]:
+        """What differs by it, where it tells of a change and has no words for it."""
+        is_one = self.ran or self.entry.before is not None
+        if not is_one or self.entry.action == "jail.drift":
+            return []
+        return [one for one in audit_values.changes(self.entry) if one.mark != "same"]
 
     @property
     def marks(self) -> list[tuple[str, str]]:

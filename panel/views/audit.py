@@ -22,7 +22,7 @@ from panel.context import shell_of
 from panel.forms.audit import between
 from panel.tables import audit as table
 from panel.tables import audit_differences as table_differences
-from panel.tables import sheet
+from panel.tables import audit_values, sheet
 from panel.tables.audit_finder import Finder
 from panel.views.access import require, source
 
@@ -75,6 +75,7 @@ def index(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
         "object": request.GET.get("object", "") if is_valid else "",
         "object_asked": request.GET.get("object", ""),
         "operation": request.GET.get("operation", ""),
+        "timeline": timeline_of(request, request.GET.get("object", "")) if is_valid else "",
         "to_review": review.open_count() if sees_all else 0,
     }
     return render(request, "panel/audit.html", context, status=200 if is_valid else 400)
@@ -213,6 +214,12 @@ def state_of_chain(tail: list[Tail]) -> dict[str, Any]:
     return known
 
 
+def timeline_of(request: HttpRequest, key: str) -> str:
+    """The key of its timeline, where it may have one that this reader sees; else ""."""
+    kinds = ("jail", "host", "user") if policy.allowed(request.user, "audit.view") else ("jail", "user")
+    return key if key.startswith(tuple(f"{kind}:" for kind in kinds)) else ""
+
+
 @require_safe
 @login_required
 def differences(request: HttpRequest) -> HttpResponse:
@@ -234,6 +241,7 @@ def differences(request: HttpRequest) -> HttpResponse:
         "form": form,
         "object": request.GET["object"],
         "name": name,
+        "timeline": timeline_of(request, request.GET["object"]),
         "too_many": COMPARED if len(found) > COMPARED else 0,
         "differences": table_differences.between(found, *form.cleaned_data["object"]) if form.is_valid() else None,
     }
@@ -253,6 +261,8 @@ def entry(request: HttpRequest, sequence: int) -> HttpResponse:
         "entry": found,
         "source": sources(request, tenants)(found),
         "changes": table.changes(found),
+        "told": audit_values.changes(found),
+        "timeline": timeline_of(request, f"{found.object_type}:{found.object_id}"),
         "operation": operation.only("pk", "title").first() if operation is not None else None,
         "is_whole": found.hash == audit.entry_hash(found),
         "newer": rows.filter(sequence__gt=sequence).order_by("sequence").values_list("sequence", flat=True).first(),

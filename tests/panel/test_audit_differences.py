@@ -15,7 +15,9 @@ from django.utils import timezone
 
 from jails import audit
 from jails.models import AuditEntry
+from panel.tables import audit_values
 from panel.tables.audit_differences import between
+from panel.tables.audit_values import UNKNOWN
 from panel.views import audit as view
 from tests.panel.fleet import Fleet
 
@@ -49,6 +51,13 @@ def test_what_was_changed_back_is_told_apart() -> None:
     assert (found.found, [row.name for row in found.back]) == ([], ["port"])
 
 
+def test_what_an_entry_leaves_as_it_was_and_what_only_happened_differs_in_nothing() -> None:
+    same = between([entry({"port": 1, "cpu": None}, {"port": 1, "cpu": None})], "host", "3")
+    assert (same.found, same.back) == ([], [])
+    event = entry(None, {"console": "x", "seconds": 3}, action="console.close")
+    assert (between([event], "host", "3").found, between([event], "host", "3").silent) == ([], [event])
+
+
 @pytest.mark.parametrize("fields", [{"outcome": "refused"}, {"outcome": "failed"}])
 def test_what_was_not_done_has_changed_nothing(fields: dict[str, str]) -> None:
     found = between([entry({"port": 1}, {"port": 2}, **fields)], "host", "3")
@@ -59,6 +68,54 @@ def test_entries_without_values_and_those_of_operations_are_listed() -> None:
     bare, operation = entry(), entry({"a": 1}, {"a": 2}, object_type="operation", object_id="x")
     found = between([bare, operation], "host", "3")
     assert (found.found, found.silent) == ([], [bare, operation])
+
+
+def test_the_entry_of_an_operation_tells_of_its_jails() -> None:
+    before = {"jail:3": {"name": "www1", "quota": None, "state": "running"}, "jail:4": {"name": "db", "quota": 2**20}}
+    after = {"jail:3": {"name": "www1", "quota": 2**30, "state": "running"}, "jail:4": {"name": "db", "quota": 2**21}}
+    fields = {"object_type": "operation", "object_id": "x", "operation": "x"}
+    done = entry(before, after, **fields)
+    (row,) = between([done], "jail", "3").found
+    assert (row.label, row.said_before, row.said_after, row.mark) == ("Disk", "no limit", "1 GiB", "added")
+    assert between([done], "host", "3").silent == [done]
+    told = [(one.of, one.label, one.said_before, one.said_after, one.mark) for one in audit_values.changes(done)]
+    assert told == [
+        ("www1", "Disk", "no limit", "1 GiB", "added"),
+        ("www1", "State", "running", "running", "same"),
+        ("db", "Disk", "1 MiB", "2 MiB", "changed"),
+    ]
+    # What only looks like it, in an entry of something else, is told as it stands.
+    assert [one.name for one in audit_values.changes(entry(None, {"jail:3": {"a": 1}}))] == ["jail:3.a"]
+    new = entry(None, {"jail:5": {"name": "new", "state": "running"}}, **fields)
+    assert [(one.of, one.name, one.mark) for one in audit_values.changes(new)] == [("new", "state", "added")]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("memory", 2**31, "2 GiB"),
+        ("limits.quota", None, "no limit"),
+        ("cpu", 150, "150 %"),
+        ("seconds", 90, "90 s"),
+        ("boot", False, "no"),
+        ("port", 22, "22"),
+        ("addresses", [], "none"),
+        ("addresses", ["192.0.2.1", "192.0.2.2"], "192.0.2.1, 192.0.2.2"),
+        ("securelevel", -1, "that of the host"),
+        ("anything", {"deep": [1]}, '{"deep": [1]}'),
+        ("anything", None, "none"),
+        ("quota", "x", "x"),
+    ],
+)
+def test_values_have_words_and_units(name: str, value: Any, words: str) -> None:
+    assert audit_values.said(name, value) == words
+
+
+def test_what_is_within_is_told_by_its_own_name() -> None:
+    told = list(audit_values.pairs({"all_jails": ["power"], "jails": {"www1": ["console"]}}, {"all_jails": []}))
+    assert told == [("all_jails", ["power"], []), ("jails.www1", ["console"], UNKNOWN)]
+    assert [audit_values.label(name) for name, *_ in told] == ["Rights on all jails", "Jails: www1"]
+    assert [audit_values.mark(before, after) for _, before, after in told] == ["removed", "removed"]
 
 
 def record(**fields: Any) -> AuditEntry:
@@ -82,7 +139,9 @@ def test_the_page_compares_what_lies_between(fleet: Fleet) -> None:
     assert "What differs of warden2" in text and "administrator-person" in text and "after 2 earlier changes" in text
     late = (timezone.now() + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M")
     later = (timezone.now() + timedelta(days=2)).strftime("%Y-%m-%dT%H:%M")
-    assert "Nothing differs" in read(fleet, "auditor", object=thing, since=late, until=later).content.decode()
+    assert '<del class="diff"><span class="del">0</span></del>' in text and ">changed</span>" in text
+    nothing = read(fleet, "auditor", object=thing, since=late, until=later).content.decode()
+    assert "Nothing differs" in nothing and "Nothing was done with it in this time" in nothing
     assert read(fleet, "auditor", object=thing, since=later, until=late).status_code == 400
     for wrong in ("host", ":3", "host:"):
         assert read(fleet, "auditor", object=wrong).status_code == 400
