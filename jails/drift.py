@@ -12,8 +12,8 @@ from typing import Any
 
 from django.db.models import Exists, OuterRef, Prefetch, Q
 
-from jails import audit
-from jails.freebsd import parameters
+from jails import audit, plans
+from jails.freebsd import parameters, rctl
 from jails.freebsd.jailconf.write import normal
 from jails.freebsd.parameters import Kind
 from jails.hosts import drift
@@ -103,7 +103,7 @@ def store(host: Host, facts: HostFacts, busy: Collection[str], at: datetime) -> 
     has_rows = Exists(Drift.objects.filter(jail=OuterRef("pk")))
     jails = Jail.objects.filter(IS_KEPT | has_rows, host=host).select_related("tenant").order_by("pk")
     given = Address.objects.filter(operation=None).order_by("pk")
-    news = _News(at)
+    news = _News(at, facts.racct)
     for jail in jails.prefetch_related("drifts", Prefetch("addresses", given)):
         known = {row.parameter: row for row in jail.drifts.all()}
         if not jail.is_kept or jail.follows_host:
@@ -121,10 +121,11 @@ def store(host: Host, facts: HostFacts, busy: Collection[str], at: datetime) -> 
 
 
 class _News:
-    """What has changed since the last look."""
+    """What has changed since the last look. `racct`: whether the host's kernel holds to limits of rctl(8) at all."""
 
-    def __init__(self, at: datetime) -> None:
+    def __init__(self, at: datetime, racct: bool) -> None:
         self.at = at
+        self.racct = racct
         self.new: list[Drift] = []
         self.changed: list[Drift] = []
         self.gone: list[int] = []
@@ -139,8 +140,11 @@ class _News:
         sentence = _sentence if jail.tenant_id is None else tenant_words
         for name, one in there.items():
             row, columns = known.get(name), one.columns()
+            nobody_did = not self.racct and is_not_held(one)
             if row is None:
                 self.new.append(Drift(jail=jail, parameter=name, first_seen_at=self.at, changed_at=self.at, **columns))
+                if nobody_did:
+                    continue
             elif columns == _columns(row):
                 continue
             else:
@@ -149,7 +153,7 @@ class _News:
                 row.wanted, row.configured, row.running = columns["wanted"], columns["configured"], columns["running"]
                 row.changed_at = self.at
                 self.changed.append(row)
-                if not is_news:
+                if not is_news or nobody_did:
                     continue
                 before[name] = logged(name, old)
             before.setdefault(name, None)
@@ -178,8 +182,9 @@ class _News:
                 update_fields=["wanted", "configured", "running", "changed_at"],
             )
         # Held until the end, so that nobody removes a jail for which a row is made; one that is held already is left.
-        held = Jail.objects.select_for_update(skip_locked=True, no_key=True).filter(pk__in=list(self.entries))
-        ours = set(held.order_by("pk").values_list("pk", flat=True)) if self.entries else set()
+        about = {*self.entries, *(row.jail_id for row in self.new)}
+        held = Jail.objects.select_for_update(skip_locked=True, no_key=True).filter(pk__in=about)
+        ours = set(held.order_by("pk").values_list("pk", flat=True)) if about else set()
         Drift.objects.bulk_create([row for row in self.new if row.jail_id in ours])
         audit.record_all([entry for pk, entry in self.entries.items() if pk in ours])
 
@@ -210,12 +215,18 @@ def _sentence(one: Difference) -> str:
     return drift.words(one) if _is_logged(one.parameter) else f"{one.parameter} is not as the panel wants it."
 
 
+def is_not_held(one: Difference) -> bool:
+    """Whether it is a limit that is nowhere in force: on a host that keeps none, the kernel's doing and nobody's."""
+    return one.parameter.startswith(drift.RULE) and not one.in_file and one.running == ()
+
+
 # For a jail's tenant
 
 _PLAIN = {
     drift.FILE: "Its definition on the host is gone, or is not the panel's.",
     drift.TREE: "Its directory on the host is gone.",
 }
+_LIMITS = {f"{drift.RULE}{resource}": limit for limit, resource in rctl.RESOURCES.items()}
 
 
 def tenant_words(one: Difference) -> str:
@@ -228,7 +239,18 @@ def tenant_words(one: Difference) -> str:
     if name in ("ip4.addr", "ip6.addr"):
         columns = (_plain(one.wanted), _plain(one.configured), one.running)
         return drift.words(Difference(name, *columns, one.in_file, one.in_kernel))
-    return drift.words(one)
+    return drift.words(_limit(one) if name.startswith(drift.RULE) else one)
+
+
+def _limit(one: Difference) -> Difference:
+    """A limit as people call it, with amounts in their units."""
+    thing = _LIMITS[one.parameter]
+    columns = (_amount(thing, values) for values in (one.wanted, one.configured, one.running))
+    return Difference(plans.A_LIMIT[thing].removeprefix("a "), *columns, one.in_file, one.in_kernel)
+
+
+def _amount(thing: str, values: Values) -> Values:
+    return None if values is None else tuple(plans.shown(thing, int(amount)) for amount in values)
 
 
 def _logged_for_tenant(name: str, columns: dict[str, Any]) -> dict[str, Any]:

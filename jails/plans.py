@@ -583,7 +583,7 @@ def shown(thing: str, value: int) -> str:
 
 def size(value: int) -> str:
     """Bytes for a sentence: `10 GiB`."""
-    for unit, factor in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20)):
+    for unit, factor in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if value >= factor:
             return f"{value / factor:.4g} {unit}"
     return f"{value} bytes"

@@ -117,8 +117,16 @@ def blocking(sockets: Iterable[Socket], jail: str, addresses: Iterable[str]) -> 
     for entry in entries:
         covered = sorted((ip for ip in ips if _version(ip) == entry.version), key=_address_order)
         if entry.ip == "*" and not entry.jail and covered:
-            found[f"{_whose(entry)} listens on *:{entry.port}, which covers {_listed(covered)}."] = None
+            found[f"{_whose(entry)} listens on *:{entry.port}, {_COVERS} {_listed(covered)}."] = None
     return tuple(found)
+
+
+_COVERS = "which covers"
+
+
+def is_of_host(sentence: str) -> bool:
+    """Whether a sentence of `blocking` is about a program of the host that keeps no jail from listening itself."""
+    return _COVERS in sentence
 
 
 def before_start(survey: HostSurvey, jail: str, addresses: Iterable[str]) -> tuple[str, ...]:

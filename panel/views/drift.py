@@ -85,9 +85,10 @@ def can_accept(one: Difference) -> bool:
     return one.in_file and one.parameter not in (FILE, TREE)
 
 
-def tenant_words(jail: Jail) -> list[str]:
-    """For who does not see the host."""
-    return [kept.tenant_words(one) for one in kept.of_rows(jail.drifts.order_by("parameter"))]
+def tenant_words(jail: Jail, *, limits_off: bool = False) -> list[str]:
+    """For who does not see the host. `limits_off`: it keeps no limits, which the page says in a place of its own."""
+    found = kept.of_rows(jail.drifts.order_by("parameter"))
+    return [kept.tenant_words(one) for one in found if not (limits_off and kept.is_not_held(one))]
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

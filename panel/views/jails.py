@@ -24,8 +24,9 @@ from jails import audit, policy
 from jails.freebsd import jail as jail_tool
 from jails.freebsd import names, service, sh
 from jails.freebsd.uname import eol_of
+from jails.hosts.survey import HostSurvey
 from jails.looks import looking
-from jails.models import Host, Jail, Operation, Template, Tenant
+from jails.models import Host, Jail, JailKey, Operation, Template, Tenant, User
 from jails.operations import jail_adopt, lifecycle, power, sandbox_create
 from jails.operations.jailfile import RULES
 from jails.operations.kind import Refused
@@ -218,11 +219,12 @@ def page(request: HttpRequest, uuid: UUID) -> HttpResponse:
     operations = policy.visible(request.user, Operation).filter(jails=jail).defer("plan", "parameters")
     recent = list(operations.exclude(status__in=["draft", "discarded"]).select_related("requested_by")[:6])
     related = _dependents(request, jail)
-    differing, drift_mark = _drift(request, jail)
+    limits_off = any(jail.limits.get(rule) for rule in RULES) and not counts_limits(jail.host)
+    differing, drift_mark = _drift(request, jail, limits_off)
     entered = breakglass.banners(request, jail)
     agreed = agreements.card(request, jail)
     shown = [(row.pk, row.status, row.changed_at) for row in recent]
-    ssh = ssh_lines(jail)
+    ssh, ssh_unseen = ssh_of(jail, request.user)
     is_over = jail.expires_at is not None and jail.expires_at <= timezone.now()
     mark = live.mark_of(
         *_values(jail),
@@ -234,6 +236,7 @@ def page(request: HttpRequest, uuid: UUID) -> HttpResponse:
         drift_mark,
         is_over,
         *ssh,
+        ssh_unseen,
         breakglass.mark_of(entered),
         agreements.mark_of(agreed),
     )
@@ -254,9 +257,10 @@ def page(request: HttpRequest, uuid: UUID) -> HttpResponse:
         "may_be_adopted": bool(jail_adopt.ways(jail)),
         "quota_share": quota_share(jail),
         "break_glasses": entered,
-        "limits_off": any(jail.limits.get(rule) for rule in RULES) and not counts_limits(jail.host),
+        "limits_off": limits_off,
         "mark": mark,
         "ssh": ssh,
+        "ssh_unseen": ssh_unseen,
         **_base(jail),
         **related,
         **differing,
@@ -279,20 +283,38 @@ def _whole() -> QuerySet[Jail]:
     return rows.prefetch_related("addresses__network")
 
 
-def ssh_lines(jail: Jail) -> list[str]:
-    """A line for each address at which sshd was seen to listen in the running jail; the user is theirs to fill in."""
-    survey, _ = survey_of(jail.host)
-    if survey is None or jail.state != Jail.State.RUNNING:
-        return []
+def ssh_of(jail: Jail, user: User) -> tuple[list[str], bool]:
+    """How its reader gets into a running jail by ssh, and whether nobody has looked since it started.
+
+    A line for each address at which sshd was seen to listen, with each login that has keys of the reader; `user` is
+    theirs to fill in where there is none. Unseen as yet, a login of the reader's is told with the jail's addresses.
+    """
+    if jail.state != Jail.State.RUNNING:
+        return [], False
+    survey, at = survey_of(jail.host)
+    own = JailKey.objects.filter(jail=jail, user=user, leaving_since=None)
+    logins = sorted(set(own.order_by().values_list("login", flat=True)))
+    found = _sshd_at(jail, survey) if survey is not None else set()
+    unseen = not found and at is not None and at < jail.state_since
+    if unseen and logins:
+        found = {(one.ip, 22) for one in jail.addresses.all()}
+    lines = [
+        f"ssh {'' if port == 22 else f'-p {port} '}{login}@{ip}"
+        for ip, port in sorted(found)
+        for login in logins or ["user"]
+    ]
+    return lines, unseen
+
+
+def _sshd_at(jail: Jail, survey: HostSurvey) -> set[tuple[str, int]]:
     name = looking.running_name(jail)
     own = [one for one in survey.sockets if one.jail == name and one.command == "sshd" and one.proto.startswith("tcp")]
-    found = {
+    return {
         (ip, one.port)
         for one in own
         for ip in (jail.observed_addresses if one.ip == "*" else [one.ip])
         if one.port and (":" in ip) == (one.proto != "tcp4")
     }
-    return [f"ssh {'' if port == 22 else f'-p {port} '}user@{ip}" for ip, port in sorted(found)]
 
 
 def _base(jail: Jail) -> dict[str, Any]:
@@ -312,10 +334,10 @@ def _dependents(request: HttpRequest, jail: Jail) -> dict[str, Any]:
     }
 
 
-def _drift(request: HttpRequest, jail: Jail) -> tuple[dict[str, Any], Any]:
+def _drift(request: HttpRequest, jail: Jail, limits_off: bool) -> tuple[dict[str, Any], Any]:
     """What is not as the panel wants it, and a mark of it: a table for staff, words for its tenant."""
     if not policy.allowed(request.user, "drift.view", jail):
-        words = tenant_words(jail)
+        words = tenant_words(jail, limits_off=limits_off)
         return {"drift_words": words}, words
     rows = rows_of(jail)
     context = {

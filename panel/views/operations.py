@@ -19,6 +19,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from jails import approvals, policy
+from jails.hosts import ports
 from jails.models import Host, Jail, Operation, OperationStep, Release, Template
 from jails.operations import lifecycle
 from jails.operations.kind import Refused
@@ -289,10 +290,12 @@ def waits_for(request: HttpRequest, operation: Operation) -> str:
 
 def plan_context(request: HttpRequest, operation: Operation) -> dict[str, Any]:
     plan = plan_from_data(operation.plan)
-    steps = shown_steps(plan, whole=sees_host(request, operation))
+    whole = sees_host(request, operation)
+    steps = shown_steps(plan, whole=whole)
     return {
         "operation": operation,
         "plan": plan,
+        "notes": [note for note in plan.notes if whole or not ports.is_of_host(note)],
         "steps": steps,
         "irreversible": [step for step in steps if step["irreversible"]],
         "may_act": may_act(request, operation),

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from jails import drift
-from jails.models import Drift
+from jails.models import AuditEntry, Drift
 from jails.operations import common
 from jails.operations.kind import Refused
 from tests.operations.test_drift import accept, edit, found, refused, repair
@@ -64,6 +64,19 @@ def test_a_host_without_racct_starts_it_all_the_same(warden):
     assert found(warden)["rctl.pcpu"] == (["50"], ["50"], [])
     said = refused(warden, "drift_repair", row)
     assert "kern.racct.enable is not 1 on warden1" in said
+
+
+def test_the_log_blames_nobody_for_limits_that_the_host_does_not_keep(warden):
+    with_racct(warden, on=False)
+    row = make(warden)
+    assert len(found(warden)) == len(LIMITS)
+    change(warden, row, limits={"memory": 512 * MiB})
+    assert found(warden)["rctl.memoryuse"] == (["536870912"], ["536870912"], [])
+    assert not AuditEntry.objects.filter(action="jail.drift").exists()
+    edit(warden, row, "pcpu:deny=50", "pcpu:deny=75")
+    found(warden)
+    (entry,) = AuditEntry.objects.filter(action="jail.drift")
+    assert set(entry.after) == {"rctl.pcpu"}
 
 
 def test_a_jail_that_has_none_has_no_commands_for_them(warden):

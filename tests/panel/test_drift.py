@@ -6,8 +6,9 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
-from jails.models import AuditEntry, Drift, Operation
+from jails.models import AuditEntry, Drift, HostFactsRecord, Operation
 from tests.panel.fleet import WHEN, add_jail
 
 pytestmark = pytest.mark.django_db
@@ -27,6 +28,12 @@ def www1(fleet):
     drift(www1, "exec.prestart", None, ["/root/secret-hook --all"], None)
     drift(www1, "boot", ["true"], ["false"])
     return www1
+
+
+def keeps_no_limits(host):
+    HostFactsRecord.objects.update_or_create(
+        host=host, defaults={"data": {"sysctls": {"kern.racct.enable": "0"}}, "gathered_at": timezone.now()}
+    )
 
 
 def page(jail):
@@ -54,6 +61,19 @@ class TestJailPage:
         text = as_person("owner").get(reverse("jail", args=[www1.uuid])).text
         assert "the file says x.example.org" in text and "exec.prestart: it was changed on the host." in text
         assert "secret-hook" not in text and 'value="repair"' not in text and page(www1) not in text
+
+    def test_its_tenant_reads_of_limits_in_their_units_and_not_twice(self, as_person, fleet, www1):
+        Drift.objects.all().delete()
+        www1.limits = {**www1.limits, "memory": 2**29}
+        www1.save()
+        drift(www1, "rctl.memoryuse", [str(2**29)], [str(2**29)], [])
+        client, where = as_person("owner"), reverse("jail", args=[www1.uuid])
+        words = "limit of memory: the panel wants 512 MiB, and so says the file, it runs with none."
+        assert words in client.get(where).text
+        keeps_no_limits(www1.host)
+        text = client.get(where).text
+        assert 'id="drift"' not in text and "limits of memory, CPU and processes are written and do nothing yet" in text
+        assert "rctl.memoryuse" in as_person("administrator").get(where).text
 
     def test_a_jail_without_drift_says_nothing(self, as_person, fleet, www1):
         text = as_person("administrator").get(reverse("jail", args=[fleet.jails["loghost"].uuid])).text

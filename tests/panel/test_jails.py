@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
-from jails.models import Jail, Operation
+from jails.models import Jail, JailKey, Operation
 from panel.views import jails as views
 from tests.panel.fleet import GiB, add_jail
 
@@ -451,3 +452,31 @@ def test_how_to_reach_a_jail_by_ssh(as_person, fleet):
     survey_with(www1.host, ("tcp4", "*", 22, "www1"), ("tcp6", "2001:db8::11", 2222, "www1"), *others)
     context = as_person("owner").get(path).context
     assert context["ssh"] == ["ssh user@192.0.2.11", "ssh -p 2222 user@2001:db8::11"]
+
+
+def gets_in(person, jail, login="shopkeeper", **more):
+    return JailKey.objects.create(
+        jail=jail, user=person, login=login, name="laptop", type="ssh-ed25519", body="A", fingerprint=login, **more
+    )
+
+
+def test_who_has_keys_in_a_jail_reads_the_line_with_their_own_login(as_person, fleet):
+    www1 = fleet.jails["www1"]
+    gets_in(fleet.people["owner"], www1)
+    gets_in(fleet.people["owner"], www1, "left", leaving_since=timezone.now())
+    gets_in(fleet.people["viewer"], www1, "else")
+    Jail.objects.filter(pk=www1.pk).update(observed_addresses=["192.0.2.11"])
+    survey_with(www1.host, ("tcp4", "*", 22, "www1"))
+    assert as_person("owner").get(reverse("jail", args=[www1.uuid])).context["ssh"] == ["ssh shopkeeper@192.0.2.11"]
+
+
+def test_a_jail_that_started_after_the_last_look_is_not_said_to_be_without_sshd(as_person, fleet):
+    www1 = fleet.jails["www1"]
+    survey_with(www1.host)
+    Jail.objects.filter(pk=www1.pk).update(state_since=timezone.now() + timedelta(minutes=1))
+    client, path = as_person("owner"), reverse("jail", args=[www1.uuid])
+    text = client.get(path).text
+    assert "no sshd was seen" not in text and "nobody has looked yet since it started whether sshd listens" in text
+    gets_in(fleet.people["owner"], www1)
+    own = [f"ssh shopkeeper@{address.ip}" for address in www1.addresses.all()]
+    assert own and client.get(path).context["ssh"] == own

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from django.core.exceptions import PermissionDenied
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from jails.freebsd.sockstat import Socket
+from jails.hosts import ports
 from jails.models import AuditEntry, Operation
 from jails.operations import lifecycle, queue
 from jails.operations.kind import Refused
@@ -223,6 +226,20 @@ class TestPlanning:
         with pytest.raises(PermissionDenied):
             planning.plan(request, "host_setup", {}, fleet.zfs)
         assert planned.seen == []
+
+
+class TestNotes:
+    def test_a_tenant_reads_none_of_what_the_host_listens_on_for_itself(self, fleet, as_person):
+        sockets = [
+            Socket("root", "sshd", 7, "tcp4", "*", 22),
+            Socket("www", "nginx", 8, "tcp4", "192.0.2.11", 80, "shop"),
+        ]
+        notes = (*ports.blocking(sockets, "www1", ["192.0.2.11"]), "www1 is still dying.")
+        assert len(notes) == 3
+        plan = replace(work.bulk_plan(["www1"]), notes=notes)
+        operation = work.add_operation(fleet.zfs, fleet.people["owner"], plan=plan, jails=[fleet.jails["www1"]])
+        assert as_person("administrator").get(url(operation)).context["notes"] == list(notes)
+        assert as_person("owner").get(url(operation)).context["notes"] == [notes[0], notes[2]]
 
 
 class TestQueries:
