@@ -87,7 +87,12 @@ def ask(request: HttpRequest) -> None:
             request,
             "This needs proof that it is still you, and you have no password yet. Set one, or come by another link.",
         )
-        raise ImmediateHttpResponse(redirect("account_set_password"))
+        to = reverse("account_set_password")
+        if getattr(request, "htmx", False):
+            raise ImmediateHttpResponse(HttpResponse(status=204, headers={"HX-Redirect": to}))
+        if request.method == "POST":
+            _note_page(request)
+        raise ImmediateHttpResponse(redirect(to))
     if getattr(request, "htmx", False):
         # A fragment's place is no place to ask: the whole page goes there, and comes back to where it was.
         to = _asking(ways, request.htmx.current_url_abs_path or "/")
@@ -103,6 +108,12 @@ def _note_page(request: HttpRequest) -> None:
     page = referrer.path if referrer.path and referrer.netloc == request.get_host() else reverse("home")
     noted = {**request.session.get(ASKED_FROM, {}), request.get_full_path(): page}
     request.session[ASKED_FROM] = dict(list(noted.items())[-TABS:])
+
+
+def page_left(request: HttpRequest) -> str:
+    """Where somebody was who was led to set a password first, "" for nowhere. Asked once."""
+    noted = request.session.pop(ASKED_FROM, {})
+    return next(reversed(noted.values()), "")
 
 
 def ask_keeping_nothing(request: HttpRequest, back: str) -> None:

@@ -105,7 +105,14 @@ def set_password(request: HttpRequest) -> HttpResponse:
     step_up.refuse_linked(request)
     if not request.user.has_usable_password() and step_up.ways_of(request.user):
         step_up.ask_keeping_nothing(request, back=reverse("account_set_password"))
-    return allauth.password_set(request)
+    had_one = request.user.has_usable_password()
+    response = allauth.password_set(request)
+    if had_one or response.status_code != 302:
+        return response
+    if page := step_up.page_left(request):
+        messages.info(request, "What you sent from here was not kept, and not done: send it again.")
+        return redirect(page)
+    return redirect("home")
 
 
 @never_cache

@@ -390,7 +390,8 @@ def test_setting_and_changing_a_password(client: Client) -> None:
     client.post(path_of(command()), {"username": "ada"})
     page = client.get(reverse("account_set_password"))
     assert b"Later" in page.content
-    client.post(reverse("account_set_password"), {"password1": PASSWORD, "password2": PASSWORD})
+    response = client.post(reverse("account_set_password"), {"password1": PASSWORD, "password2": PASSWORD})
+    assert response.headers["Location"] == "/"
     other = Client()
     assert sign_in(other).status_code == 302
     new = "another horse entirely"

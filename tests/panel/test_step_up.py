@@ -162,9 +162,32 @@ def test_who_came_by_a_link_long_ago_sets_a_password_first(client: Client, fleet
     response = client.post(reverse("person-invite"), invite, follow=True)
     assert response.redirect_chain[-1][0] == reverse("account_set_password")
     assert b"Set one" in response.content and Invitation.objects.count() == 1
-    client.post(reverse("account_set_password"), {"password1": PASSWORD, "password2": PASSWORD})
+    response = client.post(reverse("account_set_password"), {"password1": PASSWORD, "password2": PASSWORD})
+    assert response.headers["Location"] == "/"
     asked = client.post(reverse("person-invite"), invite)
     assert proves(client, asked).status_code == 200 and Invitation.objects.count() == 2
+
+
+def test_who_had_no_password_comes_back_to_the_form_that_was_not_kept(
+    client: Client, fleet: Fleet, now: Clock
+) -> None:
+    client.force_login(fleet.people["administrator"], backend="django.contrib.auth.backends.ModelBackend")
+    now.at += 16 * 60
+    form = reverse("person-invite")
+    client.post(form, {"label": "Bob", "role": ""}, headers={"Referer": f"http://testserver{form}"})
+    sent = {"password1": PASSWORD, "password2": PASSWORD}
+    response = client.post(reverse("account_set_password"), sent, follow=True)
+    assert response.redirect_chain == [(form, 302)]
+    assert b"What you sent from here was not kept" in response.content and not Invitation.objects.exists()
+
+
+def test_a_fragment_of_who_has_no_password_sends_the_whole_page_to_set_one(
+    client: Client, fleet: Fleet, now: Clock
+) -> None:
+    client.force_login(fleet.people["administrator"], backend="django.contrib.auth.backends.ModelBackend")
+    now.at += 16 * 60
+    response = client.post(reverse("person-invite"), {"label": "Bob", "role": ""}, headers={"HX-Request": "true"})
+    assert (response.status_code, response.headers["HX-Redirect"]) == (204, reverse("account_set_password"))
 
 
 def test_a_fragment_sends_the_whole_page_to_where_it_asks(late: Client) -> None:
