@@ -546,12 +546,12 @@ class Share:
 
 LABELS = {
     "jails": "Jails",
-    "disk": "Disk, as quotas",
+    "disk": "Disk quotas",
     "addresses": "Addresses",
     "snapshots": "Snapshots",
-    "memory": "Memory, as limits",
-    "cpu": "CPU, as limits",
-    "processes": "Processes, as limits",
+    "memory": "Memory limits",
+    "cpu": "CPU limits",
+    "processes": "Process limits",
 }
 OFTEN = ("jails", "disk", "addresses", "snapshots")
 """Shown also where the plan does not limit them."""

@@ -2,10 +2,14 @@ import ipaddress
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from django.conf import settings
-from django.contrib.auth import SESSION_KEY, logout
+from django.contrib import messages
+from django.contrib.auth import REDIRECT_FIELD_NAME, SESSION_KEY, logout
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import resolve_url
+from django.utils.http import url_has_allowed_host_and_scheme
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -86,6 +90,32 @@ def _end_or_note(request: HttpRequest) -> None:
         logout(request)
     elif UNATTENDED not in request.headers and time.time() - request.session.get(USED_AT, 0) >= NOTED_EVERY:
         request.session[USED_AT] = time.time()
+
+
+def back_to_the_form(get_response: GetResponse) -> GetResponse:
+    """Who must sign in before what they sent comes back to the page they sent it from: where it goes is often none."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        if request.method != "POST" or response.status_code != 302 or request.user.is_authenticated or request.htmx:
+            return response
+        to = urlsplit(response.headers["Location"])
+        if to.path != resolve_url(settings.LOGIN_URL) or REDIRECT_FIELD_NAME not in parse_qs(to.query):
+            return response
+        messages.warning(request, "You are not signed in any more: nothing of what you sent was done.")
+        if page := _page_of(request):
+            response.headers["Location"] = f"{to.path}?{urlencode({REDIRECT_FIELD_NAME: page})}"
+        return response
+
+    return middleware
+
+
+def _page_of(request: HttpRequest) -> str:
+    """The page of ours that a form was on, with its query; "" where the browser does not say."""
+    referrer = urlsplit(request.headers.get("Referer", ""))
+    if referrer.netloc != request.get_host() or not url_has_allowed_host_and_scheme(referrer.path, allowed_hosts=None):
+        return ""
+    return referrer._replace(scheme="", netloc="", fragment="").geturl()
 
 
 class MustHaveFactor:

@@ -199,6 +199,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "panel.middleware.back_to_the_form",
     "panel.middleware.MustHaveFactor",
     "axes.middleware.AxesMiddleware",
 ]
@@ -583,6 +584,9 @@ LOGGING = {
         # These set up handlers of their own, or say at INFO what nobody asked.
         "django": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
         "django.server": {"handlers": [], "propagate": True},
+        "django.request": {
+            "level": "ERROR"
+        },  # a form to be corrected, or a refusal, which is an entry of the audit log
         "axes": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
         "celery.beat": {"level": "WARNING"},

@@ -88,6 +88,11 @@ RAN = "ran"
 """A worker's entry at the end of an operation: who confirmed it, with the operation's title and outcome."""
 
 
+def of_action(action: str) -> str:
+    """An action to choose from a list: `added the host`; `jail change` where there are no words for it."""
+    return DID.get(action, action.replace(".", " ").replace("_", " "))
+
+
 def did(entry: AuditEntry) -> str:
     """`signed in`, `confirmed`, `ran`; the action's name where there are no words for it."""
     if entry.operation and entry.source == "worker":

@@ -15,6 +15,7 @@ from django.http import QueryDict
 
 from jails import audittext
 from jails.models import AuditEntry, Operation
+from panel import words
 from panel.tables.jails import without
 
 PAGING = ("before", "after")
@@ -128,7 +129,8 @@ class Field(NamedTuple):
 
 def fields(form: forms.Form, query: QueryDict, offered: Mapping[str, Sequence[Any]]) -> list[Field]:
     """Those that one sees, without that of tenants where there are none to choose from."""
-    choices = {name: [(one, one) for one in offered[name]] for name in ("who", "action", "host")}
+    choices = {name: [(one, one) for one in offered[name]] for name in ("who", "host")}
+    choices["action"] = [(one, f"{words.of_action(one)} ({one})") for one in offered["action"]]
     choices |= {"tenant": [(one.slug, one.name) for one in offered["tenant"]], "outcome": OUTCOMES}
     return [
         Field(

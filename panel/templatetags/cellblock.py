@@ -197,6 +197,13 @@ def _span(seconds: int) -> str:
 
 
 @register.filter
+def sentence(text: Any) -> str:
+    """What is wrong with a field: those of jails.freebsd go on after its name (`is not a size`), others are whole."""
+    said = str(text)
+    return f"It {said}" if said.split(" ", 1)[0] in ("contains", "has", "is", "must") else said
+
+
+@register.filter
 def duration(value: Any) -> str:
     """A timedelta or seconds: `4.2 s`, `3 min 10 s`."""
     if value is None:

@@ -115,12 +115,13 @@ def _power(jail: Any, token: str) -> str:
     page, mark, verb = POWER[jail.state]
     return fill(
         '<form method="post" action="{}"><input type="hidden" name="csrfmiddlewaretoken" value="{}">'
-        '<button class="btn btn-sm">{}{} {}</button></form>',
+        '<button class="btn btn-sm" aria-label="{} {}">{}{}</button></form>',
         address(page, jail.uuid),
         token,
-        icon(mark),
         verb,
         jail.name,
+        icon(mark),
+        verb,
     )
 
 

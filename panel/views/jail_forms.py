@@ -71,7 +71,7 @@ def _given(request: HttpRequest, host: Host) -> dict[str, Any]:
     """Values for a form that is drawn, not checked: of a button that redraws it, or of an address with values."""
     query = request.POST if request.method == "POST" else request.GET
     if "name" not in query:
-        return {"network-0": _first_network(host)} | ({"base": query["base"]} if "base" in query else {})
+        return {"network-0": _first_network(host)} | {one: query[one] for one in ("base", "tenant") if one in query}
     values = {name: query[name] for name in query if name != "csrfmiddlewaretoken"}
     return values | {name: query.get(name) == "on" for name in ("boot", "start")}
 

@@ -293,3 +293,51 @@ class TestPhone:
         page = sign_in(viewport=PHONE)
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+class TestSignedOutMeanwhile:
+    """In the middle of a form: what was filled in is there again, for who it was and in that tab alone."""
+
+    PASSWORD = "correct horse battery st"
+
+    def signs_in(self, page, person):
+        person.set_password(self.PASSWORD)
+        person.save()
+        page.get_by_label("User name").fill(person.username)
+        page.get_by_label("Password").fill(self.PASSWORD)
+        page.get_by_role("button", name="Sign in", exact=True).click()
+
+    @pytest.fixture
+    def form(self, sign_in):
+        page = sign_in("owner")
+        page.goto("/tenants/acme/invite")
+        page.get_by_label("For whom").fill("Mia of Acme")
+        page.get_by_role("radio", name=re.compile("^Manager")).check()
+        return page
+
+    def signed_out(self, page):
+        page.context.clear_cookies(name=re.compile("session"))
+        page.get_by_role("button", name="Make the link").click()
+        expect(page.get_by_role("alert").or_(page.get_by_role("status"))).to_contain_text("nothing of what you sent")
+
+    def test_the_form_is_filled_in_again(self, form, rows):
+        self.signed_out(form)
+        self.signs_in(form, rows.people["owner"])
+        expect(form).to_have_url(re.compile("/tenants/acme/invite$"))
+        expect(form.get_by_label("For whom")).to_have_value("Mia of Acme")
+        expect(form.get_by_role("radio", name=re.compile("^Manager"))).to_be_checked()
+        expect(form.get_by_text("What you had filled in is here again.")).to_be_visible()
+        form.reload()
+        expect(form.get_by_label("For whom")).to_have_value("")
+
+    def test_somebody_else_finds_nothing_of_it(self, form, rows):
+        self.signed_out(form)
+        self.signs_in(form, rows.people["administrator"])
+        expect(form).to_have_url(re.compile("/tenants/acme/invite$"))
+        expect(form.get_by_label("For whom")).to_have_value("")
+        assert form.evaluate("sessionStorage.getItem('unsent')") is None
+
+    def test_what_was_taken_is_not_kept(self, form):
+        form.get_by_role("button", name="Make the link").click()
+        expect(form.get_by_role("heading", level=1)).to_have_text("A link for Mia of Acme")
+        assert form.evaluate("sessionStorage.getItem('unsent')") is None

@@ -1,8 +1,10 @@
 from ipaddress import ip_network
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
+from django.urls import reverse
 
 from panel.middleware import trusted_proxies
 
@@ -51,3 +53,30 @@ def test_a_peer_on_a_unix_socket_is_believed_only_if_said(settings) -> None:
     assert seen("", "203.0.113.1").META["REMOTE_ADDR"] == ""
     settings.TRUSTED_PROXY_SOCKET = True
     assert seen("", "203.0.113.1").META["REMOTE_ADDR"] == "203.0.113.1"
+
+
+SITE = "http://testserver"
+
+
+@pytest.mark.parametrize(
+    ("referrer", "back"),
+    [
+        (f"{SITE}/tenants/acme/invite?role=owner#top", "/tenants/acme/invite?role=owner"),
+        ("", ""),
+        ("https://evil.example/tenants/acme/", ""),
+        (f"{SITE}//evil.example/", ""),
+    ],
+)
+def test_who_was_signed_out_comes_back_to_the_page_of_the_form(client, db, referrer: str, back: str) -> None:
+    given = {"Referer": referrer} if referrer else {}
+    to = reverse("network-add")
+    response = client.post(to, {"name": "office"}, headers=given)
+    asked = urlsplit(response.headers["Location"])
+    assert asked.path == reverse("account_login") and parse_qs(asked.query) == {"next": [back or to]}
+    assert "nothing of what you sent was done" in client.get(response.headers["Location"]).text
+
+
+def test_who_only_looked_is_told_of_nothing(client, db) -> None:
+    response = client.get("/tenants/", headers={"Referer": f"{SITE}/jails/"})
+    assert response.headers["Location"].endswith("?next=/tenants/")
+    assert "nothing of what you sent" not in client.get(response.headers["Location"]).text

@@ -168,9 +168,7 @@ def test_who_came_by_a_link_long_ago_sets_a_password_first(client: Client, fleet
     assert proves(client, asked).status_code == 200 and Invitation.objects.count() == 2
 
 
-def test_who_had_no_password_comes_back_to_the_form_that_was_not_kept(
-    client: Client, fleet: Fleet, now: Clock
-) -> None:
+def test_who_had_no_password_comes_back_to_the_form_that_was_not_kept(client: Client, fleet: Fleet, now: Clock) -> None:
     client.force_login(fleet.people["administrator"], backend="django.contrib.auth.backends.ModelBackend")
     now.at += 16 * 60
     form = reverse("person-invite")

@@ -7,6 +7,7 @@ import pytest
 
 from jails.models import AuditEntry
 from panel import words
+from panel.templatetags import cellblock
 
 SOURCES = Path(__file__).parent.parent.parent
 
@@ -23,6 +24,29 @@ SOURCES = Path(__file__).parent.parent.parent
 )
 def test_what_somebody_did(fields, said):
     assert words.did(AuditEntry(**fields)) == said
+
+
+@pytest.mark.parametrize(
+    ("action", "said"), [("console.run", "ran a command in"), ("jail.size_change", "jail size change")]
+)
+def test_an_action_to_choose(action, said):
+    assert words.of_action(action) == said
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("is not a size.", "It is not a size."),
+        ("has 300 characters.", "It has 300 characters."),
+        ("contains “/”.", "It contains “/”."),
+        ("must begin with “/”.", "It must begin with “/”."),
+        ("Choose another.", "Choose another."),
+        ("issues are none.", "issues are none."),
+        ("", ""),
+    ],
+)
+def test_what_is_wrong_with_a_field_is_a_sentence(message, said):
+    assert cellblock.sentence(message) == said
 
 
 def test_there_are_words_for_all_that_is_recorded():
