@@ -107,6 +107,7 @@ def tenant_home(request: HttpRequest) -> HttpResponse:
     if live.has(request, mark):
         return HttpResponseNotModified()
     context |= {"trouble": wrong, "operations": operations, "break_glasses": glasses, "mark": mark}
+    context["in_a_team"] = bool(teams(request))
     template = "panel/_tenant_home.html" if request.htmx else "panel/tenant_home.html"
     return live.marked(render(request, template, context), mark)
 

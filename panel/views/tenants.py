@@ -400,6 +400,8 @@ def member(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     grant = GrantForm(tenant, sent if grants_one else None)
     if sent is not None and "remove" in sent:
         if remove(request, membership, form):
+            who = "You are" if leaves else f"{membership.user} is"
+            messages.success(request, f"{who} no longer in {tenant.name}.")
             return redirect("home") if leaves else redirect("tenant", slug=slug)
     elif grants_one and grant.is_valid() and save_grant(request, membership, grant):
         return redirect("tenant-member", slug=slug, pk=pk)

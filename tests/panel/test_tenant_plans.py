@@ -382,7 +382,7 @@ def test_a_plan_below_what_is_used_is_kept_and_the_page_says_so(as_person: Any, 
     ada = as_person("administrator")
     assert ada.post(URL, {**ANY, "jails": "1", "disk": "5 GiB"}).status_code == 302
     page = ada.get("/tenants/acme/").content.decode()
-    assert "Over its plan" in page and "nothing that adds to jails, disk, as quotas is accepted" in page
+    assert "Over its plan" in page and "nothing that adds to jails, disk quotas is accepted" in page
     assert "1 jail has no quota, which the plan asks for" in page
 
 

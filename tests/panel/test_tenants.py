@@ -253,6 +253,25 @@ def test_a_member_may_leave_and_do_no_more(fleet: Fleet, role: str) -> None:
     assert not Membership.objects.filter(pk=mine.pk).exists()
 
 
+def test_to_leave_takes_two_steps_and_says_what_that_means(fleet: Fleet) -> None:
+    client, mine = as_(fleet, "member"), membership(fleet, "member")
+    text = client.get(reverse("tenant", args=["acme"])).text
+    own = text[text.index('<summary class="btn btn-sm">Leave</summary>') :]
+    assert own.index("only another invitation brings you back") < own.index("Leave Acme") < own.index("</details>")
+    assert text.count(member_url(mine)) == 1
+    page = client.post(member_url(mine), {"remove": "1"}, follow=True).text
+    assert "You are no longer in Acme" in page and "You are in no team." in page
+
+
+def test_an_empty_tenant_leads_to_making_it_a_jail(fleet: Fleet) -> None:
+    Jail.objects.filter(tenant=fleet.acme).update(tenant=None)
+    where = f"{reverse('jail-create')}?tenant={fleet.acme.pk}"
+    admin = as_(fleet, "administrator")
+    assert where in admin.get(reverse("tenant", args=["acme"])).text
+    assert admin.get(where).context["form"]["tenant"].value() == str(fleet.acme.pk)
+    assert where not in as_(fleet, "auditor").get(reverse("tenant", args=["acme"])).text
+
+
 def test_ids_of_another_team_in_the_path(fleet: Fleet) -> None:
     owner, theirs = as_(fleet, "owner"), membership(fleet, "stranger")
     assert owner.post(reverse("tenant-member", args=["acme", theirs.pk]), {"remove": "1"}).status_code == 404
