@@ -147,6 +147,11 @@
     say(ended);
     socket?.close();
   });
-  new ResizeObserver(() => terminal && !screen.hidden && fit.fit()).observe(screen);
+  // The size it comes to, not those on the way: of a line that is being typed a narrower terminal keeps only what fits.
+  let fitting;
+  new ResizeObserver(() => {
+    clearTimeout(fitting);
+    fitting = setTimeout(() => terminal && !screen.hidden && screen.clientWidth > 80 && fit.fit(), 150);
+  }).observe(screen);
   addEventListener("beforeunload", (event) => socket && event.preventDefault());
 })();
