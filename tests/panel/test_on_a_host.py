@@ -7,9 +7,11 @@ import shutil
 import pytest
 from django.urls import reverse
 
-from jails.models import Jail, Operation, Release, Template, User
+from jails.models import Drift, Jail, Operation, Release, Template, Tenant, User
 from jails.operations import queue, release_fetch
+from tests.operations.test_limits import rules, with_racct
 from tests.operations.world import World, blank, network
+from tests.panel.test_tenant_plans import ANY
 
 pytestmark = pytest.mark.django_db
 CREATE, CHECK = "/jails/create", "/jails/create/check"
@@ -107,6 +109,25 @@ def test_from_the_form_to_a_running_jail_and_to_its_end(world, browser):
         assert part in text, part
     run(world, browser, browser.post(url("shop", "destroy"), {"name": "shop"}))
     assert not Jail.objects.exists() and world.addresses() == []
+
+
+def test_from_a_changed_plan_to_the_quota_and_the_limits_of_a_jail(world, browser):
+    acme = Tenant.objects.create(slug="acme", name="Acme")
+    with_racct(world)
+    run(world, browser, browser.post(CREATE, wanted(world, tenant=acme.pk, name="acme-www1")))
+    plan, numbers = reverse("tenant-plan", args=["acme"]), {"disk": "2 GiB", "memory": "1 GiB"}
+    shown = browser.post(plan, ANY | numbers | {"show": "1"})
+    row = Jail.objects.get()
+    chosen = {f"memory-{row.pk}": "512 MiB", f"quota-{row.pk}": "1 GiB", "effects": shown.context["mark"]}
+    run(world, browser, browser.post(plan, ANY | numbers | chosen | {"seen": shown.context["seen"]}))
+    assert world.value("zroot/cellblock/acme", "quota") == str(2 << 30)
+    assert world.value("zroot/cellblock/acme/acme-www1", "quota") == str(1 << 30)
+    assert rules(world) == ["jail:acme-www1:memoryuse:deny=536870912"]
+    row.refresh_from_db()
+    assert (row.limits["memory"], row.limits["quota"], row.allotted) == (512 << 20, 1 << 30, {})
+    text = browser.get(reverse("tenant", args=["acme"])).text
+    assert 'id="pending"' not in text and "which the plan asks for" not in text
+    assert not Drift.objects.exists()
 
 
 def test_what_the_host_has_is_said_while_one_types(world, browser):
