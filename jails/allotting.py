@@ -100,20 +100,31 @@ def shares(
     """Host id → what is set aside there, to begin with: as it is while that fits, None for what the others leave.
 
     For several hosts without any it is what each needs and an equal part of the rest. It needs the quotas of its jails,
-    with those that are proposed (by the ids of jails), or where these are too much what it uses now.
+    with those that are proposed (by the ids of jails). Where these are too much together, it is what each uses now, and
+    of the rest as much as its quotas are of all that is needed more.
     """
-    hosts = {place.host.pk: place.used for place in found.places if place.has_zfs or place.host.pk in given}
+    used = {place.host.pk: place.used for place in found.places if place.has_zfs or place.host.pk in given}
     if disk is None:
-        return dict.fromkeys(hosts)
-    grain = grain_of("quota", disk)
-    quotas = {place.host.pk: quotas_of(place, proposed or {}) for place in found.places}
-    needed = {key: max(used, quotas[key]) for key, used in hosts.items()}
-    hosts = _rounded(needed if sum(needed.values()) <= disk else hosts, grain)
+        return dict.fromkeys(used)
     if given and sum(given.values()) <= disk:
-        return {key: given.get(key) for key in hosts}
-    if len(hosts) < 2:
-        return dict.fromkeys(hosts)
-    return dict(plans.spread(disk, hosts, grain))
+        return {key: given.get(key) for key in used}
+    if len(used) < 2:
+        return dict.fromkeys(used)
+    quotas = {place.host.pk: quotas_of(place, proposed or {}) for place in found.places}
+    return dict(_shared(disk, used, quotas))
+
+
+def _shared(disk: int, used: Mapping[int, int], quotas: Mapping[int, int]) -> dict[int, int]:
+    grain = grain_of("quota", disk)
+    needed = _rounded({key: max(one, quotas[key]) for key, one in used.items()}, grain)
+    if sum(needed.values()) <= disk:
+        return plans.spread(disk, needed, grain)
+    least = _rounded(used, grain)
+    rest = disk - sum(least.values())
+    if rest < 0:
+        return plans.spread(disk, used, grain)
+    more = {key: needed[key] - one for key, one in least.items()}
+    return {key: one + rest * more[key] // sum(more.values()) // grain * grain for key, one in least.items()}
 
 
 def quotas_of(place: Place, chosen: Mapping[int, int | None]) -> int:

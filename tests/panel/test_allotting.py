@@ -89,6 +89,23 @@ def test_nothing_is_saved_before_it_is_shown_what_it_changes(fleet: Fleet, as_pe
     assert "Nothing has been saved yet" in text and "Now none, uses 700 MiB." in text
 
 
+@pytest.mark.parametrize(
+    ("disk", "found"),
+    [
+        (60, (36, 24)),  # the quotas of www1 and mail, 20 and 8 GiB, and half of the rest each
+        (20, (14, 6)),  # too little for these: what is used, 5 and 3 GiB, and of the rest 15 and 5 of 20 parts
+        (4, (2, 1)),  # less than is used: in proportion, as far as it goes
+    ],
+)
+def test_how_disk_is_shared_to_begin_with(fleet: Fleet, branch: Host, disk: int, found: tuple[int, int]) -> None:
+    Jail.objects.filter(name="www1").update(limits={"quota": 20 * GiB})
+    shares = allotting.shares(allotting.estate(fleet.acme), disk * GiB, {})
+    assert tuple((shares[host.pk] or 0) // GiB for host in (fleet.zfs, branch)) == found
+    assert sum(value or 0 for value in shares.values()) <= disk * GiB
+    given = {fleet.zfs.pk: 2 * GiB}
+    assert allotting.shares(allotting.estate(fleet.acme), disk * GiB, given) == {fleet.zfs.pk: 2 * GiB, branch.pk: None}
+
+
 def test_what_was_chosen_is_saved_in_the_log_and_planned_on_each_host(
     fleet: Fleet, as_person: Any, branch: Host, planned: Any
 ) -> None:
