@@ -46,7 +46,7 @@ LIMIT = 20
 """Of each sort; more of it is a list of its own."""
 FEW = 3
 MISSING = DRIFTED = 1000
-MY_JAILS = 30
+MY_JAILS = 24
 HIDDEN = (Operation.Status.DRAFT, Operation.Status.DISCARDED)
 """Plans that nobody has confirmed."""
 SHOWN = 12
@@ -103,7 +103,7 @@ def tenant_home(request: HttpRequest) -> HttpResponse:
         **plans_of(request),
     }
     changed = [(row.pk, row.changed_at) for row in (*wrong, *operations)]
-    mark = live.mark_of(*found, *context.values(), changed, breakglass.mark_of(glasses))
+    mark = live.mark_of(*context.values(), changed, breakglass.mark_of(glasses))
     if live.has(request, mark):
         return HttpResponseNotModified()
     context |= {"trouble": wrong, "operations": operations, "break_glasses": glasses, "mark": mark}
@@ -229,10 +229,17 @@ def _lately(tenants: Collection[int]) -> QuerySet[Any]:
     return rows.values_list(*Lately._fields[:-1], "requested_by__username")[:8]
 
 
+@Prepared
+def _plans(tenants: Collection[int]) -> QuerySet[Any]:
+    return TenantPlan.objects.filter(tenant__in=tenants).values_list("tenant", *plans.COUNTED)
+
+
 def plans_of(request: HttpRequest) -> dict[str, Any]:
     """What is used of the plan of each team, by its name, and whether one may make jails; nothing without a plan."""
-    rows = TenantPlan.objects.filter(tenant__in=teams(request))
-    found = {row.tenant_id: row for row in rows}
+    found = {
+        tenant: TenantPlan(tenant_id=tenant, **dict(zip(plans.COUNTED, limits, strict=True)))
+        for tenant, *limits in _plans(here(request))
+    }
     planned = [tenant for tenant in teams(request) if tenant.pk in found]
     used = plans.uses(planned) if planned else {}
     return {
