@@ -61,5 +61,5 @@ def test_a_member_with_a_grant_starts_that_jail_and_no_other(fleet: Fleet, as_pe
         membership=Membership.objects.get(user=fleet.people["member"]), jail=fleet.jails["www1"], right="power"
     )
     text = as_person("member").get("/").text
-    assert text.count('<button class="btn btn-sm">') == 1
+    assert text.count('<button class="btn btn-sm"') == 1
     assert f'action="{reverse("jail-restart", args=[fleet.jails["www1"].uuid])}"' in text
