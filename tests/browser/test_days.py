@@ -98,6 +98,7 @@ def the_plan_on_the_host(admin: Page, panel) -> None:
     """A plan that changes once there are jails is an operation on their host."""
     admin.goto("/tenants/acme/plan")
     admin.get_by_label("Disk", exact=True).fill("24 GiB")
+    admin.get_by_role("button", name="Show what it changes").click()
     admin.get_by_role("button", name="Save").click()
     expect(admin.get_by_text("Nothing has been done yet")).to_be_visible()
     run(admin)
