@@ -93,14 +93,19 @@ def record_all(entries: Sequence[AuditEntry]) -> None:
         raise RuntimeError("an audit entry belongs into the transaction of what it records")
     if not entries:
         return
-    AuditHead.objects.get_or_create(pk=1)
-    head = AuditHead.objects.select_for_update().get(pk=1)
+    head = AuditHead.objects.select_for_update().filter(pk=1).first() or _first_head()
     for made in entries:
         made.sequence, made.previous_hash = head.sequence + 1, head.hash
         made.hash = entry_hash(made)
         head.sequence, head.hash = made.sequence, made.hash
     AuditEntry.objects.bulk_create(entries, batch_size=500)
     head.save()
+
+
+def _first_head() -> AuditHead:
+    """Of a log in which nothing is; another may just have made it."""
+    AuditHead.objects.get_or_create(pk=1)
+    return AuditHead.objects.select_for_update().get(pk=1)
 
 
 def entry_hash(entry: AuditEntry) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from io import StringIO
-from threading import Thread
+from threading import Barrier, Thread
 from typing import Any
 
 import pytest
@@ -148,6 +150,42 @@ class TestCommitted:
         assert problems == []
         verdict = audit.verify()
         assert (verdict.ok, verdict.checked) == (True, 20)
+
+    @pytest.mark.slow
+    def test_a_hundred_begin_a_log_and_some_take_back_what_they_wrote(self) -> None:
+        count = writers()
+        together = Barrier(count)
+        problems: list[Exception] = []
+
+        def write(number: int) -> None:
+            try:
+                together.wait(60)
+                for n in range(3):
+                    with contextlib.suppress(LookupError), transaction.atomic():
+                        audit.record("test.many", detail=f"{number}:{n}")
+                        if n == number % 3:
+                            raise LookupError
+            except Exception as error:
+                problems.append(error)
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(count) as pool:
+            list(pool.map(write, range(count)))
+        assert problems == []
+        verdict = audit.verify()
+        assert (verdict.problem, verdict.checked) == ("", 2 * count)
+        kept = {f"{number}:{n}" for number in range(count) for n in range(3) if n != number % 3}
+        assert set(AuditEntry.objects.values_list("detail", flat=True)) == kept
+
+
+def writers() -> int:
+    """A hundred, or on PostgreSQL as many as it has room for now."""
+    if connection.vendor != "postgresql":
+        return 100
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('max_connections')::int - count(*) FROM pg_stat_activity")
+        return min(100, int(cursor.fetchone()[0]) - 20)
 
 
 # Triggers
