@@ -1,7 +1,8 @@
 # For BSD make and GNU make alike.
 
 # Tests start thousands of processes, which would each compile the sources anew where the environment forbids to keep it.
-PYTEST = PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest
+# Each of the two workers begins with one half, so that what a module shares is made once, and takes from the other's.
+PYTEST = PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest -n 2 --dist worksteal
 
 .PHONY: help env run test test-postgres lint audit bench lock clean
 
@@ -46,11 +47,11 @@ run: env
 	@.venv/bin/python -m panel.supervise
 
 test: env
-	$(PYTEST) -n 2 $(ARGS)
+	$(PYTEST) $(ARGS)
 
 test-postgres: env
 	CELLBLOCK_TEST_DATABASE_URL="$${CELLBLOCK_TEST_POSTGRES_URL:?names a PostgreSQL server the tests may make databases on}" \
-		$(PYTEST) -n 2 -m 'database and not browser and not sshd and not zfs and not slow' $(ARGS)
+		$(PYTEST) -m 'database and not browser and not sshd and not zfs and not slow' $(ARGS)
 
 lint: env
 	.venv/bin/ruff format --check .

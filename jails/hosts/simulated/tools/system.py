@@ -247,6 +247,7 @@ def _duration(process: Process, text: str) -> float:
 def _wait(child: int, seconds: float, sent: Sequence[int] = ()) -> int | None:
     """The child's status, or None when it still runs after so many seconds (0: for ever) or once something is sent."""
     end = time.monotonic() + seconds if seconds else None
+    pause = 0.001  # most commands end within milliseconds
     while True:
         pid, code = os.waitpid(child, os.WNOHANG if end is not None else 0)
         if pid:
@@ -254,7 +255,8 @@ def _wait(child: int, seconds: float, sent: Sequence[int] = ()) -> int | None:
             return 128 - status if status < 0 else status
         if sent or (end is not None and time.monotonic() >= end):
             return None
-        time.sleep(0.01)
+        time.sleep(pause)
+        pause = min(pause * 2, 0.01)
 
 
 def _run_or_tell(process: Process, command: list[str], **more: Any) -> int:
