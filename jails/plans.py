@@ -216,12 +216,24 @@ def of_snapshot(row: Jail, field: str) -> Growth | None:
     return Growth(row.tenant, Use(snapshots=1), fields={"": field}) if row.tenant is not None else None
 
 
-def with_snapshot(growth: Growth | None) -> Growth | None:
-    """The same with a snapshot that is taken first."""
+def with_snapshot(growth: Growth | None, instead: int = 0, field: str = "snapshot") -> Growth | None:
+    """The same with a snapshot that is taken first, when so many others have gone for it."""
     if growth is None:
         return None
-    more = replace(growth.more, snapshots=growth.more.snapshots + 1)
-    return replace(growth, more=more, fields={**growth.fields, "snapshots": "snapshot"})
+    more = replace(growth.more, snapshots=growth.more.snapshots + max(0, 1 - instead))
+    return replace(growth, more=more, fields={**growth.fields, "snapshots": field})
+
+
+def of_snapshot_first(row: Jail, wish: Mapping[str, Any]) -> Growth | None:
+    """Of a kind that makes nothing else a tenant's: `wish` as jails.operations.snapshots.clean_first has it."""
+    if row.tenant is None or not wish.get("snapshot_first"):
+        return None
+    return with_snapshot(Growth(row.tenant), len(wish.get("instead", ())), "snapshot_first")
+
+
+def has_room_for_snapshot(tenant: Tenant | None) -> bool:
+    plan = plan_of(tenant) if tenant is not None else None
+    return plan is None or plan.snapshots is None or use(plan.tenant).snapshots < plan.snapshots
 
 
 # Whether it fits
@@ -471,11 +483,7 @@ def _coming(tenants: Collection[int], but: Any, host: Host | None) -> Iterable[t
     changed = {
         wish["jail"]: _new_limits(kind, wish, result) for kind, wish, result in found.values() if kind in CHANGES
     }
-    taken = [
-        wish["jail"]
-        for kind, wish, _ in found.values()
-        if kind in MAKES_SNAPSHOTS or (kind == "jail_change" and wish.get("snapshot"))
-    ]
+    taken = [wish["jail"] for kind, wish, _ in found.values() if kind in MAKES_SNAPSHOTS or _takes_first(kind, wish)]
     if not found:
         return
     jails = Jail.objects.filter(uuid__in={*given, *changed, *taken}).annotate(count=Count("addresses"))
@@ -491,6 +499,12 @@ def _coming(tenants: Collection[int], but: Any, host: Host | None) -> Iterable[t
             yield owner, Use(snapshots=taken.count(uuid), **grows)
 
 
+def _takes_first(kind: str, wish: Mapping[str, Any]) -> bool:
+    """A snapshot before it, for which no other one goes."""
+    asked = wish.get("snapshot_first") or (kind == "jail_change" and wish.get("snapshot"))
+    return bool(asked) and not wish.get("instead")
+
+
 def _new_limits(kind: str, wish: Mapping[str, Any], result: Any) -> Limits:
     """What an operation of CHANGES sets. Of what is accepted from a host only the plan tells."""
     if kind == "jail_change":
@@ -501,7 +515,8 @@ def _new_limits(kind: str, wish: Mapping[str, Any], result: Any) -> Limits:
 
 
 def _grows(tenants: Collection[int]) -> Q:
-    return Q(kind__in=(*MAKES_SNAPSHOTS, *CHANGES), jails__tenant__in=tenants)
+    changes = Q(kind__in=(*MAKES_SNAPSHOTS, *CHANGES)) | Q(parameters__snapshot_first=True)
+    return changes & Q(jails__tenant__in=tenants)
 
 
 def _id(operation: Any) -> Any:

@@ -14,7 +14,7 @@ from jails.hosts import drift
 from jails.hosts.drift import Comparison, Difference, Values, Wanted
 from jails.hosts.facts import HostFacts
 from jails.models import Drift, Host, Jail, Operation, Tenant
-from jails.operations import adoption, common, jailfile, power
+from jails.operations import adoption, common, jailfile, power, snapshots
 from jails.operations.kind import Kind, Refused, Request
 from jails.operations.step import Plan
 from jails.operations.wish import Wish
@@ -42,6 +42,7 @@ class DriftKind(Kind):
         cleaned = {"jail": wish.uuid("jail"), "parameters": wish.value("parameters")}
         if cleaned["parameters"] is not None:
             cleaned["parameters"] = _names(wish, cleaned["parameters"])
+        cleaned |= snapshots.clean_first(self.name, wish)
         wish.refuse_wrong()
         return cleaned
 

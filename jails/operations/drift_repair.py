@@ -12,13 +12,14 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+from jails import plans
 from jails.freebsd import jail, jailconf, parameters, rctl
 from jails.freebsd.parameters import Change, Setter
 from jails.hosts import drift
 from jails.hosts.drift import BOOT, FILE, ON, OWN, REFUSED, TREE, Comparison, Difference, Values
 from jails.hosts.facts import HostFacts, plain_address
 from jails.models import Host, Operation
-from jails.operations import checks, common, effects, jailfile, layout, limits, power
+from jails.operations import checks, common, effects, jailfile, layout, limits, power, snapshots
 from jails.operations.differing import (
     DriftKind,
     Look,
@@ -61,7 +62,13 @@ class DriftRepair(DriftKind):
 
     def plan(self, request: Request) -> Plan:
         look = self.look(request)
-        return _Repair(look, request.parameters["parameters"]).plan()
+        repair = _Repair(look, request.parameters["parameters"])
+        plan = repair.plan()
+        restarts = repair.running and bool(repair.restarting)
+        return snapshots.with_first(request, self.name, look.row, plan) if restarts else plan
+
+    def adds(self, host: Host, parameters: Mapping[str, Any]) -> plans.Growth | None:
+        return plans.of_snapshot_first(self.jails(host, parameters)[0], parameters)
 
     def finish(self, operation: Operation, plan: Plan) -> None:
         assert operation.host is not None
@@ -69,6 +76,8 @@ class DriftRepair(DriftKind):
         keep_way_back(
             row, {one.action.path: one.action.content for one in plan.steps if isinstance(one.action, WriteFile)}
         )
+        if operation.parameters.get("snapshot_first"):
+            snapshots.note_count(operation, row)
         super().finish(operation, plan)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from jails import plans
 from jails.freebsd import inside, jail, jexec, names
 from jails.freebsd.command import Argv
 from jails.hosts.zfs_reader import Snapshot
@@ -43,8 +44,12 @@ class FileRestore(Kind):
             "path": wish.text("path", path_error),
             "how": wish.choice("how", (BESIDE, REPLACE)),
         }
+        cleaned |= snapshots.clean_first(self.name, wish)
         wish.refuse_wrong()
         return cleaned
+
+    def adds(self, host: Host, parameters: Mapping[str, Any]) -> plans.Growth | None:
+        return plans.of_snapshot_first(self.jails(host, parameters)[0], parameters)
 
     def plan(self, request: Request) -> Plan:
         host, facts, wish = request.host, request.facts, request.parameters
@@ -75,7 +80,7 @@ class FileRestore(Kind):
         else:
             then = f"What was there at {snapshots.when(snapshot)} is put beside it as {called}."
         below = [one.path for one in facts.mounted_below(row.path) if _is_below(f"{row.path}{path}", one.path)]
-        return Plan(
+        plan = Plan(
             title=self.title(wish, host),
             steps=tuple(steps),
             summary=(then, f"{row.name} {'goes on running' if found.running is not None else 'stays stopped'}."),
@@ -86,6 +91,12 @@ class FileRestore(Kind):
                 *(layout.jail_lock(host, f"{word}-{request.operation_id}") for word in ("read", "write", "keys")),
             ),
         )
+        return snapshots.with_first(request, self.name, row, plan) if wish["how"] == REPLACE else plan
+
+    def finish(self, operation: Operation, plan: Plan) -> None:
+        assert operation.host is not None
+        if operation.parameters.get("snapshot_first"):
+            snapshots.note_count(operation, self.jails(operation.host, operation.parameters)[0])
 
     def noted(self, operation: Operation, plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
         wish = operation.parameters

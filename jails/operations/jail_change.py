@@ -173,8 +173,7 @@ class JailChange(Kind):
             "boot": wish.flag("boot"),
             "limits": wish.limits(),
         }
-        if wish.flag("snapshot"):
-            cleaned["snapshot"] = True
+        cleaned |= snapshots.clean_first(self.name, wish)
         given = parameters.get("limits")
         for limit in ALWAYS:
             if isinstance(given, Mapping) and limit not in given:
@@ -185,7 +184,9 @@ class JailChange(Kind):
     def adds(self, host: Host, parameters: Mapping[str, Any]) -> plans.Growth | None:
         (row,) = self.jails(host, parameters)
         growth = plans.of_change(row, parameters)
-        return plans.with_snapshot(growth) if parameters.get("snapshot") else growth
+        if not parameters.get("snapshot"):
+            return growth
+        return plans.with_snapshot(growth, len(parameters.get("instead", ())))
 
     def actions_of(self, user: User, host: Host, parameters: Mapping[str, Any], usual: str) -> tuple[str, ...]:
         """A tenant's members may change its boot flag, and its limits within the plan, and nothing else with that.
@@ -239,14 +240,10 @@ class JailChange(Kind):
         ]
         restarts = any(effect.how == RESTART for effect in changes.values())
         resources = _resources(host, row, changes)
-        if wish.get("snapshot") and restarts:
-            first, last = snapshots.before_steps(request, row, "change")
-            steps = [*first, *steps, *last]
-            resources = tuple(dict.fromkeys((*resources, *snapshots.locks(host, row))))
         warnings = [f"{row.name} will be stopped for a moment."] if restarts else []
         if row.managed and before != common.file_of(row, addresses=_own_addresses(row)).text():
             warnings.append(f"{row.config_path} was changed by hand; what was changed there stays.")
-        return Plan(
+        plan = Plan(
             title=f"Change {row.name}",
             steps=tuple(steps),
             summary=tuple(map(str, changes.values())),
@@ -255,6 +252,7 @@ class JailChange(Kind):
             resources=resources,
             result=(*common.addresses_to_result(resolved), *([adopted.result(wish)] if adopted else [])),
         )
+        return snapshots.with_first(request, self.name, row, plan) if restarts else plan
 
     def reserve(self, operation: Operation) -> None:
         assert operation.host is not None

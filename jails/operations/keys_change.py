@@ -15,11 +15,12 @@ from typing import Any
 
 from django.utils import timezone
 
+from jails import plans
 from jails.freebsd import jail, logins
 from jails.freebsd.publickey import PublicKey
 from jails.keys import settle_finished
 from jails.models import Host, Jail, JailKey, Operation, SshKey, User
-from jails.operations import checks, common, in_the_way, layout, power
+from jails.operations import checks, common, in_the_way, layout, power, snapshots
 from jails.operations.kind import Kind, Refused, Request
 from jails.operations.step import Plan, Run, Step, Undo
 from jails.operations.wish import Wish
@@ -83,9 +84,12 @@ class KeysChange(Kind):
             "person": wish.required_key("person"),
             "keys": fingerprints(wish),
             "sshd": wish.flag("sshd"),
-        }
+        } | snapshots.clean_first(self.name, wish)
         wish.refuse_wrong()
         return cleaned
+
+    def adds(self, host: Host, parameters: Mapping[str, Any]) -> plans.Growth | None:
+        return plans.of_snapshot_first(self.jails(host, parameters)[0], parameters)
 
     def plan(self, request: Request) -> Plan:
         host, facts, wish = request.host, request.facts, request.parameters
@@ -103,7 +107,7 @@ class KeysChange(Kind):
             raise Refused(f"{person} has no keys for {wish['login']} in {row.name}.")
         addresses = [one.ip for one in common.addresses_of(row)]
         starts = bool(keys and wish["sshd"] and found.running is not None)
-        return Plan(
+        plan = Plan(
             title=self.title(wish, host),
             steps=tuple(steps(place, wish["login"], person, keys, gone, sshd=bool(keys) and wish["sshd"])),
             summary=tuple(_summary(found, wish, person, keys, gone)),
@@ -112,12 +116,15 @@ class KeysChange(Kind):
             resources=(layout.jail_lock(host, row.name), layout.jail_lock(host, place.alone)),
             result=keys_to_result(keys),
         )
+        return snapshots.with_first(request, self.name, row, plan, at_end=False) if keys else plan
 
     def finish(self, operation: Operation, plan: Plan) -> None:
         (row,) = self.jails(operation.host, operation.parameters)  # type: ignore[arg-type]
         wish = operation.parameters
         person = find_person(wish["person"])
         keep(row, wish["login"], person, keys_of_result(plan.result))
+        if wish.get("snapshot_first"):
+            snapshots.note_count(operation, row)
         settle_finished(row, person, source="worker")
 
 

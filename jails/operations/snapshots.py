@@ -7,11 +7,12 @@ kept is held (zfs-hold(8)) with the panel's own tag, and `cellblock:kept` is the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from jails import plans
 from jails.freebsd import names, zfs
 from jails.hosts.facts import HostFacts
 from jails.hosts.zfs_reader import Dataset, Snapshot
@@ -19,7 +20,8 @@ from jails.models import Host, Jail, Operation, Template
 from jails.models.release import Storage
 from jails.operations import checks, common, layout, lifecycle, power, templates
 from jails.operations.kind import Refused, Request
-from jails.operations.step import Run, Step, Undo
+from jails.operations.step import Plan, Run, Step, Undo
+from jails.operations.wish import Wish
 
 KIND, NOTE, KEEP = "cellblock:kind", "cellblock:note", "cellblock:kept"
 TAG = "cellblock"
@@ -245,26 +247,138 @@ def let_go_steps(row: Jail, snapshot: Snapshot) -> tuple[Step, ...]:
 # Before something that is risky
 
 
+FIRST: Mapping[str, str] = {
+    "jail_change": "change",
+    "drift_repair": "repair",
+    "file_restore": "restore",
+    "keys_change": "keys",
+}
+"""Kind of operation that takes a snapshot of its jail first → the word for it in the snapshot's name.
+
+By what can be lost: jail_change and drift_repair where they stop the jail for another configuration; file_restore where
+it puts something in the place of what is there; keys_change where it puts keys in, which writes below a home. Not what
+only starts, stops, renames or resizes a jail, for that writes nothing in it. Not where keys are taken out: nothing may
+hinder that. Not jail_rollback: `zfs rollback -r` would destroy it at once. Not what destroys the jail or only reads it.
+"""
+
+
+def first_parameter(kind: str) -> str:
+    """Which parameter of such a kind asks for it: true, or false where it was to be left out."""
+    return "snapshot" if kind == "jail_change" else "snapshot_first"
+
+
+def clean_first(kind: str, wish: Wish) -> dict[str, Any]:
+    """What a wish says of it. `instead`: names of automatic snapshots that go, to make room for it in a plan."""
+    name, cleaned = first_parameter(kind), dict[str, Any]()
+    if kind not in FIRST:
+        return cleaned
+    if name in wish.given and (wish.flag(name) or name != "snapshot"):
+        cleaned[name] = bool(wish.given[name])
+    if "instead" in wish.given:
+        given = wish.take("instead")
+        if not isinstance(given, (list, tuple)) or not all(
+            isinstance(one, str) and not names.snapshot_reference_error(one) for one in given
+        ):
+            wish.wrong("instead", "must be a list of names of snapshots.")
+        else:
+            cleaned["instead"] = list(dict.fromkeys(given))
+    return cleaned
+
+
+def ask_first(
+    kind: str, parameters: Mapping[str, Any], row: Jail | None, found: Callable[[], Iterable[Snapshot]]
+) -> dict[str, Any]:
+    """A wish as a person sends it, with a snapshot first where that is so by the table and the wish says nothing of it.
+
+    Where the plan of its tenant has no room left, the oldest automatic one of the jail goes for it, never a person's;
+    where there is none, it is left out, and the plan says so. found: the jail's snapshots, as its host was last seen.
+    """
+    name, wanted = first_parameter(kind), dict(parameters)
+    if kind not in FIRST or row is None or why_none(row) or not _overwrites(kind, parameters):
+        return wanted
+    if not wanted.get(name, kind != "jail_change") or "instead" in wanted:
+        return wanted
+    if plans.has_room_for_snapshot(row.tenant):
+        return wanted | {name: True}
+    oldest = next((short(one) for one in sorted(found(), key=_age) if _may_be_dropped(one)), None)
+    if oldest is not None:
+        return wanted | {name: True, "instead": [oldest]}
+    return wanted if kind == "jail_change" else wanted | {name: False}
+
+
+def _overwrites(kind: str, wish: Mapping[str, Any]) -> bool:
+    if kind == "file_restore":
+        return wish.get("how") == "replace"
+    return bool(wish.get("keys")) if kind == "keys_change" else True
+
+
+def _age(snapshot: Snapshot) -> tuple[int, str]:
+    return (snapshot.creation, snapshot.name)
+
+
+def _may_be_dropped(snapshot: Snapshot) -> bool:
+    return is_automatic(snapshot) and not snapshot.clones and not snapshot.userrefs
+
+
+def with_first(request: Request, kind: str, row: Jail, plan: Plan, *, at_end: bool = True) -> Plan:
+    """The plan with its snapshot first, as its wish has it; without one, with the reason for who reads it.
+
+    at_end: whether old automatic ones go once all is done; else before, where nothing may fail behind the last step.
+    Raises Refused as `look` does.
+    """
+    asked = request.parameters.get(first_parameter(kind))
+    if not asked:
+        why = "" if asked is None else _why_no_first(row)
+        return replace(plan, notes=(*plan.notes, why)) if why else plan
+    instead = request.parameters.get("instead", ())
+    first, last, gone = _before_steps(request, row, FIRST[kind], instead, at_end=at_end)
+    return replace(
+        plan,
+        steps=(*first, *plan.steps, *last),
+        loses=(*plan.loses, *(f"the automatic snapshot {short(one)}, of {when(one)}" for one in gone)),
+        resources=tuple(dict.fromkeys((*plan.resources, *locks(request.host, row)))),
+    )
+
+
+def _why_no_first(row: Jail) -> str:
+    if plans.has_room_for_snapshot(row.tenant):
+        return f"No snapshot of {row.name} is taken first, as was asked for."
+    return (
+        f"No snapshot of {row.name} is taken first: the plan of {row.tenant} has no room for one, and there is no "
+        "automatic one that could go for it. Destroy one that is not needed to have one taken."
+    )
+
+
 def automatic_name(operation_id: str, what: str) -> str:
     return f"{layout.SNAPSHOT}-before-{what}-{operation_id[:8]}"
 
 
-def before_steps(request: Request, row: Jail, what: str) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+def _before_steps(
+    request: Request, row: Jail, what: str, instead: Sequence[str], *, at_end: bool
+) -> tuple[tuple[Step, ...], tuple[Step, ...], list[Snapshot]]:
     """First and last steps of a plan: a snapshot before it begins; and once all is done, the oldest automatic ones go.
 
-    `what`: one word of what is done (change). Raises Refused as `look` does.
+    What goes `instead` goes before: also those, as the third.
     """
     own = look(row, request.facts)
+    gone = [own.find(name, "instead") for name in instead]
+    for one in gone:
+        if not _may_be_dropped(one):
+            raise Refused({"instead": f"{short(one)} is no automatic snapshot that can go: plan it again."})
     words = f"Take a snapshot of {row.name} first, to put it back to"
     name = automatic_name(request.operation_id, what)
     step = take_step(request, row, name, kind=AUTOMATIC, purpose=words, key="snapshot-before")
-    mine = [one for one in own.snapshots if is_automatic(one) and one.operation != request.operation_id]
-    over = [one for one in mine if not one.clones and not one.userrefs][: max(0, len(mine) + 1 - KEPT)]
-    drop = tuple(
-        drop_step(row, one, purpose=f"Destroy {short(one)}: of automatic snapshots the last {KEPT} are kept")
-        for one in over
-    )
-    return (step,), drop
+    others = [one for one in own.snapshots if one not in gone and one.operation != request.operation_id]
+    mine = [one for one in others if is_automatic(one)]
+    over = [one for one in mine if _may_be_dropped(one)][: max(0, len(mine) + 1 - KEPT)]
+    kept = f"of automatic snapshots the last {KEPT} are kept"
+    drop = tuple(drop_step(row, one, purpose=f"Destroy {short(one)}: {kept}") for one in over)
+    room = [drop_step(row, one, purpose=f"Destroy {short(one)}, to make room in the plan") for one in gone]
+    if not at_end:
+        room, drop, gone = [*room, *drop], (), [*gone, *over]
+    # That they are gone keeps nobody from undoing what comes after.
+    room = [replace(one, irreversible="") for one in room]
+    return (*room, step), drop, gone
 
 
 # Rows

@@ -255,7 +255,7 @@ class ChangeForm(AddressesForm, LimitsForm):
         if snapshots.why_none(jail):
             del self.fields["snapshot"]
         else:
-            self.fields["snapshot"].initial = _has_room_for_snapshot(jail)
+            self.fields["snapshot"].initial = plans.has_room_for_snapshot(jail.tenant)
         if jail.adoption:
             # Its commands at start and stop are its administrator's.
             for rule in jailfile.RULES:
@@ -276,11 +276,6 @@ class ChangeForm(AddressesForm, LimitsForm):
             "boot": data["boot"],
             "limits": self.limits(),
         } | ({"snapshot": True} if data.get("snapshot") else {})
-
-
-def _has_room_for_snapshot(jail: Jail) -> bool:
-    plan = plans.plan_of(jail.tenant) if jail.tenant is not None else None
-    return plan is None or plan.snapshots is None or plans.use(plan.tenant).snapshots < plan.snapshots
 
 
 def values_of(jail: Jail) -> dict[str, Any]:

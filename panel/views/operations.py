@@ -230,14 +230,29 @@ def cancel(request: HttpRequest, pk: str) -> HttpResponse:
 @require_POST
 @login_required
 def retry(request: HttpRequest, pk: str) -> HttpResponse:
-    """The same wish once more, as a new plan made from how the host is now."""
+    """The same wish once more, as a new plan made from how the host is now; `without_snapshot`: with none first."""
     operation = find(request, _whole(), "operation.view", pk=pk)
+    act = _without_snapshot if "without_snapshot" in request.POST else lifecycle.retry
     try:
-        again = lifecycle.retry(operation, user=request.user, source=source(request))
+        again = act(operation, user=request.user, source=source(request))
     except Refused as refused:
         messages.error(request, str(refused))
         return redirect("operation", pk=pk)
     return redirect("operation", pk=again.pk)
+
+
+def _without_snapshot(operation: Operation, *, user: Any, source: str) -> Operation:
+    """Of a plan that is not confirmed, or has ended."""
+    wish = {name: value for name, value in operation.parameters.items() if name != "instead"}
+    if operation.host is None or not wish.get("snapshot_first"):
+        raise Refused("It takes no snapshot first.")
+    if operation.is_open:
+        raise Refused(f"It is {operation.get_status_display().lower()}: cancel it first.")
+    wish["snapshot_first"] = False
+    again = lifecycle.draft(operation.kind, wish, host=operation.host, user=user, source=source)
+    if operation.status in BEFORE_CONFIRMATION:
+        lifecycle.discard(operation, user=user, source=source)
+    return again
 
 
 @require_POST

@@ -17,9 +17,9 @@ from jails import plans
 from jails.hosts import surveying
 from jails.hosts.facts import HostFacts, Missing
 from jails.hosts.survey import HostSurvey
-from jails.models import Host, HostFactsRecord, HostSurveyRecord
+from jails.models import Host, HostFactsRecord, HostSurveyRecord, Jail
 from jails.operations import kind as kinds
-from jails.operations import lifecycle
+from jails.operations import lifecycle, snapshots
 from jails.operations.kind import Refused
 from jails.operations.step import Plan
 from panel.views.access import source
@@ -31,13 +31,22 @@ def posted(request: HttpRequest) -> Any:
 
 
 def plan(request: HttpRequest, kind: str, parameters: Mapping[str, Any], host: Host) -> HttpResponse:
-    """Plan and show the plan. Raises Refused."""
+    """Plan and show the plan, with a snapshot first where one is taken before such a thing. Raises Refused."""
     try:
+        parameters = _with_snapshot(kind, parameters, host)
         operation = lifecycle.draft(kind, parameters, host=host, user=request.user, source=source(request))
     except LookupError as error:
         # Somebody has just destroyed what it is about.
         raise Refused(f"What it is about is gone: {error}.") from error
     return redirect("operation", pk=operation.pk)
+
+
+def _with_snapshot(kind: str, parameters: Mapping[str, Any], host: Host) -> Mapping[str, Any]:
+    if kind not in snapshots.FIRST:
+        return parameters
+    row = Jail.objects.filter(host=host, uuid=parameters["jail"]).select_related("tenant").first()
+    dataset = row.dataset if row is not None else ""
+    return snapshots.ask_first(kind, parameters, row, lambda: facts_of(host).snapshots_of(dataset))
 
 
 def plan_from_form(

@@ -374,7 +374,22 @@ def test_a_file_comes_back_by_a_plan(as_person: Any, www1: Jail, planned: Any, h
     response = as_person("owner").post(f"/jails/{www1.uuid}/snapshots/files", sent)
     made = Operation.objects.get()
     assert response.url == f"/operations/{made.pk}/" and made.kind == "file_restore"
-    assert made.parameters == {"jail": str(www1.uuid), "snapshot": "day1", "path": "/srv/a b", "how": how}
+    first = {"snapshot_first": True} if how == "replace" else {}
+    assert made.parameters == {"jail": str(www1.uuid), "snapshot": "day1", "path": "/srv/a b", "how": how} | first
+
+
+def test_without_the_snapshot_that_is_taken_first(as_person: Any, www1: Jail, planned: Any) -> None:
+    person = as_person("owner")
+    person.post(f"/jails/{www1.uuid}/snapshots/files", {"snapshot": "day1", "path": "/srv", "replace": "/srv/a"})
+    made = Operation.objects.get()
+    assert "Plan it without the snapshot" in words(person.get(f"/operations/{made.pk}/"))
+    response = person.post(f"/operations/{made.pk}/retry", {"without_snapshot": "1"})
+    again = Operation.objects.exclude(pk=made.pk).get()
+    assert response.url == f"/operations/{again.pk}/"
+    assert again.parameters == made.parameters | {"snapshot_first": False}
+    assert "Plan it without the snapshot" not in words(person.get(response.url))
+    made.refresh_from_db()
+    assert made.status == "discarded"
 
 
 @pytest.mark.parametrize("path", ["", "/", "/../etc", "/a\nb", "srv"])
