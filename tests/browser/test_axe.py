@@ -208,6 +208,9 @@ def test_snapshots(sign_in, trouble, checked, count):
     expect(page.get_by_role("heading", level=1)).to_have_text("Snapshots of www1")
     assert checked(page) == []
     if count:
+        page.goto(f"/jails/{jail.uuid}/snapshots?at={timezone.now():%Y-%m-%dT%H:%M}&zone=UTC")
+        expect(page.get_by_role("button", name="Show what would be lost")).to_be_visible()
+        assert checked(page) == []
         answered(jail, "changes", {"snapshot": "day1"}, {"count": 3, "more": False, "rows": CHANGES})
         page.goto(f"/jails/{jail.uuid}/snapshots/changes?snapshot=day1")
         expect(page.get_by_text("renamed")).to_be_visible()

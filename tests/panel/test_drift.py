@@ -105,7 +105,7 @@ class TestComparePage:
         assert response.url == reverse("operation", args=[operation.pk])
         assert (operation.kind, operation.parameters) == (
             "drift_repair",
-            {"jail": str(www1.uuid), "parameters": ["boot", "host.hostname"]},
+            {"jail": str(www1.uuid), "parameters": ["boot", "host.hostname"], "snapshot_first": True},
         )
 
     def test_all_of_it_as_far_as_there_is_such_a_plan(self, as_person, www1, planned):

@@ -140,6 +140,7 @@ def test_access_with_ones_own_keys_is_a_plan(fleet, as_person, planned):
     assert answer.url == reverse("operation", args=[operation.pk])
     assert operation.parameters == {
         "jail": str(jail.uuid), "login": "web", "person": owner.pk, "keys": [ONE.fingerprint], "sshd": True,
+        "snapshot_first": True,
     }  # fmt: skip
 
 
