@@ -21,7 +21,7 @@ from django.db.models.fields.json import KT
 from django.db.models.functions import Cast, Coalesce, Greatest
 
 from jails.models import Address, Host, Jail, Operation, Template, Tenant, TenantPlan
-from jails.operations.kind import Refused
+from jails.operations.kind import SNAPSHOT_FIRST, Refused
 from jails.prepared import Prepared
 
 if TYPE_CHECKING:
@@ -515,8 +515,7 @@ def _new_limits(kind: str, wish: Mapping[str, Any], result: Any) -> Limits:
 
 
 def _grows(tenants: Collection[int]) -> Q:
-    changes = Q(kind__in=(*MAKES_SNAPSHOTS, *CHANGES)) | Q(parameters__snapshot_first=True)
-    return changes & Q(jails__tenant__in=tenants)
+    return Q(kind__in=(*MAKES_SNAPSHOTS, *CHANGES, *SNAPSHOT_FIRST), jails__tenant__in=tenants)
 
 
 def _id(operation: Any) -> Any:

@@ -151,6 +151,21 @@ KINDS = (
 )
 
 
+SNAPSHOT_FIRST: Mapping[str, str] = {
+    "jail_change": "change",
+    "drift_repair": "repair",
+    "file_restore": "restore",
+    "keys_change": "keys",
+}
+"""Kind of operation that takes a snapshot of its jail first → the word for it in the snapshot's name.
+
+By what can be lost: jail_change and drift_repair where they stop the jail for another configuration; file_restore where
+it puts something in the place of what is there; keys_change where it puts keys in, which writes below a home. Not what
+only starts, stops, renames or resizes a jail, for that writes nothing in it. Not where keys are taken out: nothing may
+hinder that. Not jail_rollback: `zfs rollback -r` would destroy it at once. Not what destroys the jail or only reads it.
+"""
+
+
 def get(name: str) -> Kind:
     """The kind of that name. Raises LookupError for any other name, whatever a row or a message says."""
     if name not in KINDS:

@@ -19,7 +19,7 @@ from jails.hosts.zfs_reader import Dataset, Snapshot
 from jails.models import Host, Jail, Operation, Template
 from jails.models.release import Storage
 from jails.operations import checks, common, layout, lifecycle, power, templates
-from jails.operations.kind import Refused, Request
+from jails.operations.kind import SNAPSHOT_FIRST, Refused, Request
 from jails.operations.step import Plan, Run, Step, Undo
 from jails.operations.wish import Wish
 
@@ -247,21 +247,6 @@ def let_go_steps(row: Jail, snapshot: Snapshot) -> tuple[Step, ...]:
 # Before something that is risky
 
 
-FIRST: Mapping[str, str] = {
-    "jail_change": "change",
-    "drift_repair": "repair",
-    "file_restore": "restore",
-    "keys_change": "keys",
-}
-"""Kind of operation that takes a snapshot of its jail first → the word for it in the snapshot's name.
-
-By what can be lost: jail_change and drift_repair where they stop the jail for another configuration; file_restore where
-it puts something in the place of what is there; keys_change where it puts keys in, which writes below a home. Not what
-only starts, stops, renames or resizes a jail, for that writes nothing in it. Not where keys are taken out: nothing may
-hinder that. Not jail_rollback: `zfs rollback -r` would destroy it at once. Not what destroys the jail or only reads it.
-"""
-
-
 def first_parameter(kind: str) -> str:
     """Which parameter of such a kind asks for it: true, or false where it was to be left out."""
     return "snapshot" if kind == "jail_change" else "snapshot_first"
@@ -270,7 +255,7 @@ def first_parameter(kind: str) -> str:
 def clean_first(kind: str, wish: Wish) -> dict[str, Any]:
     """What a wish says of it. `instead`: names of automatic snapshots that go, to make room for it in a plan."""
     name, cleaned = first_parameter(kind), dict[str, Any]()
-    if kind not in FIRST:
+    if kind not in SNAPSHOT_FIRST:
         return cleaned
     if name in wish.given and (wish.flag(name) or name != "snapshot"):
         cleaned[name] = bool(wish.given[name])
@@ -294,7 +279,7 @@ def ask_first(
     where there is none, it is left out, and the plan says so. found: the jail's snapshots, as its host was last seen.
     """
     name, wanted = first_parameter(kind), dict(parameters)
-    if kind not in FIRST or row is None or why_none(row) or not _overwrites(kind, parameters):
+    if kind not in SNAPSHOT_FIRST or row is None or why_none(row) or not _overwrites(kind, parameters):
         return wanted
     if not wanted.get(name, kind != "jail_change") or "instead" in wanted:
         return wanted
@@ -331,7 +316,7 @@ def with_first(request: Request, kind: str, row: Jail, plan: Plan, *, at_end: bo
         why = "" if asked is None else _why_no_first(row)
         return replace(plan, notes=(*plan.notes, why)) if why else plan
     instead = request.parameters.get("instead", ())
-    first, last, gone = _before_steps(request, row, FIRST[kind], instead, at_end=at_end)
+    first, last, gone = _before_steps(request, row, SNAPSHOT_FIRST[kind], instead, at_end=at_end)
     return replace(
         plan,
         steps=(*first, *plan.steps, *last),

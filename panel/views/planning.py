@@ -42,7 +42,7 @@ def plan(request: HttpRequest, kind: str, parameters: Mapping[str, Any], host: H
 
 
 def _with_snapshot(kind: str, parameters: Mapping[str, Any], host: Host) -> Mapping[str, Any]:
-    if kind not in snapshots.FIRST:
+    if kind not in kinds.SNAPSHOT_FIRST:
         return parameters
     row = Jail.objects.filter(host=host, uuid=parameters["jail"]).select_related("tenant").first()
     dataset = row.dataset if row is not None else ""
