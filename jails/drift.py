@@ -33,6 +33,8 @@ ACTOR = audit.PANEL
 
 IS_KEPT = Q(managed=True) | ~Q(adoption__in=["", Jail.Adoption.BESIDE])
 """The jails of which the panel says what they should be."""
+IS_MARKED = Exists(Drift.objects.filter(jail=OuterRef("pk"), unheld=False))
+"""Of jails: whether something differs that somebody has done, and can put right."""
 
 
 def is_compared(row: Jail) -> bool:
@@ -140,20 +142,21 @@ class _News:
         sentence = _sentence if jail.tenant_id is None else tenant_words
         for name, one in there.items():
             row, columns = known.get(name), one.columns()
-            nobody_did = not self.racct and is_not_held(one)
+            unheld = not self.racct and is_not_held(one)
             if row is None:
-                self.new.append(Drift(jail=jail, parameter=name, first_seen_at=self.at, changed_at=self.at, **columns))
-                if nobody_did:
+                times = {"first_seen_at": self.at, "changed_at": self.at}
+                self.new.append(Drift(jail=jail, parameter=name, unheld=unheld, **times, **columns))
+                if unheld:
                     continue
-            elif columns == _columns(row):
+            elif columns == _columns(row) and unheld == row.unheld:
                 continue
             else:
-                is_news = _is_news(row, columns)
+                is_news = _is_news(row, columns) or row.unheld
                 old = _columns(row)
                 row.wanted, row.configured, row.running = columns["wanted"], columns["configured"], columns["running"]
-                row.changed_at = self.at
+                row.unheld, row.changed_at = unheld, self.at
                 self.changed.append(row)
-                if not is_news or nobody_did:
+                if not is_news or unheld:
                     continue
                 before[name] = logged(name, old)
             before.setdefault(name, None)
@@ -162,6 +165,8 @@ class _News:
         for name, row in known.items():
             if name not in there:
                 self.gone.append(row.pk)
+                if row.unheld:
+                    continue
                 before[name], after[name] = logged(name, _columns(row)), None
                 said.append(f"{name} is as the panel wants it again.")
         if said:
@@ -179,7 +184,7 @@ class _News:
                 self.changed,
                 update_conflicts=True,
                 unique_fields=["id"],
-                update_fields=["wanted", "configured", "running", "changed_at"],
+                update_fields=["wanted", "configured", "running", "unheld", "changed_at"],
             )
         # Held until the end, so that nobody removes a jail for which a row is made; one that is held already is left.
         about = {*self.entries, *(row.jail_id for row in self.new)}

@@ -137,6 +137,8 @@ class Drift(models.Model):
     configured = models.JSONField(null=True)
     running = models.JSONField(null=True)
     """None as well while the jail does not run."""
+    unheld = models.BooleanField(default=False)
+    """A limit of rctl(8) on a host whose kernel keeps none: nobody's doing, and nothing to put right in the jail."""
     first_seen_at = models.DateTimeField()
     changed_at = models.DateTimeField()
 

@@ -11,7 +11,8 @@ import django_filters
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import QueryDict
 
-from jails.models import Address, Drift, Jail, ObservedAddress
+from jails.drift import IS_MARKED
+from jails.models import Address, Jail, ObservedAddress
 
 DRIFT = (("yes", "With drift"), ("no", "Without drift"))
 NOBODY = "-"
@@ -41,8 +42,7 @@ class JailFilter(django_filters.FilterSet):
         return rows.filter(tenant__isnull=True) if slug == NOBODY else rows.filter(tenant__slug=slug)
 
     def with_drift(self, rows: QuerySet[Jail], name: str, value: str) -> QuerySet[Jail]:
-        differs = Exists(Drift.objects.filter(jail=OuterRef("pk")))
-        return rows.filter(differs if value == "yes" else ~differs)
+        return rows.filter(IS_MARKED if value == "yes" else ~IS_MARKED)
 
 
 def narrowed(rows: QuerySet[Jail], query: QueryDict) -> QuerySet[Jail]:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -24,14 +24,13 @@ from panel.views.planning import plan_from_button
 
 KINDS = {"repair": ("jail.repair", "drift_repair"), "accept": ("jail.accept", "drift_accept")}
 NAMES = {BOOT: "starts at boot", FILE: "definition", TREE: "directory"}
-HAS_DRIFT = Exists(Drift.objects.filter(jail=OuterRef("pk")))
 CARD = 5
 """Rows on a jail's page; the page that compares has them all."""
 
 
 def drifted(rows: QuerySet[Jail]) -> QuerySet[Jail]:
     """With `drifted`: whether any of it differs. No query of its own."""
-    return rows.annotate(drifted=HAS_DRIFT)
+    return rows.annotate(drifted=kept.IS_MARKED)
 
 
 def rows_of(jail: Jail) -> list[dict[str, Any]]:
@@ -85,10 +84,9 @@ def can_accept(one: Difference) -> bool:
     return one.in_file and one.parameter not in (FILE, TREE)
 
 
-def tenant_words(jail: Jail, *, limits_off: bool = False) -> list[str]:
-    """For who does not see the host. `limits_off`: it keeps no limits, which the page says in a place of its own."""
-    found = kept.of_rows(jail.drifts.order_by("parameter"))
-    return [kept.tenant_words(one) for one in found if not (limits_off and kept.is_not_held(one))]
+def tenant_words(jail: Jail) -> list[str]:
+    """For who does not see the host. That it keeps no limits is said in a place of its own."""
+    return [kept.tenant_words(one) for one in kept.of_rows(jail.drifts.filter(unheld=False).order_by("parameter"))]
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from jails import audit, policy
+from jails.drift import IS_MARKED
 from jails.freebsd.uname import eol_of
 from jails.models import Host, HostAccessRecord, HostFactsRecord, Jail, ObservedAddress, Operation, Release, Worker
 from jails.operations import queue
@@ -19,7 +20,7 @@ from panel.context import shell_of
 from panel.forms.hosts import ForgetForm, HostForm
 from panel.views import live
 from panel.views.access import find, require, source
-from panel.views.drift import HAS_DRIFT, drifted
+from panel.views.drift import drifted
 from panel.views.networks import conflicts, shared_addresses
 from panel.views.operations import shown_operations
 from panel.views.overview import is_past_end
@@ -95,7 +96,7 @@ def _content(request: HttpRequest, host: Host) -> dict[str, Any]:
         "counts": host.jails.aggregate(
             all=Count("pk"),
             running=Count("pk", filter=Q(state=Jail.State.RUNNING)),
-            drifted=Count("pk", filter=HAS_DRIFT),
+            drifted=Count("pk", filter=IS_MARKED),
         ),
         "pools": pools[:POOLS_SHOWN],
         "more_pools": pools[POOLS_SHOWN:],

@@ -220,7 +220,7 @@ def page(request: HttpRequest, uuid: UUID) -> HttpResponse:
     recent = list(operations.exclude(status__in=["draft", "discarded"]).select_related("requested_by")[:6])
     related = _dependents(request, jail)
     limits_off = any(jail.limits.get(rule) for rule in RULES) and not counts_limits(jail.host)
-    differing, drift_mark = _drift(request, jail, limits_off)
+    differing, drift_mark = _drift(request, jail)
     entered = breakglass.banners(request, jail)
     agreed = agreements.card(request, jail)
     shown = [(row.pk, row.status, row.changed_at) for row in recent]
@@ -334,12 +334,12 @@ def _dependents(request: HttpRequest, jail: Jail) -> dict[str, Any]:
     }
 
 
-def _drift(request: HttpRequest, jail: Jail, limits_off: bool) -> tuple[dict[str, Any], Any]:
+def _drift(request: HttpRequest, jail: Jail) -> tuple[dict[str, Any], Any]:
     """What is not as the panel wants it, and a mark of it: a table for staff, words for its tenant."""
     if not policy.allowed(request.user, "drift.view", jail):
-        words = tenant_words(jail, limits_off=limits_off)
+        words = tenant_words(jail)
         return {"drift_words": words}, words
-    rows = rows_of(jail)
+    rows = [row for row in rows_of(jail) if not row["row"].unheld]
     context = {
         "drifts": rows[:CARD],
         "drift_count": len(rows),

@@ -363,7 +363,7 @@ def missing_jails(request: HttpRequest) -> Iterable[Need]:
 
 def drifted_jails(request: HttpRequest) -> Iterable[Need]:
     """Not what the panel wants of them: each by name, of a host with many one line for all."""
-    rows = policy.visible(request.user, Jail).filter(drifts__isnull=False).exclude(state=Jail.State.MISSING)
+    rows = policy.visible(request.user, Jail).filter(drifts__unheld=False).exclude(state=Jail.State.MISSING)
     rows = rows.annotate(since=Min("drifts__first_seen_at")).select_related("host").order_by("host__name", "name")
     by_host: dict[Host, list[Any]] = {}
     for jail in rows.only("uuid", "name", "host__name")[:DRIFTED]:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from jails import drift
-from jails.models import AuditEntry, Drift
+from jails.models import AuditEntry, Drift, Jail
 from jails.operations import common
 from jails.operations.kind import Refused
 from tests.operations.test_drift import accept, edit, found, refused, repair
@@ -77,6 +77,21 @@ def test_the_log_blames_nobody_for_limits_that_the_host_does_not_keep(warden):
     found(warden)
     (entry,) = AuditEntry.objects.filter(action="jail.drift")
     assert set(entry.after) == {"rctl.pcpu"}
+
+
+def test_such_limits_mark_no_jail_until_the_host_keeps_them(warden):
+    with_racct(warden, on=False)
+    row = make(warden)
+    found(warden)
+    assert [one.unheld for one in Drift.objects.all()] == [True] * len(LIMITS)
+    assert not Jail.objects.filter(drift.IS_MARKED).exists()
+    with_racct(warden)
+    found(warden)
+    assert list(Jail.objects.filter(drift.IS_MARKED)) == [row]
+    (entry,) = AuditEntry.objects.filter(action="jail.drift")
+    assert set(entry.after) == set(found(warden))
+    repair(warden, row)
+    assert found(warden) == {}
 
 
 def test_a_jail_that_has_none_has_no_commands_for_them(warden):

@@ -71,9 +71,12 @@ class TestJailPage:
         words = "limit of memory: the panel wants 512 MiB, and so says the file, it runs with none."
         assert words in client.get(where).text
         keeps_no_limits(www1.host)
+        Drift.objects.update(unheld=True)
         text = client.get(where).text
         assert 'id="drift"' not in text and "limits of memory, CPU and processes are written and do nothing yet" in text
-        assert "rctl.memoryuse" in as_person("administrator").get(where).text
+        administrator = as_person("administrator")
+        assert "rctl.memoryuse" in administrator.get(page(www1)).text
+        assert 'id="drift"' not in administrator.get(where).text
 
     def test_a_jail_without_drift_says_nothing(self, as_person, fleet, www1):
         text = as_person("administrator").get(reverse("jail", args=[fleet.jails["loghost"].uuid])).text
