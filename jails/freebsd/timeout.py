@@ -14,16 +14,18 @@ GRACE = 2
 LONGEST = 2 * 3600
 """Seconds."""
 
-# cat(1) learns that nobody holds the channel any more, whoever let go of it. timeout(1) passes the signal on to all
-# that is below it (PROC_REAP_KILL), and only this shell waits for it, so that its number is nobody else's. What the
-# command itself says on standard error would be the jail's words: only the line of the inner sh is let out.
+# The end of input says that nobody holds the channel any more, whoever let go of it. timeout(1) passes the signal on to
+# all that is below it (PROC_REAP_KILL). What reads is of the shell itself: while sh(1) waits for another program, like
+# cat(1), it also waits for whatever else of its own has ended (dowait in bin/sh/jobs.c), and the number that it is to
+# signal could be another process's by then. What the command says on standard error would be the jail's words: only the
+# line of the inner sh is let out.
 _TOLD = '"$@" 2>/dev/null; printf "end %s\\n" "$?" >&2'
 _WHILE_OPEN = """\
 grace=$1 seconds=$2 told=$3
 shift 3
 timeout -k "$grace" "$seconds" sh -c "$told" sh "$@" &
 exec >/dev/null
-cat
+while read -r _; do :; done
 kill "$!" 2>/dev/null
 wait "$!"
 """

@@ -1,7 +1,9 @@
 """Commands with their standard input open, by each kind of connection."""
 
 import asyncio
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -215,3 +217,25 @@ def test_a_command_that_ends_by_itself_says_so_and_with_what(connection):
 
     command = ("sh", "-c", "echo end 0; echo end 0 >&2; exit 7")
     talk(connection, timeout.while_open(60, command), conversation)
+
+
+def test_the_number_of_a_command_that_has_ended_goes_to_no_other():
+    """It is what is sent a signal when the input ends: until then nobody may have waited for it."""
+    words = timeout.while_open(60, ("sh", "-c", "exit 7"))
+    shell = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with shell:
+        assert shell.stderr.readline() == b"end 7\n"
+        end = time.monotonic() + 10
+        while "Z" not in (states := states_of_children(shell.pid)):
+            assert states and time.monotonic() < end, "it was waited for"
+            time.sleep(0.02)
+        time.sleep(0.2)
+        assert "Z" in states_of_children(shell.pid)
+        shell.stdin.close()
+        assert shell.wait(10) is not None
+
+
+def states_of_children(pid):
+    """As proc(5) has them: Z of one that has ended and that nobody has waited for."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [Path(f"/proc/{child}/stat").read_text().rpartition(") ")[2][0] for child in children]
