@@ -146,7 +146,8 @@
     answeredAt = new Date();
     say("");
     if (answer.headers.get("HX-Refresh") || (answer.status >= 400 && part.id !== "tray")) return location.reload();
-    if (!html || !part.isConnected) return;
+    // Who has taken its address away meanwhile shows something newer in its place.
+    if (!html || !part.isConnected || !part.dataset.live) return;
     const hasNews = part.id === "tray" && state.mark !== "";
     state.mark = answer.headers.get("ETag") ?? "";
     show(html);

@@ -148,6 +148,38 @@ def test_a_log_as_it_is_written(at_console, panel, picture):
     page.wait_for_timeout(6000)
 
 
+def test_an_answer_that_comes_after_the_stream_brings_nothing_back(at_console, panel):
+    """What the page asked for by itself, just before, is answered when the lines come by the stream already."""
+    page = at_console()
+    expect(page).to_have_url(re.compile("/console$"))
+    base = page.url.removesuffix("/console")
+    script = "mkdir -p /var/log; echo one >>/var/log/late"
+    panel.on_host("warden1", "jexec", "mailhub", "sh", "-c", script)
+    late, tickets = [], []
+
+    def hold(route):
+        (late if route.request.headers.get("hx-target") == "jail-log" else tickets).append(route)
+
+    page.goto(f"{base}/logs?path=/var/log/late")
+    page.route("**/logs**", lambda route: hold(route) if route.request.resource_type == "fetch" else route.continue_())
+    page.get_by_label("Follow").check()
+    page.get_by_role("button", name="Show").click()
+    for _ in range(200):
+        if late and tickets:
+            break
+        page.wait_for_timeout(100)
+    (held,), (ticket,) = late, tickets
+    late.clear()
+    ticket.continue_()
+    expect(page.locator("[data-follow-state]")).to_have_text("New lines appear as they are written.", timeout=20_000)
+    with page.expect_response(lambda answer: answer.request == held.request):
+        held.continue_()
+    page.wait_for_timeout(1500)
+    assert not late
+    expect(page.locator("#log-look")).to_be_hidden()
+    expect(page.locator("#jail-log")).not_to_have_attribute("data-live", re.compile(""))
+
+
 def test_a_user_that_is_none(at_console):
     page = at_console()
     page.locator("[data-console-login]").fill("Root!")
