@@ -52,7 +52,18 @@ def end_expired(now: datetime | None = None) -> int:
     """Queue the end of each whose time is over, and note at its jail where that cannot be. How many."""
     now = now or timezone.now()
     over = Jail.objects.filter(kind=Jail.Kind.SANDBOX, expires_at__lte=now).exclude(state=Jail.State.PENDING)
-    return sum(_end(pk, now) for pk in over.order_by("expires_at").values_list("pk", flat=True))
+    return sum(_try(pk, now) for pk in over.order_by("expires_at").values_list("pk", flat=True))
+
+
+def _try(pk: int, now: datetime) -> bool:
+    """What goes wrong with one keeps no other from its end."""
+    try:
+        return _end(pk, now)
+    except Exception:
+        log.exception("the sandbox %s could not be ended", pk)
+        words = "The panel failed at it; the worker's log says how."
+        Jail.objects.filter(pk=pk).update(why_not_ended=words)
+        return False
 
 
 def _end(pk: int, now: datetime) -> bool:

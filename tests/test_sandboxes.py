@@ -7,8 +7,9 @@ from django.utils import timezone
 
 from jails import policy, sandboxes, tasks
 from jails.models import AuditEntry, Jail, Membership, Operation, Tenant, TenantPlan, User
+from jails.operations import lifecycle
 from jails.operations.kind import Refused
-from tests.operations.conftest import admin, messages, prepared, warden  # noqa: F401
+from tests.operations.conftest import admin, blanks, messages, plain_warden, prepared, warden  # noqa: F401
 
 WWW1 = "zroot/cellblock/host/www1"
 DAY = timedelta(days=1)
@@ -140,3 +141,31 @@ def test_of_its_own_accord_the_panel_does_nothing_else(warden, try1):  # noqa: F
     Membership.objects.create(tenant=acme, user=stranger, role="owner")
     ends.confirmed_by = None
     assert policy.why_not_cancel(User.objects.get(pk=stranger.pk), ends) == ""
+
+
+def test_a_row_that_says_so_ends_no_jail_on_ufs(plain_warden):  # noqa: F811
+    """There no dataset could say that it is a sandbox, and none is made there."""
+    www1 = plain_warden.make("www1", start=False)
+    plain_warden.refresh()
+    Jail.objects.filter(pk=www1.pk).update(kind="sandbox", expires_at=timezone.now())
+    assert sandboxes.end_expired() == 0 and not Operation.objects.filter(kind="sandbox_end").exists()
+    www1.refresh_from_db()
+    assert "no dataset that says that it is a sandbox" in www1.why_not_ended
+
+
+def test_one_that_the_panel_fails_at_keeps_no_other_from_its_end(warden, try1, monkeypatch):  # noqa: F811
+    over(try1)
+    www1 = Jail.objects.get(name="www1")
+    Jail.objects.filter(pk=www1.pk).update(kind="sandbox", expires_at=timezone.now() - DAY)
+    draft = lifecycle.draft
+
+    def fail(kind, wish, **options):
+        if wish["jail"] == str(www1.uuid):
+            raise ZeroDivisionError
+        return draft(kind, wish, **options)
+
+    monkeypatch.setattr(lifecycle, "draft", fail)
+    assert sandboxes.end_expired() == 1
+    assert Operation.objects.get(kind="sandbox_end").title == "End the sandbox try1"
+    www1.refresh_from_db()
+    assert www1.why_not_ended == "The panel failed at it; the worker's log says how."

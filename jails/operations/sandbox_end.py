@@ -44,7 +44,9 @@ class SandboxEnd(JailDestroy):
         request.facts.require("zfs")
         dataset = request.facts.dataset(row.dataset)
         # Nobody asks for it: what the rows say alone is not enough to destroy something.
-        if dataset is not None and dataset.marks.get("cellblock:kind") != Jail.Kind.SANDBOX.value:
+        if dataset is None:
+            raise Refused(f"{row.name} has no dataset that says that it is a sandbox: destroy it by hand.")
+        if dataset.marks.get("cellblock:kind") != Jail.Kind.SANDBOX.value:
             raise Refused(f"{row.dataset} does not say that it is a sandbox: destroy it by hand.")
         plan = super().plan(replace(request, parameters={**request.parameters, "name": row.name}))
         return replace(
