@@ -147,7 +147,7 @@ def of_change(row: Jail, wish: Mapping[str, Any]) -> Growth | None:
     wanted = {(one["network"], one["ip"]) for one in wish["addresses"]}
     return Growth(
         row.tenant,
-        Use(addresses=len(wanted) - len(own)) + _difference(held(row), wish["limits"]),
+        Use(addresses=len(wanted) - len(own)) + _difference(_counted_from(row, wish["limits"]), wish["limits"]),
         unlimited=_lost(row, wish["limits"]),
         place=row.host,
         networks=frozenset(network for network, _ in wanted - own),
@@ -170,7 +170,7 @@ def of_accepted(row: Jail, limits: Limits, gained: Collection[int], lost: int) -
         return None
     return Growth(
         row.tenant,
-        Use(addresses=len(gained) - lost) + _difference(held(row), limits),
+        Use(addresses=len(gained) - lost) + _difference(_counted_from(row, limits), limits),
         unlimited=_lost(row, limits),
         networks=frozenset(gained),
         fields={"": "parameters"},
@@ -187,6 +187,12 @@ def _sums(given: Iterable[Limits]) -> Use:
 def held(row: Jail) -> dict[str, int | None]:
     """Its limits, or what its tenant's plan has for it already where that is more: what counts as used."""
     return {limit: _more(row.limits.get(limit), row.allotted.get(limit)) for limit in LIMITS.values()}
+
+
+def _counted_from(row: Jail, new: Limits) -> dict[str, int | None]:
+    """As `held`, but of what it is to give up nothing is its own any more once it asks for another limit instead."""
+    given_up = {limit for limit in row.allotted if limit in new and new[limit] != row.limits.get(limit)}
+    return held(row) | {limit: row.allotted[limit] for limit in given_up}
 
 
 def _more(one: int | None, other: int | None) -> int | None:

@@ -171,8 +171,15 @@ def _with_room(plan: TenantPlan, found: list[Release | Template], quota: int | N
     fits = [row for row in found if (room := rooms.get(row.host_id)) is None or room >= (quota or 0)]
     most = max((room for room in rooms.values() if room is not None), default=0)
     if not fits and quota is not None and plans.use(plan.tenant).disk + quota <= (plan.disk or 0):
-        raise Refused({"quota": f"In one place your plan has room for {plans.size(most)}: choose a smaller quota."})
+        raise Refused({"quota": _no_room(most)})
     return fits or found
+
+
+def _no_room(most: int) -> str:
+    if most:
+        return f"In one place your plan has room for {plans.size(most)}: choose a smaller quota."
+    words = "What your plan has left cannot be used for this at the moment"
+    return f"{words}: lower the quota of a jail, or ask your administrator."
 
 
 def _refuse_beyond_plan(host: Host, wish: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from jails.hosts import drift
 from jails.hosts.drift import BOOT, FILE, ON, OWN, TREE, Difference, Values
 from jails.hosts.facts import Missing, plain_address
 from jails.models import Address, Host, Jail, Network, ObservedAddress, Operation
-from jails.operations import checks, common, jailfile, layout
+from jails.operations import checks, common, jailfile, layout, limits
 from jails.operations.differing import DriftKind, Look, keep_way_back, lines, parameters_result, with_family
 from jails.operations.kind import Refused, Request
 from jails.operations.step import Plan, Run, Step
@@ -102,12 +102,13 @@ class DriftAccept(DriftKind):
             if name in update:
                 setattr(row, name, update[name])
         row.limits = {**row.limits, **update["limits"]}
+        row.allotted = limits.allotted_beside(row, update["limits"])
         for name, values in update["wanted"].items():
             for old in [old for old in row.wanted if drift.spelled(old, ())[0] == name]:
                 del row.wanted[old]
             if values != _USUAL:
                 row.wanted[name] = values
-        row.save(update_fields=["hostname", "boot", "path", "limits", "wanted"])
+        row.save(update_fields=["hostname", "boot", "path", "limits", "allotted", "wanted"])
         _keep_addresses(row, update)
         keep_way_back(row, dict(plan.remembers))
         super().finish(operation, plan)

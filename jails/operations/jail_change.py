@@ -268,7 +268,7 @@ class JailChange(Kind):
         _forget_accepted(row, wish)
         common.keep_addresses(row, wish["addresses"], common.addresses_of_result(plan.result))
         # What somebody has chosen for it since goes before what its tenant's plan was saved with.
-        left = {limit: value for limit, value in row.allotted.items() if limit not in changed}
+        left = limits.allotted_beside(row, changed)
         values = {"hostname": wish["hostname"], "boot": wish["boot"], "limits": kept, "allotted": left}
         Jail.objects.filter(pk=row.pk).update(**values)
         if wish.get("snapshot"):

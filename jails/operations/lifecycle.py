@@ -197,7 +197,9 @@ def discard_drafts(operations: QuerySet[Operation]) -> int:
     """Put away those that nobody has confirmed: they hold nothing. As jails.tasks.sweep does in time. How many."""
     now = timezone.now()
     pks = list(operations.filter(status=Status.DRAFT).order_by().values_list("pk", flat=True))
-    return Operation.objects.filter(pk__in=pks).update(status=Status.DISCARDED, finished_at=now, changed_at=now)
+    # One may have been confirmed since.
+    drafts = Operation.objects.filter(pk__in=pks, status=Status.DRAFT)
+    return drafts.update(status=Status.DISCARDED, finished_at=now, changed_at=now)
 
 
 def retry(operation: Operation, *, user: User, source: str = "") -> Operation:

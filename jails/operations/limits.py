@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from jails.freebsd import rctl
 from jails.hosts import drift
@@ -24,6 +24,15 @@ def of(row: Jail) -> dict[str, int | None]:
 def of_file(name: str, given: Mapping[str, Sequence[str]]) -> dict[str, int | None]:
     """What a jail's file sets, by its parameters as they are read."""
     return drift.limits_of(drift.normal(given.items(), limits_of=name))
+
+
+def allotted_beside(row: Jail, chosen: Collection[str]) -> dict[str, int | None]:
+    """What its tenant's plan was saved with for it, without limits that somebody has chosen for it since.
+
+    As it is now, and the row is locked: a plan may be saved at any time.
+    """
+    rows = Jail.objects.select_for_update(no_key=True).order_by("pk").values_list("allotted", flat=True)
+    return {limit: value for limit, value in rows.get(pk=row.pk).items() if limit not in chosen}
 
 
 def live_steps(name: str, path: str, facts: HostFacts, wanted: Limits) -> Iterable[Step]:

@@ -13,6 +13,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from django.db.models import QuerySet
+
 from jails import plans, usage
 from jails.freebsd import zfs
 from jails.hosts.facts import HostFacts
@@ -72,7 +74,7 @@ class TenantLimits(Kind):
         )
 
     def finish(self, operation: Operation, plan: Plan) -> None:
-        rows = {str(row.uuid): row for row in self._kept(operation, plan)}
+        rows = {str(row.uuid): row for row in kept(operation, plan.result)}
         for key, text in plan.result:
             new = json.loads(text)["after"]
             if key.startswith(DATASET):
@@ -83,15 +85,18 @@ class TenantLimits(Kind):
                 row.allotted = {limit: value for limit, value in row.allotted.items() if new.get(limit) != value}
         Jail.objects.bulk_update(rows.values(), ["limits", "allotted"], batch_size=200)
 
-    @staticmethod
-    def _kept(operation: Operation, plan: Plan) -> Iterable[Jail]:
-        uuids = [key.removeprefix(JAIL) for key, _ in plan.result if key.startswith(JAIL)]
-        return Jail.objects.select_for_update().filter(host=operation.host, uuid__in=uuids)
-
     def noted(self, operation: Operation, plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
-        both = {key: json.loads(text) for key, text in plan.result}
-        before, after = ({one["name"]: one[when] for one in both.values()} for when in ("before", "after"))
+        """Of datasets alone: what its jails have, their rows tell."""
+        datasets = [json.loads(text) for key, text in plan.result if key.startswith(DATASET)]
+        before, after = ({one["name"]: one[when] for one in datasets} for when in ("before", "after"))
         return before, after
+
+
+def kept(operation: Operation, result: Iterable[Sequence[str]]) -> QuerySet[Jail]:
+    """The jails of a plan's result, locked, without the host that their usual order would join."""
+    uuids = [key.removeprefix(JAIL) for key, _ in result if key.startswith(JAIL)]
+    rows = Jail.objects.select_for_update(no_key=True).filter(host=operation.host, uuid__in=uuids)
+    return rows.order_by("pk")
 
 
 class _Planned:

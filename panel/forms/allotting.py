@@ -183,8 +183,7 @@ class EffectsForm(forms.Form):
     @property
     def decided(self) -> dict[int, set[str]]:
         """Id of a jail → limits that were asked for: what it was given of those before counts no more."""
-        found = {key: set(names) for key, names in self.asked.items()} if self.is_bound else {}
-        return found | {row.pk: set(self.counted) for row in (self.rest if self.is_bound else ())}
+        return {key: set(names) for key, names in self.asked.items()} if self.is_bound else {}
 
     # For the page
 

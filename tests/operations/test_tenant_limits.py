@@ -5,7 +5,7 @@ from django.utils import timezone
 
 from jails import plans
 from jails.models import AuditEntry, Drift, Jail, PlanShare, Sample, Tenant, TenantDataset, TenantPlan
-from jails.operations import drift_accept, lifecycle
+from jails.operations import common, drift_accept, lifecycle, tenant_limits
 from jails.operations.kind import Refused
 from tests.operations.killing import kill_everywhere
 from tests.operations.test_drift import edit
@@ -148,8 +148,11 @@ def test_one_plan_brings_quotas_and_limits_of_all_its_jails(warden, acme, jails)
     warden.refresh()
     assert not Drift.objects.exists()
     entry = AuditEntry.objects.get(action="tenant.plan", operation=str(operation.pk))
-    assert entry.before["www2"] == {"memory": GiB} and entry.after["www2"] == {"memory": 256 * MiB}
+    www1, www2 = (f"jail:{jails[name].pk}" for name in ("www1", "www2"))
+    assert entry.before[www2] == {"name": "www2", "memory": GiB}
+    assert entry.after[www2] == {"name": "www2", "memory": 256 * MiB}
     assert entry.after["zroot/cellblock/acme"] == {"quota": 2 * GiB} and entry.tenant == "acme"
+    assert entry.after.keys() == {www1, www2, "zroot/cellblock/acme"}, "each is told once"
     assert "Nothing on warden1 is to be changed" in refused(warden, acme)
 
 
@@ -206,6 +209,39 @@ def test_what_somebody_chooses_for_a_jail_since_goes_before(warden, acme, jails)
         "jail:www1:memoryuse:deny=1073741824",
         "jail:www1:pcpu:deny=50",
     ]
+
+
+def test_nobody_resizes_a_jail_past_what_a_smaller_plan_has_for_it(warden, acme, jails):
+    """www2 has 1 GiB still; the plan has 1 GiB for both, 256 MiB of it for www2."""
+    row = jails["www2"]
+    problems = {
+        amount: plans.why_not(plans.of_change(row, wish(warden, row, limits={"memory": amount * MiB})))
+        for amount in (1000, 300, 256, 128, 1024)
+    }
+    assert "its plan has no room for more" in problems[1000]["memory"] and problems[300].keys() == {"memory"}
+    assert problems[256] == problems[128] == {} and problems[1024] == {}, "nothing changes of what it has"
+    plan_for(acme, memory=4 * GiB)
+    assert plans.why_not(plans.of_change(row, wish(warden, row, limits={"memory": 1000 * MiB}))) == {}
+
+
+def test_a_plan_that_is_saved_while_a_change_ends_keeps_what_it_gives(warden, acme, jails, monkeypatch):
+    row, keep = jails["www2"], common.keep_addresses
+
+    def save_meanwhile(*args):
+        keep(*args)
+        Jail.objects.filter(pk=row.pk).update(allotted={"memory": 256 * MiB, "processes": 40, "cpu": 20})
+
+    operation = warden.confirm("jail_change", **wish(warden, row, limits={"cpu": 30}))
+    monkeypatch.setattr(common, "keep_addresses", save_meanwhile)
+    assert warden.work(operation) == "done"
+    assert fresh(row).allotted == {"memory": 256 * MiB, "processes": 40}
+
+
+def test_who_ends_it_waits_for_jails_alone(warden, acme, jails):
+    """Whoever writes a host's facts has its row, and wants those of its jails next."""
+    operation = warden.confirm("tenant_limits", tenant=acme.pk)
+    rows = tenant_limits.kept(operation, operation.plan["result"])
+    assert set(rows) == set(jails.values()) and "jails_host" not in str(rows.query)
 
 
 def test_what_is_to_come_counts_as_used(warden, acme, jails):
@@ -327,3 +363,12 @@ def test_an_address_in_place_of_another_is_no_more(warden, acme):
     warden.refresh()
     growth = drift_accept.kind.adds(warden.row, {"jail": str(row.uuid), "parameters": ["ip4.addr"]})
     assert growth is not None and growth.more.addresses == 0 and plans.why_not(growth) == {}
+
+
+def test_what_is_accepted_since_goes_before_what_the_plan_had_for_it(warden, acme):
+    with_racct(warden)
+    limits, allotted = USUAL | {"cpu": 50}, {"cpu": 40, "memory": 256 * MiB}
+    row = warden.make("www1", start=False, tenant=acme, limits=limits, allotted=allotted)
+    edit(warden, row, "pcpu:deny=50", "pcpu:deny=45")
+    assert warden.do("drift_accept", jail=str(row.uuid), parameters=None).status == "done"
+    assert (fresh(row).limits["cpu"], fresh(row).allotted) == (45, {"memory": 256 * MiB})

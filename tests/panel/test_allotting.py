@@ -25,6 +25,7 @@ from jails.models import (
 )
 from jails.operations import lifecycle
 from jails.operations.kind import Refused
+from panel.views.tenants import jails_to_note
 from tests.panel.fleet import Fleet, GiB, MiB, add_jail
 from tests.panel.test_jail_forms import errors
 from tests.panel.test_tenant_plans import ANY, create_wish, draft, set_plan
@@ -242,6 +243,46 @@ def test_of_very_many_jails_the_rest_gets_what_is_proposed(
     assert set(Jail.objects.filter(tenant=fleet.acme).values_list("allotted__memory", flat=True)) == {GiB}
 
 
+def test_of_very_many_jails_the_rest_keeps_what_it_was_given_and_nobody_was_asked(
+    fleet: Fleet, as_person: Any, planned: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("panel.forms.allotting.SHOWN", 1)
+    given = {"memory": GiB}
+    set_plan(fleet, memory=8 * GiB)
+    Jail.objects.filter(tenant=fleet.acme).update(allotted=given)
+    ada = as_person("administrator")
+    sent = form_of(show(ada, cpu="100"))
+    ada.post(URL, {name: value for name, value in sent.items() if name != "others"})
+    kept = {row.name: row.allotted for row in Jail.objects.filter(tenant=fleet.acme)}
+    assert all(row["memory"] == GiB for row in kept.values()) and given in kept.values()
+    ada.post(URL, form_of(show(ada, cpu="100")))
+    assert {tuple(sorted(row.allotted)) for row in Jail.objects.filter(tenant=fleet.acme)} == {("cpu", "memory")}
+
+
+def test_who_saves_a_plan_waits_for_jails_alone(fleet: Fleet) -> None:
+    """Whoever ends an operation has the row of its host, and wants those of its jails next."""
+    rows = jails_to_note(fleet.acme, [fleet.jails["www1"].pk])
+    assert rows.query.select_for_update and "jails_host" not in str(rows.query)
+
+
+def test_a_draft_that_is_confirmed_meanwhile_is_not_put_away(fleet: Fleet, as_person: Any, planned: Any) -> None:
+    as_person("administrator").post(URL, ANY | {"memory": "8 GiB"})
+    Jail.objects.filter(name="www1").update(allotted={"memory": GiB})
+    as_person("administrator").post(URL, {"there": "1"})
+    operation = Operation.objects.get()
+
+    def confirm_first(execute: Any, sql: str, *rest: Any) -> Any:
+        if sql.startswith("UPDATE") and operation.status == Operation.Status.DRAFT:
+            operation.status = Operation.Status.QUEUED
+            operation.save(update_fields=["status"])
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(confirm_first):
+        assert lifecycle.discard_drafts(Operation.objects.all()) == 0
+    operation.refresh_from_db()
+    assert operation.status == Operation.Status.QUEUED
+
+
 def test_what_a_plan_no_longer_counts_is_not_given_any_more(fleet: Fleet, as_person: Any, planned: Any) -> None:
     ada = as_person("administrator")
     ada.post(URL, form_of(show(ada, memory="6 GiB", cpu="100")))
@@ -277,6 +318,9 @@ def test_by_itself_a_tenant_goes_where_its_plan_has_disk(
     with pytest.raises(Refused, match="what is set aside for warden1 has room for 2 GiB more"):
         draft(fleet, "jail_create", create_wish(fleet))
     assert as_person("owner").post(reverse("jail-make"), data | {"quota": "2 GiB"}).status_code == 302
+    PlanShare.objects.update(disk=10 * GiB)
+    answer = as_person("owner").post(reverse("jail-make"), data)
+    assert "What your plan has left cannot be used for this at the moment" in str(errors(answer)["quota"])
 
 
 def test_a_host_that_is_waited_for_is_found_without_a_query_each(fleet: Fleet, branch: Host) -> None:
