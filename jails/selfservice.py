@@ -127,14 +127,19 @@ def places(plan: TenantPlan, base: str) -> list[Release | Template]:
     return sorted(rows, key=lambda row: -max((pool.available for pool in pools.get(row.host_id, ())), default=0))
 
 
-def sizes(plan: TenantPlan) -> dict[str, int]:
-    """Limit of a jail → what is left of it in the plan: those that a jail of this tenant must have."""
+def sizes(plan: TenantPlan, host: Host | None = None) -> dict[str, int]:
+    """Limit of a jail → what is left of it in the plan: those that a jail of this tenant must have.
+
+    host: of the disk only what is left there, where it is shared among hosts.
+    """
     used = plans.use(plan.tenant)
-    return {
+    room = plans.room_on(plan, host) if host is not None else None
+    left = {
         limit: max(0, getattr(plan, thing) - getattr(used, thing))
         for limit, thing in THINGS.items()
         if thing in plans.COUNTED and getattr(plan, thing) is not None
     }
+    return left if room is None else left | {"quota": min(left["quota"], room)}
 
 
 # Making one

@@ -130,7 +130,7 @@ class SizeForm(forms.Form):
             del self.fields["boot"]
         self.limits = selfservice.resizable(jail) if policy.allowed(user, "jail.resize", jail) else {}
         plan = plans.plan_of(jail.tenant) if jail.tenant is not None else None
-        left = selfservice.sizes(plan) if plan is not None else {}
+        left = selfservice.sizes(plan, jail.host) if plan is not None else {}
         for limit, grows in self.limits.items():
             unlimited = self.had[limit] is None
             words = "It has no limit now. " if unlimited else ""

@@ -323,6 +323,16 @@ def test_by_itself_a_tenant_goes_where_its_plan_has_disk(
     assert "What your plan has left cannot be used for this at the moment" in str(errors(answer)["quota"])
 
 
+def test_how_much_larger_a_jail_may_become_is_what_its_host_has_left_of_the_plan(
+    fleet: Fleet, as_person: Any, branch: Host
+) -> None:
+    plan, url = set_plan(fleet, disk=60 * GiB), reverse("jail-size", args=[fleet.jails["www1"].uuid])
+    left = 60 * GiB - plans.use(fleet.acme).disk
+    assert f"The plan has {plans.size(left)} left." in as_person("owner").get(url).content.decode()
+    PlanShare.objects.create(plan=plan, host=fleet.zfs, disk=12 * GiB)
+    assert "The plan has 2 GiB left." in as_person("owner").get(url).content.decode()
+
+
 def test_a_host_that_is_waited_for_is_found_without_a_query_each(fleet: Fleet, branch: Host) -> None:
     plan = set_plan(fleet, disk=60 * GiB)
     with CaptureQueriesContext(connection) as queries:
