@@ -12,35 +12,21 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from jails import plans
-from jails.freebsd import names, zfs
+from jails.freebsd import zfs
 from jails.hosts.zfs_reader import Snapshot
 from jails.models import Host, Jail, Operation
-from jails.operations import checks, common, in_the_way, keys_change, layout, power, snapshots
-from jails.operations.kind import Kind, Refused, Request
+from jails.operations import checks, in_the_way, keys_change, layout, power, snapshots
+from jails.operations.kind import Refused, Request
 from jails.operations.step import Plan, Run, Step
-from jails.operations.wish import Wish
 
 SECONDS = 1800
 
 
-class JailRollback(Kind):
+class JailRollback(snapshots.OfOne):
     name = "jail_rollback"
-    action = "jail.snapshot"
-
-    def jails(self, host: Host, parameters: Mapping[str, Any]) -> list[Jail]:
-        return common.find_jails(host, parameters)
 
     def title(self, parameters: Mapping[str, Any], host: Host) -> str:
         return f"Put {self.jails(host, parameters)[0].name} back to {parameters['snapshot']}"
-
-    def clean(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        wish = Wish(parameters)
-        cleaned = {
-            "jail": wish.uuid("jail"),
-            "snapshot": wish.text("snapshot", names.snapshot_reference_error),
-        }
-        wish.refuse_wrong()
-        return cleaned
 
     def plan(self, request: Request) -> Plan:
         host, facts = request.host, request.facts

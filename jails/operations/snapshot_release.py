@@ -5,29 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from jails.freebsd import names
-from jails.models import Host, Jail, Operation
-from jails.operations import common, snapshots
-from jails.operations.kind import Kind, Refused, Request
+from jails.models import Host, Operation
+from jails.operations import snapshots
+from jails.operations.kind import Refused, Request
 from jails.operations.step import Plan
-from jails.operations.wish import Wish
 
 
-class SnapshotRelease(Kind):
+class SnapshotRelease(snapshots.OfOne):
     name = "snapshot_release"
-    action = "jail.snapshot"
-
-    def jails(self, host: Host, parameters: Mapping[str, Any]) -> list[Jail]:
-        return common.find_jails(host, parameters)
 
     def title(self, parameters: Mapping[str, Any], host: Host) -> str:
         return f"Let the snapshot {parameters['snapshot']} of {self.jails(host, parameters)[0].name} go"
-
-    def clean(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        wish = Wish(parameters)
-        cleaned = {"jail": wish.uuid("jail"), "snapshot": wish.text("snapshot", names.snapshot_reference_error)}
-        wish.refuse_wrong()
-        return cleaned
 
     def plan(self, request: Request) -> Plan:
         row = snapshots.find_jail(request.host, request.parameters)

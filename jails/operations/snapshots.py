@@ -19,7 +19,7 @@ from jails.hosts.zfs_reader import Dataset, Snapshot
 from jails.models import Host, Jail, Operation, Template
 from jails.models.release import Storage
 from jails.operations import checks, common, layout, lifecycle, power, templates
-from jails.operations.kind import SNAPSHOT_FIRST, Refused, Request
+from jails.operations.kind import SNAPSHOT_FIRST, Kind, Refused, Request
 from jails.operations.step import Plan, Run, Step, Undo
 from jails.operations.wish import Wish
 
@@ -35,6 +35,21 @@ DESTROY_SECONDS = 300
 
 
 # What there is
+
+
+class OfOne(Kind):
+    """A kind of operation with one snapshot of one jail: `jail` and `snapshot`, the name behind the “@”."""
+
+    action = "jail.snapshot"
+
+    def jails(self, host: Host, parameters: Mapping[str, Any]) -> list[Jail]:
+        return common.find_jails(host, parameters)
+
+    def clean(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        wish = Wish(parameters)
+        cleaned = {"jail": wish.uuid("jail"), "snapshot": wish.text("snapshot", names.snapshot_reference_error)}
+        wish.refuse_wrong()
+        return cleaned
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from jails import audit, tasks
 from jails.consoles import tickets
 from jails.models import Address, Host, Jail, Membership, Network, Operation, Tenant, User, Worker
-from panel import asgi
+from panel import asgi, middleware
 from tests.panel.rights import GET, PEOPLE, POST, ROWS, SOCKETS, Row
 from tests.panel.test_rights import World, client_of, made, sent, text_of, undone, world  # noqa: F401
 from tests.panel.wires import Asked, wired
@@ -103,6 +103,12 @@ def differ(one: tuple[Any, ...], other: tuple[Any, ...]) -> list[str]:
     """The lines of two answers that are not in both."""
     first, second = ("\n".join(map(str, answer)).splitlines() for answer in (one, other))
     return [line for line in difflib.ndiff(first, second) if line[0] in "+-"] if first != second else []
+
+
+@pytest.fixture(autouse=True)
+def no_use_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a minute an answer renews the cookie of a session: one of two answers that are compared."""
+    monkeypatch.setattr(middleware, "NOTED_EVERY", float("inf"))
 
 
 # What is another's is as what does not exist
