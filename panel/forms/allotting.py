@@ -88,7 +88,9 @@ class EffectsForm(forms.Form):
             for limit, name in self.asked[row.pk].items():
                 self.fields[name] = limit_field(limit, self._hint(row, limit), required=False)
                 self.initial[name] = self._initial(row, limit)
-        self.rest = [row for row, limits in asked[SHOWN:] if any(row.pk in self.proposed[limit] for limit in limits)]
+        beyond = asked[SHOWN:]
+        self.rest = [row for row, limits in beyond if any(row.pk in self.proposed[limit] for limit in limits)]
+        self.unshown = len(beyond) - len(self.rest)
         if self.rest:
             words = f"Give the other {len(self.rest)} that have none what they use now and an equal part as well"
             self.fields["others"] = forms.BooleanField(label=words, required=False, initial=True)
@@ -122,14 +124,18 @@ class EffectsForm(forms.Form):
             for key, names in self.asked.items()
         }
         if self.cleaned_data.get("others"):
-            for row in self.rest:
-                of_it = {limit: found[row.pk] for limit, found in self.proposed.items() if row.pk in found}
-                chosen[row.pk] = {**chosen.get(row.pk, {}), **of_it}
+            chosen |= self._proposed_to_rest()
         has = {row.pk: row.limits for row in self.estate.jails}
         return {
             key: left
             for key, limits in chosen.items()
             if (left := {limit: value for limit, value in limits.items() if has[key].get(limit) != value})
+        }
+
+    def _proposed_to_rest(self) -> dict[int, dict[str, int | None]]:
+        return {
+            row.pk: {limit: found[row.pk] for limit, found in self.proposed.items() if row.pk in found}
+            for row in self.rest
         }
 
     def _totals(self, chosen: Mapping[int, Mapping[str, int | None]]) -> dict[str, int]:
@@ -222,7 +228,8 @@ class EffectsForm(forms.Form):
         if self.is_bound:
             return self.limits if self.is_valid() else {}
         rows = {row.pk: row for row in self.estate.jails}
-        return {key: {limit: self._initial(rows[key], limit) for limit in names} for key, names in self.asked.items()}
+        asked = {key: {limit: self._initial(rows[key], limit) for limit in names} for key, names in self.asked.items()}
+        return asked | self._proposed_to_rest()
 
     def rows(self, place: Place) -> list[Row]:
         """Jails of a host for which something is asked, or whose limits nobody can set here."""

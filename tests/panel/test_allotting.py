@@ -239,6 +239,7 @@ def test_of_very_many_jails_the_rest_gets_what_is_proposed(
     ada = as_person("administrator")
     page = show(ada, memory="6 GiB", jails="6")
     assert "Give the other 4 that have none" in page.content.decode()
+    assert [(share.thing, share.used) for share in page.context["together"]] == [("memory", 6 * GiB)]
     ada.post(URL, form_of(page))
     assert set(Jail.objects.filter(tenant=fleet.acme).values_list("allotted__memory", flat=True)) == {GiB}
 
@@ -257,6 +258,18 @@ def test_of_very_many_jails_the_rest_keeps_what_it_was_given_and_nobody_was_aske
     assert all(row["memory"] == GiB for row in kept.values()) and given in kept.values()
     ada.post(URL, form_of(show(ada, cpu="100")))
     assert {tuple(sorted(row.allotted)) for row in Jail.objects.filter(tenant=fleet.acme)} == {("cpu", "memory")}
+
+
+def test_of_very_many_jails_that_are_too_much_together_it_is_said_that_some_are_not_shown(
+    fleet: Fleet, as_person: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("panel.forms.allotting.SHOWN", 2)
+    for number in range(4):
+        add_jail(fleet, f"many{number}", tenant=fleet.acme, limits={"memory": 2 * GiB})
+    words = "4 more jails are counted and not shown here"
+    assert words not in show(as_person("administrator"), memory="90 GiB").content.decode()
+    page = show(as_person("administrator"), memory="6 GiB").content.decode()
+    assert words in page and "Give the other" not in page
 
 
 def test_who_saves_a_plan_waits_for_jails_alone(fleet: Fleet) -> None:
