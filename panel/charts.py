@@ -181,6 +181,10 @@ class Strip:
     bar_width: int = DAY_WIDTH - 2
     day_width: int = DAY_WIDTH
 
+    @property
+    def has_marks(self) -> bool:
+        return any(bar.mark for bar in self.busy)
+
 
 def strip(tallies: Mapping[date, tuple[int, int]], last: date, days: int) -> Strip:
     """tallies: day → how many entries, and how many of them tell of what was not done.
