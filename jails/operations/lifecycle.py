@@ -202,15 +202,17 @@ def discard_drafts(operations: QuerySet[Operation]) -> int:
     return drafts.update(status=Status.DISCARDED, finished_at=now, changed_at=now)
 
 
-def retry(operation: Operation, *, user: User, source: str = "") -> Operation:
-    """The same wish planned anew, as a draft. Raises as `draft` does."""
+def retry(operation: Operation, *, user: User, source: str = "", wish: Mapping[str, Any] | None = None) -> Operation:
+    """The same wish planned anew, as a draft. Raises as `draft` does.
+
+    wish: where not all of it is to be the same.
+    """
     if not operation.has_ended or operation.status == Status.DONE:
         raise Refused("Only what has failed or was stopped can be tried again.")
     if operation.host is None:
         raise Refused(f"{operation.host_name} is no longer a host of this panel.")
-    return draft(
-        operation.kind, operation.parameters, host=operation.host, user=user, source=source, retry_of=operation
-    )
+    parameters = operation.parameters if wish is None else wish
+    return draft(operation.kind, parameters, host=operation.host, user=user, source=source, retry_of=operation)
 
 
 def _plan(operation: Operation, wanted: Kind) -> Plan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -40,6 +41,7 @@ from panel.forms.agreements import AskForm
 from panel.views import approvals as approving
 from panel.views import live
 from panel.views.access import find, refuse, source
+from panel.views.planning import with_snapshot
 
 Status = Operation.Status
 StepStatus = OperationStep.Status
@@ -232,7 +234,7 @@ def cancel(request: HttpRequest, pk: str) -> HttpResponse:
 def retry(request: HttpRequest, pk: str) -> HttpResponse:
     """The same wish once more, as a new plan made from how the host is now; `without_snapshot`: with none first."""
     operation = find(request, _whole(), "operation.view", pk=pk)
-    act = _without_snapshot if "without_snapshot" in request.POST else lifecycle.retry
+    act = _without_snapshot if "without_snapshot" in request.POST else _retry
     try:
         again = act(operation, user=request.user, source=source(request))
     except Refused as refused:
@@ -241,9 +243,21 @@ def retry(request: HttpRequest, pk: str) -> HttpResponse:
     return redirect("operation", pk=again.pk)
 
 
+def _retry(operation: Operation, *, user: Any, source: str) -> Operation:
+    """Which snapshot goes for one that is taken first is chosen anew: the one of then may have gone already."""
+    wish: Mapping[str, Any] = _without_instead(operation)
+    if operation.host is not None:
+        wish = with_snapshot(operation.kind, wish, operation.host)
+    return lifecycle.retry(operation, user=user, source=source, wish=wish)
+
+
+def _without_instead(operation: Operation) -> dict[str, Any]:
+    return {name: value for name, value in operation.parameters.items() if name != "instead"}
+
+
 def _without_snapshot(operation: Operation, *, user: Any, source: str) -> Operation:
     """Of a plan that is not confirmed, or has ended."""
-    wish = {name: value for name, value in operation.parameters.items() if name != "instead"}
+    wish = _without_instead(operation)
     if operation.host is None or not wish.get("snapshot_first"):
         raise Refused("It takes no snapshot first.")
     if operation.is_open:

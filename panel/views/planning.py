@@ -33,7 +33,7 @@ def posted(request: HttpRequest) -> Any:
 def plan(request: HttpRequest, kind: str, parameters: Mapping[str, Any], host: Host) -> HttpResponse:
     """Plan and show the plan, with a snapshot first where one is taken before such a thing. Raises Refused."""
     try:
-        parameters = _with_snapshot(kind, parameters, host)
+        parameters = with_snapshot(kind, parameters, host)
         operation = lifecycle.draft(kind, parameters, host=host, user=request.user, source=source(request))
     except LookupError as error:
         # Somebody has just destroyed what it is about.
@@ -41,7 +41,8 @@ def plan(request: HttpRequest, kind: str, parameters: Mapping[str, Any], host: H
     return redirect("operation", pk=operation.pk)
 
 
-def _with_snapshot(kind: str, parameters: Mapping[str, Any], host: Host) -> Mapping[str, Any]:
+def with_snapshot(kind: str, parameters: Mapping[str, Any], host: Host) -> Mapping[str, Any]:
+    """A wish, with a snapshot first where one is taken before such a thing. Raises Refused."""
     if kind not in kinds.SNAPSHOT_FIRST:
         return parameters
     row = Jail.objects.filter(host=host, uuid=parameters["jail"]).select_related("tenant").first()

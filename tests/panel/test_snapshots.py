@@ -392,6 +392,22 @@ def test_without_the_snapshot_that_is_taken_first(as_person: Any, www1: Jail, pl
     assert made.status == "discarded"
 
 
+def test_what_goes_for_the_snapshot_is_chosen_anew_when_it_is_tried_again(
+    as_person: Any, www1: Jail, planned: Any
+) -> None:
+    """What was to go may be gone: the try before has destroyed it, and then failed."""
+    person = as_person("owner")
+    person.post(f"/jails/{www1.uuid}/snapshots/files", {"snapshot": "day1", "path": "/srv", "replace": "/srv/a"})
+    made = Operation.objects.get()
+    wish = made.parameters
+    for asked, wanted in ((wish | {"instead": ["gone"]}, wish), (wish | {"snapshot_first": False},) * 2):
+        Operation.objects.filter(pk=made.pk).update(status="failed", parameters=asked)
+        person.post(f"/operations/{made.pk}/retry")
+        again = Operation.objects.get(retry_of=made)
+        assert again.parameters == wanted
+        again.delete()
+
+
 @pytest.mark.parametrize("path", ["", "/", "/../etc", "/a\nb", "srv"])
 def test_a_path_that_cannot_be_comes_back_with_the_reason(as_person: Any, www1: Jail, path: str) -> None:
     sent = {"snapshot": "day1", "path": "/srv", "beside": path}
