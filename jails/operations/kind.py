@@ -178,3 +178,11 @@ def get(name: str) -> Kind:
             raise
         raise LookupError(f"this release has no kind of operation called {name!r}") from error
     return kind
+
+
+def is_by_itself(name: str) -> bool:
+    """Whether the panel does it of its own accord, with nobody asking."""
+    try:
+        return type(get(name)).why_not_the_panel is not Kind.why_not_the_panel
+    except LookupError:
+        return False

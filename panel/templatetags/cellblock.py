@@ -12,7 +12,8 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from jails import policy
+from jails import audit, policy
+from jails.operations import kind as kinds
 from panel import words
 from panel.charts import counted
 
@@ -273,6 +274,13 @@ def copyable(text: Any, css: str = "") -> str:
 def did(entry: Any) -> str:
     """What an entry of the log says somebody did; the action's own name on hover."""
     return fill('<span title="{}">{}</span>', entry.action, words.did(entry))
+
+
+@register.filter
+def asked_by(operation: Any) -> str:
+    if operation.requested_by is not None:
+        return str(operation.requested_by)
+    return audit.PANEL if kinds.is_by_itself(operation.kind) else "nobody any more"
 
 
 @register.filter

@@ -202,6 +202,10 @@ class TestCancelAndRetry:
         response = as_person("administrator").post(url(work.done(fleet.zfs, person), "cancel"), follow=True)
         assert "It cannot be cancelled: done." in response.text
 
+    def test_what_the_panel_does_of_its_own_accord_was_asked_for_by_it(self, fleet, as_person):
+        operation = work.add_operation(fleet.zfs, None, "failed", kind="sandbox_end", error="It is busy.")
+        assert "asked for by the panel" in as_person("operator").get(url(operation)).text
+
     def test_try_again_makes_a_new_plan(self, fleet, person, planned, as_person):
         failed = work.failed(fleet.zfs, person)
         response = as_person("operator").post(url(failed, "retry"))
