@@ -256,16 +256,15 @@ def _without_instead(operation: Operation) -> dict[str, Any]:
 
 
 def _without_snapshot(operation: Operation, *, user: Any, source: str) -> Operation:
-    """Of a plan that is not confirmed, or has ended."""
+    """Of a plan that is not confirmed, which goes, or of what has ended."""
     wish = _without_instead(operation)
     if operation.host is None or not wish.get("snapshot_first"):
         raise Refused("It takes no snapshot first.")
-    if operation.is_open:
-        raise Refused(f"It is {operation.get_status_display().lower()}: cancel it first.")
     wish["snapshot_first"] = False
+    if operation.status not in BEFORE_CONFIRMATION:
+        return lifecycle.retry(operation, user=user, source=source, wish=wish)
     again = lifecycle.draft(operation.kind, wish, host=operation.host, user=user, source=source)
-    if operation.status in BEFORE_CONFIRMATION:
-        lifecycle.discard(operation, user=user, source=source)
+    lifecycle.discard(operation, user=user, source=source)
     return again
 
 

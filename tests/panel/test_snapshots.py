@@ -392,6 +392,21 @@ def test_without_the_snapshot_that_is_taken_first(as_person: Any, www1: Jail, pl
     assert made.status == "discarded"
 
 
+def test_where_none_can_be_taken_it_is_tried_without(as_person: Any, www1: Jail, planned: Any) -> None:
+    """As where the jail has filled its quota: another try would end as the first did."""
+    person = as_person("owner")
+    person.post(f"/jails/{www1.uuid}/snapshots/files", {"snapshot": "day1", "path": "/srv", "replace": "/srv/a"})
+    made = Operation.objects.get()
+    failed = {"status": "failed", "error": "Step 1 failed: out of space", "confirmed_at": timezone.now()}
+    Operation.objects.update(**failed)
+    assert "Try without the snapshot" in words(person.get(f"/operations/{made.pk}/"))
+    person.post(f"/operations/{made.pk}/retry", {"without_snapshot": "1"})
+    again = Operation.objects.get(retry_of=made)
+    assert again.parameters == made.parameters | {"snapshot_first": False}
+    Operation.objects.filter(pk=made.pk).update(parameters=again.parameters)
+    assert "Try without the snapshot" not in words(person.get(f"/operations/{made.pk}/"))
+
+
 def test_what_goes_for_the_snapshot_is_chosen_anew_when_it_is_tried_again(
     as_person: Any, www1: Jail, planned: Any
 ) -> None:
