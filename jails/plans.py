@@ -81,7 +81,8 @@ class Use:
 class Growth:
     """What an operation adds to a tenant: how much more of each thing (below nought: less), and what it uses for it.
 
-    unlimited: thing of LIMITS → names of jails that it would have without a limit of it. host: one that it comes to;
+    unlimited: thing of LIMITS → names of jails that it would have without a limit of it. keeps: things of which it must
+    fit though it adds none. host: one that it comes to;
     place: the one whose disk it uses. fields: which parameter of the operation each thing is, for the form; "" stands
     for those that are not named.
     """
@@ -89,6 +90,7 @@ class Growth:
     tenant: Tenant
     more: Use = Use()
     unlimited: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    keeps: frozenset[str] = frozenset()
     host: Host | None = None
     place: Host | None = None
     networks: frozenset[int] = frozenset()
@@ -147,8 +149,9 @@ def of_change(row: Jail, wish: Mapping[str, Any]) -> Growth | None:
     wanted = {(one["network"], one["ip"]) for one in wish["addresses"]}
     return Growth(
         row.tenant,
-        Use(addresses=len(wanted) - len(own)) + _difference(_counted_from(row, wish["limits"]), wish["limits"]),
+        Use(addresses=len(wanted) - len(own)) + _difference(held(row), wish["limits"]),
         unlimited=_lost(row, wish["limits"]),
+        keeps=_keeps(row, wish["limits"]),
         place=row.host,
         networks=frozenset(network for network, _ in wanted - own),
         fields={**LIMITS, "addresses": "addresses", "networks": "addresses"},
@@ -170,8 +173,9 @@ def of_accepted(row: Jail, limits: Limits, gained: Collection[int], lost: int) -
         return None
     return Growth(
         row.tenant,
-        Use(addresses=len(gained) - lost) + _difference(_counted_from(row, limits), limits),
+        Use(addresses=len(gained) - lost) + _difference(held(row), limits),
         unlimited=_lost(row, limits),
+        keeps=_keeps(row, limits),
         networks=frozenset(gained),
         fields={"": "parameters"},
     )
@@ -189,10 +193,12 @@ def held(row: Jail) -> dict[str, int | None]:
     return {limit: _more(row.limits.get(limit), row.allotted.get(limit)) for limit in LIMITS.values()}
 
 
-def _counted_from(row: Jail, new: Limits) -> dict[str, int | None]:
-    """As `held`, but of what it is to give up nothing is its own any more once it asks for another limit instead."""
-    given_up = {limit for limit in row.allotted if limit in new and new[limit] != row.limits.get(limit)}
-    return held(row) | {limit: row.allotted[limit] for limit in given_up}
+def _keeps(row: Jail, new: Limits) -> frozenset[str]:
+    """Things of which it would keep more than its tenant's plan was saved with for it, by asking for another limit."""
+    asked = {limit: value or 0 for limit, value in new.items() if value != row.limits.get(limit)}
+    return frozenset(
+        thing for thing, limit in LIMITS.items() if asked.get(limit, 0) > row.allotted.get(limit, asked.get(limit, 0))
+    )
 
 
 def _more(one: int | None, other: int | None) -> int | None:
@@ -347,7 +353,7 @@ def exceeded(plan: TenantPlan, used: Use, growth: Growth) -> dict[str, str]:
     tenant, problems = growth.tenant, {}
     for thing in COUNTED:
         limit, more, has = getattr(plan, thing), getattr(growth.more, thing), getattr(used, thing)
-        if limit is not None and more > 0 and has + more > limit:
+        if limit is not None and (more > 0 or thing in growth.keeps) and has + more > limit:
             room = max(0, limit - has)
             left = f"room for {shown(thing, room)} more, not for {shown(thing, more)}" if room else "no room for more"
             problems[thing] = (

@@ -117,6 +117,14 @@ def offered(limit: str, left: int) -> int | str:
     return most if most >= low else ""
 
 
+def _to_come(jail: Jail, limit: str) -> str:
+    value = jail.allotted.get(limit)
+    if value is None or value == jail.limits.get(limit):
+        return ""
+    shown = plans.shown(selfservice.THINGS[limit], value)
+    return f"By a change of the plan it is to have {shown}, as soon as its host is told. "
+
+
 class SizeForm(forms.Form):
     """How much a jail may have, and whether it starts with its host: what its tenant may change by itself."""
 
@@ -133,7 +141,7 @@ class SizeForm(forms.Form):
         left = selfservice.sizes(plan, jail.host) if plan is not None else {}
         for limit, grows in self.limits.items():
             unlimited = self.had[limit] is None
-            words = "It has no limit now. " if unlimited else ""
+            words = ("It has no limit now. " if unlimited else "") + _to_come(jail, limit)
             if grows:
                 words += f"The plan has {plans.shown(selfservice.THINGS[limit], left[limit])} left."
             else:

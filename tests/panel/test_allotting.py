@@ -346,6 +346,24 @@ def test_how_much_larger_a_jail_may_become_is_what_its_host_has_left_of_the_plan
     assert "The plan has 2 GiB left." in as_person("owner").get(url).content.decode()
 
 
+def test_who_resizes_a_jail_is_told_what_it_is_to_have(fleet: Fleet, as_person: Any, planned: Any) -> None:
+    set_plan(fleet, memory=4 * GiB)
+    jails, url = Jail.objects.filter(name="www1"), reverse("jail-size", args=[fleet.jails["www1"].uuid])
+    jails.update(limits={"memory": 3 * GiB}, allotted={"memory": GiB})
+    owner = as_person("owner")
+    hint = owner.get(url).context["form"]["memory"].help_text
+    assert hint == "By a change of the plan it is to have 1 GiB, as soon as its host is told. The plan has 1 GiB left."
+    assert owner.post(url, {"memory": "2 GiB"}).status_code == 302, "the plan has room for it"
+    Jail.objects.filter(name="www2").update(limits={"memory": 2 * GiB})
+    assert "acme has 5 GiB of 4 GiB of memory: its plan has no room for more" in str(
+        errors(owner.post(url, {"memory": "2560 MiB"}))["memory"]
+    )
+    assert owner.post(url, {"memory": "2 GiB"}).status_code == 302
+    Jail.objects.filter(name="www2").update(limits={})
+    jails.update(limits={"memory": GiB})
+    assert owner.get(url).context["form"]["memory"].help_text == "The plan has 3 GiB left."
+
+
 def test_a_host_that_is_waited_for_is_found_without_a_query_each(fleet: Fleet, branch: Host) -> None:
     plan = set_plan(fleet, disk=60 * GiB)
     with CaptureQueriesContext(connection) as queries:
