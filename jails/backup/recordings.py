@@ -55,20 +55,32 @@ def place_of(part: str) -> Path:
     return Path(settings.CONSOLE_RECORDINGS, name)
 
 
-def restore(reader: Reader) -> int:
-    """Put back those that are not there. How many. What is there stays: its digest is asked when it is read."""
+def restore(reader: Reader) -> tuple[int, str]:
+    """Put back those that are not there. How many, and what kept it from the others, or "".
+
+    What is there stays: its digest is asked when it is read.
+    """
     missing = {part: path for part in reader.names(FOLDER) if not (path := place_of(part)).exists()}
-    for part, path in missing.items():
-        _make(path.parent)
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            _write(reader, part, draft)
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
-    for folder in {path.parent for path in missing.values()}:
-        folders.sync(folder)
-    return len(missing)
+    count = 0
+    try:
+        for part, path in missing.items():
+            _put(reader, part, path)
+            count += 1
+        for folder in {path.parent for path in missing.values()}:
+            folders.sync(folder)
+    except OSError as error:
+        return count, f"{error.filename or settings.CONSOLE_RECORDINGS}: {error.strerror or error}"
+    return count, ""
+
+
+def _put(reader: Reader, part: str, path: Path) -> None:
+    _make(path.parent)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        _write(reader, part, draft)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _write(reader: Reader, part: str, draft: Path) -> None:

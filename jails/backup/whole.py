@@ -85,7 +85,8 @@ def _store(writer: archive.Writer, model: tables.Model) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Restored:
-    """`attention`: operations that were open and need somebody to look now."""
+    """`attention`: operations that were open and need somebody to look now. `missing`: why not all recordings are back,
+    or ""."""
 
     made_at: str
     rows: int
@@ -93,6 +94,7 @@ class Restored:
     attention: int
     problem: str
     recordings: int
+    missing: str
 
 
 def check(path: Path) -> dict[str, Any]:
@@ -104,7 +106,7 @@ def check(path: Path) -> dict[str, Any]:
 def restore(path: Path, *, replace: bool = False, with_keys: bool = True) -> Restored:
     """Raises Damaged, Refused, OSError, and whatever the database says; then all is as it was.
 
-    Recordings come last, and those that are not there yet: what fails then can be done again with `recordings.restore`.
+    Recordings come last, and those that are not there yet: what fails then leaves all else as it was restored.
     """
     with archive.reading(path) as reader:
         models = _models(reader.manifest)
@@ -120,8 +122,9 @@ def restore(path: Path, *, replace: bool = False, with_keys: bool = True) -> Res
             attention = _put_down_what_was_open()
             _tell(path, reader.manifest, before, attention)
             placing.place(wanted)
-        put_back = recordings.restore(reader)
-    return Restored(str(reader.manifest["made_at"]), rows, tuple(map(str, wanted)), attention, problem, put_back)
+        put_back, missing = recordings.restore(reader)
+    made_at = str(reader.manifest["made_at"])
+    return Restored(made_at, rows, tuple(map(str, wanted)), attention, problem, put_back, missing)
 
 
 def _models(manifest: dict[str, Any]) -> list[tuple[tables.Model, dict[str, Any]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -685,6 +686,30 @@ def test_recordings_go_with_it_when_asked_for(panel, tmp_path, recordings, capsy
         **{name: made[name] for name in lost},
     }
     assert [(month / name).stat().st_mode & 0o777 for name in lost] == [0o600]
+
+
+def test_where_recordings_find_no_room_it_says_that_the_panel_is_back(panel, tmp_path, recordings, monkeypatch, capsys):
+    from jails.backup import recordings as stored
+
+    month, made = recordings
+    call_command("backup", str(tmp_path / "with"), "--with-recordings")
+    shutil.rmtree(month)
+    real, calls = stored._write, []
+
+    def write(*words):
+        calls.append(words)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device", str(words[-1]))
+        real(*words)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stored, "_write", write)
+        with pytest.raises(CommandError, match="No space left on device"):
+            call_command("restore", str(tmp_path / "with"), "--replace")
+    said = capsys.readouterr().out
+    assert "The panel is as it was at" in said and "put back: 1" in said and "Start the workers" in said
+    assert "put back: 1" in restore(tmp_path / "with", "--replace")
+    assert {path.name for path in month.iterdir()} == set(made)
 
 
 @pytest.mark.parametrize("name", ["recordings/../keys/seal.key", "recordings/2026-11/x.cast", "recordings/"])

@@ -59,3 +59,8 @@ class Command(BaseCommand):
         if done.attention:
             self.stdout.write(f"Operations that were open then and need somebody to look: {done.attention}.")
         self.stdout.write("Start the workers: what differs on the hosts is shown as drift, and nothing acts by itself.")
+        if done.missing:
+            raise CommandError(
+                f"The panel is back, and not all recordings: {done.missing}. The same command with --replace, before "
+                "the workers are started, puts back the others too."
+            )
