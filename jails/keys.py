@@ -9,11 +9,12 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.dispatch import receiver
 from django.utils import timezone
 
@@ -25,6 +26,7 @@ from jails.operations.kind import Refused
 WITH = ("jail__tenant", "jail__host")
 MOST = 200
 """Operations that one act queues: what is more waits until somebody tries again."""
+GIFT = timedelta(minutes=5)
 
 
 def settle(person: User, *, actor: Any, source: str = "") -> int:
@@ -52,7 +54,18 @@ def known_to(user: User, jail_keys: QuerySet[JailKey]) -> QuerySet[JailKey]:
     if user.is_administrator or user.is_auditor:
         return jail_keys
     staff = Q(jail__host_id__in=policy.operated_host_ids(user))
-    return jail_keys.filter(staff | Q(removal=None) | Q(removal__tenant=F("jail__tenant")) | Q(user=user))
+    own = (Q(removal=None) & ~Exists(_gifts_since())) | Q(removal__tenant=F("jail__tenant"))
+    return jail_keys.filter(staff | own | Q(user=user))
+
+
+def _gifts_since() -> QuerySet[Operation]:
+    """Of a key that is to leave: what has given its jail away then or later, so that it is a former owner's.
+
+    Keys that have to leave because of a gift are marked in the act that ends it, a moment after the time that it bears.
+    """
+    since = OuterRef("leaving_since") - GIFT
+    gifts = Operation.objects.filter(kind="jail_give", status=Operation.Status.DONE, finished_at__gte=since)
+    return gifts.filter(jails=OuterRef("jail"))
 
 
 def settle_finished(jail: Jail, person: User, *, source: str) -> int:
@@ -96,7 +109,8 @@ def leave(rows: Iterable[JailKey], *, actor: Any, source: str = "") -> int:
         leaving_since=timezone.now()
     )
     for number, (jail, login, person) in enumerate(groups):
-        why = _take_out(jail, login, person, actor, source) if number < MOST else "Too many at once: try again."
+        again = any(row.leaving_since for row in groups[jail, login, person])
+        why = _take_out(jail, login, person, actor, source, again) if number < MOST else "Too many at once: try again."
         if why:
             JailKey.objects.filter(pk__in=[row.pk for row in groups[jail, login, person]]).update(
                 removal=None, why_not=why[:300]
@@ -104,8 +118,11 @@ def leave(rows: Iterable[JailKey], *, actor: Any, source: str = "") -> int:
     return sum(map(len, groups.values()))
 
 
-def _take_out(jail: Jail, login: str, person: User, actor: Any, source: str) -> str:
-    """Why it cannot be done for now, or "". What goes is all of the person's there that is to leave."""
+def _take_out(jail: Jail, login: str, person: User, actor: Any, source: str, again: bool) -> str:
+    """Why it cannot be done for now, or "". What goes is all of the person's there that is to leave.
+
+    again: it was to leave already before this act.
+    """
     rows = JailKey.objects.filter(jail=jail, login=login, user=person)
     stay = list(rows.filter(leaving_since=None).values_list("fingerprint", flat=True))
     before = rows.exclude(removal=None).exclude(leaving_since=None).select_related("removal").first()
@@ -117,6 +134,9 @@ def _take_out(jail: Jail, login: str, person: User, actor: Any, source: str) -> 
             if before is not None and before.removal is not None:
                 # Tried once more: still of whose jail it was.
                 Operation.objects.filter(pk=operation.pk).update(tenant=before.removal.tenant_id)
+            elif again and rows.filter(Exists(_gifts_since()), removal=None).exists():
+                # Whose people these are is not told to who has the jail now.
+                Operation.objects.filter(pk=operation.pk).update(tenant=None)
             operation = lifecycle.confirm(operation, operation.digest, user=actor, source=source)
     except Refused as refused:
         return " ".join(refused.errors.values())

@@ -360,7 +360,7 @@ class _Run:
         operation.plan, operation.title = json.loads(json.dumps(to_data(plan))), plan.title[:300]
         operation.status, operation.started_at = Status.RUNNING, self.clock.now()
         operation.sealed = seal.of_operation(operation, len(plan.steps))
-        operation.was = noted.picture(operation.jails.values_list("pk", flat=True))
+        operation.was = noted.picture(operation.jails.values_list("pk", flat=True), operation.tenant_id)
         rows = [self._sealed_row(index, step) for index, step in enumerate(plan.steps)]
         with self.lease.writing(
             status=Status.RUNNING,

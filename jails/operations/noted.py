@@ -10,6 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from django.db.models import Q
+
 from jails.models import Address, Drift, Jail, JailKey, Operation
 
 Picture = dict[str, dict[str, Any]]
@@ -21,13 +23,18 @@ def key_of(pk: int) -> str:
     return f"jail:{pk}"
 
 
-def picture(jails: Iterable[int]) -> Picture:
-    """Of jails by their ids, without those that are only being made. Four queries for one jail or a hundred."""
+def picture(jails: Iterable[int], tenant: int | None) -> Picture:
+    """Of jails by their ids, without those that are only being made. Four queries for one jail or a hundred.
+
+    tenant: whose log the entry goes into. Keys of another one's people, which are still on their way out of a jail that
+    has got another owner, are not in it.
+    """
     wanted = sorted(set(jails))
     rows = Jail.objects.filter(pk__in=wanted).exclude(state=Jail.State.PENDING).select_related("release", "template")
     addresses = Address.objects.filter(jail__in=wanted, operation=None).order_by("pk").values_list("jail_id", "ip")
     drifts = Drift.objects.filter(jail__in=wanted).order_by("parameter").values_list("jail_id", "parameter")
-    keys = JailKey.objects.filter(jail__in=wanted).order_by("login", "user__username", "name")
+    theirs = Q(leaving_since=None, jail__tenant=tenant) | Q(removal__isnull=False, removal__tenant=tenant)
+    keys = JailKey.objects.filter(theirs, jail__in=wanted).order_by("login", "user__username", "name")
     lists = {
         "addresses": _gathered(addresses),
         "drift": _gathered(drifts),
@@ -58,7 +65,7 @@ def _gathered(pairs: Iterable[tuple[int, str]]) -> dict[int, list[str]]:
 def of(operation: Operation) -> Picture:
     """Of the jails it is about as of now, and of those it was about when a worker began it."""
     begun = [int(key.partition(":")[2]) for key in operation.was]
-    return picture([*begun, *operation.jails.values_list("pk", flat=True)])
+    return picture([*begun, *operation.jails.values_list("pk", flat=True)], operation.tenant_id)
 
 
 def differences(before: Picture, now: Picture) -> tuple[Picture, Picture]:

@@ -308,6 +308,55 @@ def test_who_gets_a_jail_learns_nothing_of_whose_keys_were_in_it(warden, acme, b
     assert AuditEntry.objects.filter(tenant="acme", operation=str(operation.pk)).exists()
 
 
+def test_no_tenant_reads_in_its_log_of_keys_of_anothers_people(warden, acme, bea):
+    jail = warden.make("www1", tenant=acme, start=False)
+    other = Tenant.objects.create(slug="globex", name="Globex")
+    gus = join("gus", other, "owner")
+    do(warden, bea, **wish(jail, bea, sshd=False))
+    assert warden.do("jail_give", jails=[str(jail.uuid)], tenant=other.pk).status == "done"
+    out = Operation.objects.get(status="queued", kind=CHANGE)
+    lifecycle.cancel(out, user=warden.user)
+    do(warden, gus, **wish(jail, gus, KEYS[:1], sshd=False))
+    with transaction.atomic():
+        keys.leave(JailKey.objects.filter(jail=jail, user=bea), actor=warden.user)
+    out = Operation.objects.get(status="queued", kind=CHANGE)
+    assert warden.work(out) == "done", out.error
+    said = AuditEntry.objects.get(operation=str(out.pk), source="worker")
+    assert said.tenant == "acme"
+    assert "bea" in f"{said.before}" and "gus" not in f"{said.before}{said.after}"
+
+
+def test_who_destroys_a_jail_reads_of_none_that_were_on_their_way_out(warden, acme, bea):
+    jail = warden.make("www1", tenant=acme, start=False)
+    other = Tenant.objects.create(slug="globex", name="Globex")
+    gus = join("gus", other, "owner")
+    do(warden, bea, **wish(jail, bea, sshd=False))
+    assert warden.do("jail_give", jails=[str(jail.uuid)], tenant=other.pk).status == "done"
+    lifecycle.cancel(Operation.objects.get(status="queued", kind=CHANGE), user=warden.user)
+    do(warden, gus, **wish(jail, gus, KEYS[:1], sshd=False))
+    assert warden.do("jail_destroy", jail=str(jail.uuid), name="www1").status == "done"
+    entries = AuditEntry.objects.filter(tenant="globex")
+    text = "".join(f"{row.detail}{row.before}{row.after}{row.actor}" for row in entries)
+    assert "gus" in text and "bea" not in text
+
+
+def test_what_could_not_be_taken_out_is_not_told_to_the_next_owner_either(warden, acme, bea, monkeypatch):
+    jail = warden.make("www1", tenant=acme, start=False)
+    other = Tenant.objects.create(slug="globex", name="Globex")
+    gus = join("gus", other, "owner")
+    do(warden, bea, **wish(jail, bea, sshd=False))
+    with monkeypatch.context() as patch:
+        patch.setattr(keys, "_take_out", lambda *words: "It does not run: start it first.")
+        assert warden.do("jail_give", jails=[str(jail.uuid)], tenant=other.pk).status == "done"
+    rows = JailKey.objects.filter(jail=jail)
+    assert all(row.why_not for row in rows) and not keys.known_to(gus, rows).exists()
+    assert keys.known_to(warden.user, rows).exists()
+    with transaction.atomic():
+        keys.leave(rows, actor=warden.user)
+    assert not policy.visible(gus, Operation).filter(kind=CHANGE).exists()
+    assert not keys.known_to(gus, rows).exists()
+
+
 def test_the_key_that_is_kept_is_the_one_that_was_parsed():
     assert [parse(key.line) for key in KEYS] == KEYS
 

@@ -53,7 +53,7 @@ def test_what_was_made_is_all_new_and_says_nothing_of_the_host(stocked):
 def test_what_was_found_when_it_began_counts_however_often_the_host_is_looked_at(warden):
     www1 = warden.make("www1", "192.0.2.11")
     operation = warden.draft("jail_stop", jails=[str(www1.uuid)])
-    operation.was = noted.picture([www1.pk])
+    operation.was = noted.picture([www1.pk], None)
     Jail.objects.filter(pk=www1.pk).update(state="stopped")
     before, after = noted.told(operation, noted.of(operation))
     assert (before, after) == (
