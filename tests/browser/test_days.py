@@ -391,6 +391,7 @@ def reloaded_until(page: Page, there, within: int = LONG) -> None:
 def member_is_taken_out(owner: Page, member: Page) -> None:
     owner.goto("/tenants/acme/")
     owner.locator("#content").get_by_role("link", name="mia", exact=True).click()
+    owner.get_by_text("Take out of the team").click()
     owner.get_by_role("button", name="Take mia out of Acme Shops").click()
     expect(heading(owner)).to_have_text("Acme Shops")
     member.goto("/")

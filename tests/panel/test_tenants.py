@@ -263,6 +263,14 @@ def test_to_leave_takes_two_steps_and_says_what_that_means(fleet: Fleet) -> None
     assert "You are no longer in Acme" in page and "You are in no team." in page
 
 
+def test_to_take_somebody_out_takes_two_steps_and_says_what_that_means(fleet: Fleet) -> None:
+    text = as_(fleet, "owner").get(member_url(membership(fleet, "viewer"))).text
+    menu = text[text.index('<details class="menu mt-3"><summary class="btn btn-outline-danger">') :]
+    menu = menu[: menu.index("</details>")]
+    assert menu.index("signed out everywhere at once") < menu.index(f"Take {fleet.people['viewer']} out of Acme")
+    assert text.count('name="remove"') == menu.count('name="remove"') == 1
+
+
 def test_an_empty_tenant_leads_to_making_it_a_jail(fleet: Fleet) -> None:
     Jail.objects.filter(tenant=fleet.acme).update(tenant=None)
     where = f"{reverse('jail-create')}?tenant={fleet.acme.pk}"
