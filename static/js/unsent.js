@@ -1,11 +1,14 @@
 // Who is signed out while they fill in a form finds it filled in again once they have signed in. It is kept in this tab
-// alone, until its next page; passwords, files and forms with data-unkept are not. Comfort only: nothing needs this file.
+// alone, until its next page; passwords, codes, files and forms with data-unkept are not. Comfort only: nothing needs it.
 (() => {
   const KEY = "unsent";
   const who = document.querySelector(".shell-username")?.textContent;
   const here = location.pathname + location.search;
   const skipped = ["hidden", "password", "file", "submit", "button", "reset"];
-  const fields = (form) => [...form.elements].filter((field) => field.name && !skipped.includes(field.type));
+  // One of a recovery sheet that was not taken still signs somebody in.
+  const isSecret = (field) => field.autocomplete === "one-time-code";
+  const fields = (form) =>
+    [...form.elements].filter((field) => field.name && !skipped.includes(field.type) && !isSecret(field));
   const ticks = (field) => field.type === "checkbox" || field.type === "radio";
   const stored = (change) => {
     try {

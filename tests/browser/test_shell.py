@@ -337,6 +337,13 @@ class TestSignedOutMeanwhile:
         expect(form.get_by_label("For whom")).to_have_value("")
         assert form.evaluate("sessionStorage.getItem('unsent')") is None
 
+    def test_a_code_that_was_not_taken_is_kept_nowhere(self, form):
+        form.get_by_label("For whom").evaluate("field => field.setAttribute('autocomplete', 'one-time-code')")
+        form.get_by_label("For whom").fill("a1b2c3d4e5")
+        self.signed_out(form)
+        kept = form.evaluate("sessionStorage.getItem('unsent')")
+        assert "manager" in kept and "a1b2c3d4e5" not in kept
+
     def test_what_was_taken_is_not_kept(self, form):
         form.get_by_role("button", name="Make the link").click()
         expect(form.get_by_role("heading", level=1)).to_have_text("A link for Mia of Acme")
