@@ -42,7 +42,8 @@ class Rows(NamedTuple):
     previous: tuple[str, ...]
     hashes: tuple[str, ...]
     digests: tuple[str, ...]
-    """SHA-256 over every column but `hash`, made of the row as it is now; "" where there is nothing to make it of."""
+    """SHA-256 over every column but `hash`, made of the row as it is now; what is no hash, and not the one that the
+    row has, where there is nothing to make it of."""
 
 
 def chunks(first: int, last: int) -> Iterator[Rows]:
@@ -50,11 +51,14 @@ def chunks(first: int, last: int) -> Iterator[Rows]:
     quick = _on_postgresql if connection.vendor == "postgresql" else _on_sqlite
     for found in quick(first, last):
         sequences, previous, hashes, lines = zip(*found, strict=True)
-        digests = tuple([sha256(line.encode()).hexdigest() for line in lines])
-        if digests != hashes:
-            known = _the_long_way([row[0] for row, made in zip(found, digests, strict=True) if row[2] != made])
+        # The hash of nothing is one that somebody may write: what has no line never holds by it.
+        digests = tuple([sha256(line.encode()).hexdigest() if line else "" for line in lines])
+        if digests != hashes or "" in digests:
+            known = _the_long_way(
+                [row[0] for row, made in zip(found, digests, strict=True) if not made == row[2] != ""]
+            )
             rows = zip(sequences, hashes, digests, strict=True)
-            digests = tuple([made if made == it else known.get(number, "") for number, it, made in rows])
+            digests = tuple([made if made == it != "" else known.get(number, f"no {it}") for number, it, made in rows])
         yield Rows(sequences, previous, hashes, digests)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -210,6 +211,31 @@ def test_what_only_sqlite_would_keep_is_found(column: str, value: str) -> None:
         cursor.execute(f"UPDATE jails_auditentry SET {column} = {value} WHERE sequence = 2")
         cursor.execute("PRAGMA ignore_check_constraints = OFF")
     assert audit.verify().bad_sequence == 2
+
+
+@pytest.mark.usefixtures("unguarded")
+@pytest.mark.parametrize("forged", [sha256(b"").hexdigest(), ""], ids=["hash of nothing", "nothing"])
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("detail", "'not \"plain\"'"),
+        ("detail", "'b\\a'"),
+        ("detail", "'plain'"),
+        ("at", "'infinity'"),
+        ("detail", "x'ff'"),
+        ("detail", "CAST(x'ff' AS TEXT)"),
+    ],
+)
+def test_no_hash_holds_that_was_not_made_of_the_row(forged: str, column: str, value: str) -> None:
+    """Else its row could be another one each day, whatever checkpoint vouches for it."""
+    for _ in range(2):
+        record()
+    if "x'" in value and connection.vendor != "sqlite":
+        pytest.skip("other databases know what a column is for")
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE jails_auditentry SET {column} = {value}, hash = %s WHERE sequence = 2", [forged])
+        cursor.execute("UPDATE jails_audithead SET hash = %s", [forged])
+    assert audit.verify(checkpoints=[(2, forged)]).bad_sequence == 2
 
 
 # Stretches
