@@ -300,7 +300,10 @@ def ask_first(
         return wanted
     if plans.has_room_for_snapshot(row.tenant):
         return wanted | {name: True}
-    oldest = next((short(one) for one in sorted(found(), key=_age) if _may_be_dropped(one)), None)
+    could_go = (
+        one for one in sorted(found(), key=_age) if _may_be_dropped(one) and not _is_used(one, kind, parameters)
+    )
+    oldest = next((short(one) for one in could_go), None)
     if oldest is not None:
         return wanted | {name: True, "instead": [oldest]}
     return wanted if kind == "jail_change" else wanted | {name: False}
@@ -320,6 +323,11 @@ def _may_be_dropped(snapshot: Snapshot) -> bool:
     return is_automatic(snapshot) and not snapshot.clones and not snapshot.userrefs
 
 
+def _is_used(snapshot: Snapshot, kind: str, wish: Mapping[str, Any]) -> bool:
+    """Whether the operation itself takes something out of it."""
+    return kind == "file_restore" and short(snapshot) == wish.get("snapshot")
+
+
 def with_first(request: Request, kind: str, row: Jail, plan: Plan, *, at_end: bool = True) -> Plan:
     """The plan with its snapshot first, as its wish has it; without one, with the reason for who reads it.
 
@@ -331,7 +339,7 @@ def with_first(request: Request, kind: str, row: Jail, plan: Plan, *, at_end: bo
         why = "" if asked is None else _why_no_first(row)
         return replace(plan, notes=(*plan.notes, why)) if why else plan
     instead = request.parameters.get("instead", ())
-    first, last, gone = _before_steps(request, row, SNAPSHOT_FIRST[kind], instead, at_end=at_end)
+    first, last, gone = _before_steps(request, row, kind, instead, at_end=at_end)
     return replace(
         plan,
         steps=(*first, *plan.steps, *last),
@@ -354,7 +362,7 @@ def automatic_name(operation_id: str, what: str) -> str:
 
 
 def _before_steps(
-    request: Request, row: Jail, what: str, instead: Sequence[str], *, at_end: bool
+    request: Request, row: Jail, kind: str, instead: Sequence[str], *, at_end: bool
 ) -> tuple[tuple[Step, ...], tuple[Step, ...], list[Snapshot]]:
     """First and last steps of a plan: a snapshot before it begins; and once all is done, the oldest automatic ones go.
 
@@ -365,12 +373,16 @@ def _before_steps(
     for one in gone:
         if not _may_be_dropped(one):
             raise Refused({"instead": f"{short(one)} is no automatic snapshot that can go: plan it again."})
+        if _is_used(one, kind, request.parameters):
+            raise Refused({"instead": f"{short(one)} is what the file is taken from: it cannot go for another one."})
     words = f"Take a snapshot of {row.name} first, to put it back to"
-    name = automatic_name(request.operation_id, what)
+    name = automatic_name(request.operation_id, SNAPSHOT_FIRST[kind])
     step = take_step(request, row, name, kind=AUTOMATIC, purpose=words, key="snapshot-before")
     others = [one for one in own.snapshots if one not in gone and one.operation != request.operation_id]
     mine = [one for one in others if is_automatic(one)]
     over = [one for one in mine if _may_be_dropped(one)][: max(0, len(mine) + 1 - KEPT)]
+    # Who takes one file out of it may want more.
+    over = [one for one in over if not _is_used(one, kind, request.parameters)]
     kept = f"of automatic snapshots the last {KEPT} are kept"
     drop = tuple(drop_step(row, one, purpose=f"Destroy {short(one)}: {kept}") for one in over)
     room = [drop_step(row, one, purpose=f"Destroy {short(one)}, to make room in the plan") for one in gone]

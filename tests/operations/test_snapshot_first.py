@@ -82,6 +82,24 @@ def test_what_is_held_or_cloned_does_not_make_room(warden, www1):
     assert asked(warden, www1, **restore(www1))["snapshot_first"] is False
 
 
+def test_what_is_put_back_from_does_not_make_room(warden, www1):
+    """It would be gone before the file is taken out of it."""
+    older(warden, "older")
+    wish = restore(www1) | {"snapshot": "older"}
+    assert asked(warden, www1, **wish) == wish | {"snapshot_first": False}
+    with pytest.raises(Refused, match="older is what the file is taken from"):
+        warden.draft("file_restore", **wish, snapshot_first=True, instead=["older"])
+    older(warden, "later")
+    TenantPlan.objects.update(snapshots=3)
+    assert asked(warden, www1, **wish) == wish | {"snapshot_first": True, "instead": ["later"]}
+    TenantPlan.objects.update(snapshots=9)
+    older(warden, "last")
+    warden.write("/jail/www1/srv/page", "newest")
+    operation = warden.do("file_restore", **wish, snapshot_first=True)
+    assert (operation.status, operation.error) == ("done", "")
+    assert listed(warden)[:4] == ["monday", "older", "later", "last"]  # more may be wanted of the oldest
+
+
 def test_what_waits_for_its_snapshot_counts_in_the_plan(warden, www1):
     operation = warden.confirm("file_restore", **restore(www1, snapshot_first=True))
     assert plans.use(www1.tenant).snapshots == 2 and plans.use(www1.tenant, but=operation.pk).snapshots == 1
