@@ -151,6 +151,8 @@ def _on_postgresql(first: int, last: int) -> Iterator[list[Plain]]:
         if not found:
             return
         yield found
+        if len(found) < CHUNK:
+            return
         first = found[-1][0] + 1
 
 

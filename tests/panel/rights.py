@@ -294,7 +294,7 @@ ROWS: list[Row] = [
         snapshot="monday",
         name="try1",
     ),
-    *send("sandbox-extend", "www1", answers="away APO, 403 U, 404 QMVSN, login DX"),
+    *rows("sandbox-extend", "www1", post="away APO, 403 U, 404 QMVSN, login DX"),
     *send("sandbox-extend", "shop", answers="away AQS, 403 U, 404 POMVN, login DX"),
     *rows(
         "jail-destroy",
