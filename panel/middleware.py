@@ -2,7 +2,7 @@ import ipaddress
 import time
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlencode, urlsplit
 
 from django.conf import settings
 from django.contrib import messages
@@ -12,6 +12,7 @@ from django.shortcuts import resolve_url
 from django.utils.http import url_has_allowed_host_and_scheme
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
+NOWHERE = urlsplit("")
 
 
 def trusted_proxies(get_response: GetResponse) -> GetResponse:
@@ -112,10 +113,17 @@ def back_to_the_form(get_response: GetResponse) -> GetResponse:
 
 def _page_of(request: HttpRequest) -> str:
     """The page of ours that a form was on, with its query; "" where the browser does not say."""
-    referrer = urlsplit(request.headers.get("Referer", ""))
-    if referrer.netloc != request.get_host() or not url_has_allowed_host_and_scheme(referrer.path, allowed_hosts=None):
-        return ""
-    return referrer._replace(scheme="", netloc="", fragment="").geturl()
+    return page_referring(request)._replace(scheme="", netloc="", fragment="").geturl()
+
+
+def page_referring(request: HttpRequest) -> SplitResult:
+    """The page of ours that a request came from; nothing in all its parts where the browser does not say, or lies."""
+    try:
+        referrer = urlsplit(request.headers.get("Referer", ""))
+    except ValueError:
+        return NOWHERE
+    is_ours = referrer.netloc == request.get_host()
+    return referrer if is_ours and url_has_allowed_host_and_scheme(referrer.path, allowed_hosts=None) else NOWHERE
 
 
 class MustHaveFactor:

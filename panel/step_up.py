@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from allauth.account.adapter import get_adapter
 from allauth.account.internal.flows.login import get_authentication_records
@@ -32,6 +32,7 @@ from jails.models import Operation
 from jails.operations import kind as kinds
 from jails.operations.step import plan_from_data
 from jails.signals import SIGNED_IN_AT
+from panel.middleware import page_referring
 
 ACTIONS = frozenset(
     {
@@ -104,8 +105,7 @@ def ask(request: HttpRequest) -> None:
 
 def _note_page(request: HttpRequest) -> None:
     """Where the form was. What was sent is kept for one tab, the last that asked; the others go back to their page."""
-    referrer = urlsplit(request.headers.get("Referer", ""))
-    page = referrer.path if referrer.path and referrer.netloc == request.get_host() else reverse("home")
+    page = page_referring(request).path or reverse("home")
     noted = {**request.session.get(ASKED_FROM, {}), request.get_full_path(): page}
     request.session[ASKED_FROM] = dict(list(noted.items())[-TABS:])
 

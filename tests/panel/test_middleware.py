@@ -65,6 +65,7 @@ SITE = "http://testserver"
         ("", ""),
         ("https://evil.example/tenants/acme/", ""),
         (f"{SITE}//evil.example/", ""),
+        ("http://[::1", ""),
     ],
 )
 def test_who_was_signed_out_comes_back_to_the_page_of_the_form(client, db, referrer: str, back: str) -> None:

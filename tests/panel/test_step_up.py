@@ -387,7 +387,10 @@ def test_of_two_tabs_that_ask_the_first_goes_back_to_its_page(late: Client, flee
     assert late.get(second.headers["Location"]).status_code == 200
 
 
-@pytest.mark.parametrize("referrer", ["", "https://evil.example/x", "javascript:alert(1)", "/x"])
+@pytest.mark.parametrize(
+    "referrer",
+    ["", "https://evil.example/x", "javascript:alert(1)", "/x", "http://testserver//evil.example/x", "http://[::1"],
+)
 def test_a_tab_whose_page_is_not_known_goes_to_the_first(late: Client, fleet: Fleet, referrer: str) -> None:
     path = reverse("person-disable", args=[fleet.people["member"].pk])
     first = late.post(path, headers={"referer": referrer})
