@@ -81,6 +81,46 @@ DID = {
     "operation.resume": "resumed",
     "operation.restore": "put down",
 }
+TO_DO = {
+    "host.access": "change how to reach",
+    "host.clean": "remove what was left on",
+    "host.fix": "mend",
+    "host.fix_system": "mend the system of",
+    "host.setup": "set up",
+    "host.view": "see the host",
+    "inside.read": "read a file in",
+    "inside.view": "look into",
+    "jail.accept": "take over what was changed of",
+    "jail.assign": "choose a tenant for",
+    "jail.breakglass": "break the glass of",
+    "jail.console": "open a console in",
+    "jail.give": "give away",
+    "jail.keys": "change who has keys in",
+    "jail.keys_own": "take their own keys out of",
+    "jail.power": "start or stop",
+    "jail.repair": "undo what was changed of",
+    "jail.resize": "change the size of",
+    "jail.revoke": "take somebody's keys out of",
+    "jail.sandbox": "make a sandbox of",
+    "jail.snapshot": "use the snapshots of",
+    "jail.view": "see the jail",
+    "console.view": "see the consoles of",
+    "drift.view": "compare with its host",
+    "breakglass.end": "end the break-glass into",
+    "breakglass.acknowledge": "take note of the break-glass into",
+    "recording.view": "play a recording of",
+    "operation.view": "see the operation",
+    "release.trust": "vouch for",
+    "tenant.invite": "invite people to",
+    "tenant.members": "change the members of",
+    "tenant.plan": "change the plan of",
+    "tenant.view": "see the tenant",
+    "usage.view": "see the usage of",
+    "user.factors": "forget the second factors of",
+    "user.link": "make a sign-in link for",
+    "audit.review": "sign off",
+}
+"""What somebody wanted who was refused, by the action of the policy, where its name alone does not say it."""
 SIGN_IN = ("session.sign_in", "session.lockout")
 WANTED = "wanted to"
 """Before the name of an action that was refused, or that only its name describes."""
@@ -99,5 +139,6 @@ def did(entry: AuditEntry) -> str:
         return RAN
     if entry.outcome == "refused" and entry.action not in ("operation.confirm", *SIGN_IN):
         thing, _, verb = entry.action.partition(".")
-        return f"{WANTED} {verb.replace('_', ' ')} ({thing})"
+        by_name = f"{verb.replace('_', ' ')} ({thing})"
+        return f"{WANTED} {TO_DO.get(entry.action, by_name)}"
     return DID.get(entry.action, entry.action)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from jails import policy
 from jails.models import AuditEntry
 from panel import words
 from panel.templatetags import cellblock
@@ -19,11 +20,16 @@ SOURCES = Path(__file__).parent.parent.parent
         ({"action": "jail.power", "outcome": "done", "operation": "x", "source": "worker"}, "ran"),
         ({"action": "operation.confirm", "outcome": "refused", "operation": "x", "source": "192.0.2.9"}, "confirmed"),
         ({"action": "host.forget", "outcome": "refused"}, "wanted to forget (host)"),
+        ({"action": "jail.console", "outcome": "refused"}, "wanted to open a console in"),
         ({"action": "something.new", "outcome": "done"}, "something.new"),
     ],
 )
 def test_what_somebody_did(fields, said):
     assert words.did(AuditEntry(**fields)) == said
+
+
+def test_what_somebody_wanted_is_an_action_of_the_policy():
+    assert words.TO_DO.keys() <= policy.ACTIONS.keys()
 
 
 @pytest.mark.parametrize(
