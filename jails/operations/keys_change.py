@@ -102,14 +102,17 @@ class KeysChange(Kind):
         keys = find_keys(person, wish["keys"])
         found = power.look(row, facts)
         place = _place(request, found)
-        gone = [one.body for one in given(row, wish["login"], person) if one.fingerprint not in wish["keys"]]
+        there = given(row, wish["login"], person)
+        gone = [one.body for one in there if one.fingerprint not in wish["keys"]]
         if not keys and not gone:
             raise Refused(f"{person} has no keys for {wish['login']} in {row.name}.")
         addresses = [one.ip for one in common.addresses_of(row)]
-        starts = bool(keys and wish["sshd"] and found.running is not None)
+        # Taking out alone asks for less of a right (actions_of), and starts nothing.
+        sshd = bool(keys and wish["sshd"]) and not set(wish["keys"]) < {one.fingerprint for one in there}
+        starts = sshd and found.running is not None
         plan = Plan(
             title=self.title(wish, host),
-            steps=tuple(steps(place, wish["login"], person, keys, gone, sshd=bool(keys) and wish["sshd"])),
+            steps=tuple(steps(place, wish["login"], person, keys, gone, sshd=sshd)),
             summary=tuple(_summary(found, wish, person, keys, gone)),
             warnings=() if addresses or not keys else (f"{row.name} has no address: nobody can reach it by ssh.",),
             notes=in_the_way.notes(host, {found.running_name: addresses}, row.tenant_id) if starts else (),

@@ -270,6 +270,14 @@ def test_a_key_that_is_given_up_leaves_and_others_stay(warden, jail, bea):
     assert list(SshKey.objects.filter(user=bea).values_list("fingerprint", flat=True)) == [KEYS[1].fingerprint]
 
 
+def test_taking_a_key_out_starts_no_sshd(warden, jail, bea):
+    do(warden, bea, **wish(jail, bea, sshd=False))
+    operation = do(warden, bea, **wish(jail, bea, KEYS[:1]))
+    assert [step["key"] for step in operation.plan["steps"]] == ["login", "keys"]
+    operation = do(warden, bea, **wish(jail, bea, KEYS[:1]))
+    assert [step["key"] for step in operation.plan["steps"]] == ["login", "sshd", "keys"]
+
+
 def test_a_jail_that_is_given_away_keeps_nobodys_keys(warden, acme, bea):
     jail = warden.make("www1", tenant=acme, start=False)
     other = Tenant.objects.create(slug="globex", name="Globex")
