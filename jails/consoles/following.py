@@ -7,9 +7,9 @@ bytes of all of it and in time; what is too much is left out and counted, or end
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -37,8 +37,6 @@ MORE = 60
 """Seconds after which the host ends it where nobody else has."""
 ROOM = frames.LARGEST - 1024
 """Bytes of one message."""
-_BY_ITSELF = (Ended.EXIT, Ended.FAILED)
-"""What it said before is shown still."""
 _ERROR_LONGEST = 4096
 
 WORDS = {
@@ -54,8 +52,12 @@ WORDS = {
 }
 
 
-class Follower:
+class Follower(reach.Relay):
     """One followed log. `text`: only lines that have it in them; "" for all."""
+
+    what, failure = "a followed log", "Something went wrong in the service that follows logs."
+    by_itself = (Ended.EXIT, Ended.FAILED)
+    last_words = 1.0
 
     def __init__(
         self,
@@ -65,36 +67,12 @@ class Follower:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
-        self.consoled, self.opening, self.text = consoled, opening, text
-        self.reader, self.writer = reader, writer
-        self.ended: Ended | None = None
-        self.words = ""
-        self.over = asyncio.Event()
+        super().__init__(consoled, opening, reader, writer)
+        self.text = text
         self.lines = Lines()
         self.taken = 0
 
-    def end(self, ended: Ended, words: str = "") -> None:
-        if self.ended is None:
-            self.ended, self.words = ended, words
-            self.over.set()
-
-    async def live(self) -> None:
-        stream = None
-        try:
-            stream = await self._begin()
-            if stream is not None:
-                await self._relay(stream)
-        except Exception:
-            log.exception("a followed log failed")
-            self.end(Ended.FAILED, "Something went wrong in the service that follows logs.")
-        finally:
-            ended = self.ended or Ended.LEFT
-            await self._tell({"ended": ended.value, "words": self.words or WORDS[ended]})
-            if stream is not None:
-                await reach.let_go(stream)
-
     async def _begin(self) -> Stream | None:
-        """tail(1) in the jail; None where there is none to have."""
         try:
             jid, connection = await self.consoled.on_host(reach.inside, self.opening)
             command = jexec.run(jid, logs.follow(self.opening.log, self.text))
@@ -111,22 +89,16 @@ class Follower:
         await self._tell({"open": self.opening.log})
         return stream
 
-    async def _relay(self, stream: Stream) -> None:
-        output = asyncio.create_task(self._from_jail(stream))
-        others = (self._told(stream), self._from_browser(), self._watch())
-        tasks = [output, *(asyncio.create_task(one) for one in others)]
-        try:
-            await reach.first_of(tasks, self.over)
-            if self.ended in _BY_ITSELF and not output.done():
-                # Its last words are still on their way.
-                stream.end_input()
-                await asyncio.wait([output], timeout=1)
-        finally:
-            await reach.put_down(tasks)
+    def _parts(self, stream: Stream) -> tuple[Coroutine[Any, Any, None], ...]:
+        return self._from_jail(stream), self._told(stream), self._from_browser(), self._watch()
+
+    async def _close(self) -> None:
+        ended = self.ended or Ended.LEFT
+        await self._tell({"ended": ended.value, "words": self.words or WORDS[ended]})
 
     async def _from_jail(self, stream: Stream) -> None:
         while content := await stream.read():
-            if self.ended not in (None, *_BY_ITSELF):
+            if self.ended not in (None, *self.by_itself):
                 return
             self.taken += len(content)
             self.lines.take(content)
@@ -159,11 +131,6 @@ class Follower:
     async def _watch(self) -> None:
         await asyncio.sleep(settings.FOLLOW_SECONDS)
         self.end(Ended.TIME)
-
-    async def _tell(self, value: dict[str, Any]) -> None:
-        with contextlib.suppress(ConnectionError, TimeoutError):
-            self.writer.write(frames.message(value))
-            await asyncio.wait_for(self.writer.drain(), 5)
 
 
 class Lines:

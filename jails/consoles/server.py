@@ -18,7 +18,7 @@ import socket
 import stat
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -65,7 +65,7 @@ class Consoled:
         self.hosts = ThreadPoolExecutor(settings.CONSOLE_THREADS, "hosts")
         # A command keeps its thread until it ends: no terminal waits for that.
         self.commands = ThreadPoolExecutor(settings.CONSOLE_COMMANDS, "commands")
-        self.open: set[Terminal | Follower] = set()
+        self.open: set[reach.Relay] = set()
         self.places: Counter[tuple[str, int]] = Counter()
         self.tasks: set[asyncio.Task[None]] = set()
         self.owed: deque[tuple[Console, str, dict[str, Any]]] = deque()
@@ -144,7 +144,7 @@ class Consoled:
                 raise Refused("Nothing can be recorded, so nothing is opened.") from error
             await self._live(terminal)
 
-    async def _live(self, one: Terminal | Follower) -> None:
+    async def _live(self, one: reach.Relay) -> None:
         self.open.add(one)
         try:
             await one.live()
@@ -303,8 +303,10 @@ class Consoled:
                 await writer.drain()
 
 
-class Terminal:
-    """One open console: a browser behind the socket on one side, a terminal in the jail on the other."""
+class Terminal(reach.Relay):
+    """One open console, with a terminal in the jail."""
+
+    what, failure = "a console", "Something went wrong in the console service."
 
     def __init__(
         self,
@@ -316,46 +318,19 @@ class Terminal:
         columns: int,
         rows: int,
     ) -> None:
-        self.consoled, self.opening, self.console = consoled, opening, console
-        self.reader, self.writer = reader, writer
+        super().__init__(consoled, opening, reader, writer)
+        self.console = console
         self.columns, self.rows = columns, rows
         self.tokens = terminals.Tokens(secrets.token_hex(16), secrets.token_hex(16))
         self.jid = 0
         self.tty = ""
         self.status: int | None = None
-        self.ended: Ended | None = None
-        self.words = ""
-        self.over = asyncio.Event()
         self.last_typed = self.begun = time.monotonic()
         self.sent = self.seen = 0
         self.room = asyncio.Event()
         self.resized = asyncio.Event()
         self.is_warned = False
         self.recorder = _recorder(console, columns, rows)
-
-    def end(self, ended: Ended, words: str = "") -> None:
-        if self.ended is None:
-            self.ended, self.words = ended, words
-            self.over.set()
-
-    async def live(self) -> None:
-        stream = None
-        try:
-            stream = await self._begin()
-            if stream is not None:
-                await self._relay(stream)
-        except Exception:
-            log.exception("a console failed")
-            self.end(Ended.FAILED, "Something went wrong in the console service.")
-        finally:
-            try:
-                await self._close()
-            except Exception:
-                # Its row stays open, and is ended by the next consoled (records.rescue).
-                log.exception("the end of a console could not be written")
-            finally:
-                if stream is not None:
-                    await reach.let_go(stream)
 
     async def _close(self) -> None:
         ended = self.ended or Ended.LEFT
@@ -369,7 +344,6 @@ class Terminal:
             await self._tell({"ended": ended.value, "words": self.words or ended.label, "status": self.status})
 
     async def _begin(self) -> Stream | None:
-        """The terminal in the jail; None where there is none to have."""
         try:
             self.jid, connection = await self.consoled.on_host(reach.inside, self.opening)
             words = terminals.terminal(self.jid, self.opening.login, self.tokens, columns=self.columns, rows=self.rows)
@@ -383,24 +357,14 @@ class Terminal:
         await self._tell({"open": str(self.console.pk), "idle": settings.CONSOLE_IDLE_SECONDS})
         return stream
 
-    async def _relay(self, stream: Stream) -> None:
-        coroutines = (
+    def _parts(self, stream: Stream) -> tuple[Coroutine[Any, Any, None], ...]:
+        return (
             self._from_jail(stream),
             self._told(stream),
             self._from_browser(stream),
             self._resize(),
             self._watch(),
         )
-        tasks = [asyncio.create_task(one) for one in coroutines]
-        output = tasks[0]
-        try:
-            await reach.first_of(tasks, self.over)
-            if self.ended is Ended.EXIT and not output.done():
-                # Its last words are still on their way.
-                stream.end_input()
-                await asyncio.wait([output], timeout=3)
-        finally:
-            await reach.put_down(tasks)
 
     async def _from_jail(self, stream: Stream) -> None:
         """What is shown: first into the recording, then out. Nothing more is taken while a browser is behind."""
@@ -486,11 +450,6 @@ class Terminal:
                 self.is_warned = True
                 await self._tell({"ends_in": round(min(idle, total)), "why": "idle" if idle <= total else "time"})
             await asyncio.sleep(min(1.0, idle, total))
-
-    async def _tell(self, value: dict[str, Any]) -> None:
-        with contextlib.suppress(ConnectionError, TimeoutError):
-            self.writer.write(frames.message(value))
-            await asyncio.wait_for(self.writer.drain(), 5)
 
 
 def _with_database(function: Callable[..., T], *words: Any, **named: Any) -> T:
