@@ -20,7 +20,14 @@ from tests.panel.fleet import Fleet, signed_in
 from tests.panel.hostile import HOSTILE
 
 pytestmark = pytest.mark.django_db
-NOON = datetime.combine(timezone.now().astimezone(UTC).date(), datetime.min.time(), UTC) + timedelta(hours=12)
+NOW = timezone.now()
+NOON = datetime.combine(NOW.astimezone(UTC).date(), datetime.min.time(), UTC) + timedelta(hours=12)
+
+
+@pytest.fixture(autouse=True)
+def the_day_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No midnight between the entries and the page: both count days from NOW, however late the tests run."""
+    monkeypatch.setattr(timezone, "now", lambda: NOW)
 
 
 def note(days: int, action: str = "jail.power", *, minutes: int = 0, **fields: Any) -> AuditEntry:
