@@ -1,11 +1,16 @@
-"""Let a snapshot go that was kept: it can be destroyed again. Holds that others have on it stay."""
+"""Let a snapshot go that was kept: it can be destroyed again. Holds that others have on it stay.
+
+What staff keep (evidence, or a state to go back to) is theirs to let go, whatever rights the jail's tenant has.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from jails.models import Host, Operation
+from jails import policy
+from jails.models import Host, Operation, User
+from jails.models.agreement import Side
 from jails.operations import snapshots
 from jails.operations.kind import Refused, Request
 from jails.operations.step import Plan
@@ -16,6 +21,13 @@ class SnapshotRelease(snapshots.OfOne):
 
     def title(self, parameters: Mapping[str, Any], host: Host) -> str:
         return f"Let the snapshot {parameters['snapshot']} of {self.jails(host, parameters)[0].name} go"
+
+    def why_not_for(self, user: User, host: Host, parameters: Mapping[str, Any]) -> str:
+        (row,) = self.jails(host, parameters)
+        keeper = snapshots.kept_for_the_host(row).get(parameters["snapshot"])
+        if keeper is None or policy.works_for(user, Side.HOST, row):
+            return ""
+        return f"{keeper} keeps {parameters['snapshot']} for the host: ask those who run it to let it go."
 
     def plan(self, request: Request) -> Plan:
         row = snapshots.find_jail(request.host, request.parameters)

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from jails import plans
+from jails import plans, policy
 from jails.freebsd import names, zfs
 from jails.hosts.facts import HostFacts
 from jails.hosts.zfs_reader import Dataset, Snapshot
-from jails.models import Host, Jail, Operation, Template
+from jails.models import Host, Jail, Operation, Template, User
+from jails.models.agreement import Side
 from jails.models.release import Storage
 from jails.operations import checks, common, layout, lifecycle, power, templates
 from jails.operations.kind import SNAPSHOT_FIRST, Kind, Refused, Request
@@ -115,6 +116,18 @@ def is_automatic(snapshot: Snapshot) -> bool:
 def is_kept(snapshot: Snapshot) -> bool:
     """Whether somebody has kept it through the panel; one whose hold was released by hand is not any more."""
     return bool(snapshot.userrefs) and KEEP in snapshot.marks
+
+
+def kept_for_the_host(row: Jail) -> dict[str, User]:
+    """Name of a snapshot → who of those who run the host kept it last, where it was one of them.
+
+    As the panel's own rows say: a mark anybody on the host may have written. Some may have been let go since.
+    """
+    kept = row.operations.filter(kind="snapshot_hold", status=Operation.Status.DONE).order_by("finished_at")
+    rows = kept.select_related("confirmed_by").only("parameters", "confirmed_by")
+    last = {one.parameters["snapshot"]: one.confirmed_by for one in rows}
+    people = {user: policy.works_for(user, Side.HOST, row) for user in set(last.values()) if user is not None}
+    return {name: user for name, user in last.items() if user is not None and people[user]}
 
 
 def find_jail(host: Host, parameters: Mapping[str, Any]) -> Jail:

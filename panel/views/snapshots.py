@@ -20,7 +20,9 @@ from jails import plans, policy, sandboxes, selfservice
 from jails.hosts.data import decode
 from jails.hosts.zfs_reader import Snapshot
 from jails.models import HostFactsRecord, Jail, Operation
+from jails.models.agreement import Side
 from jails.operations import file_restore, sandbox_create, snapshots
+from jails.operations import kind as kinds
 from panel.forms.snapshots import MomentForm, SandboxForm, SnapshotForm
 from panel.views import looks
 from panel.views.access import find, source
@@ -51,6 +53,9 @@ def page(request: HttpRequest, uuid: UUID) -> HttpResponse:
     for name, kind in (("keep", "snapshot_hold"), ("let_go", "snapshot_release")):
         if name in request.POST:
             wish = {"jail": str(jail.uuid), "snapshot": request.POST[name]}
+            if why_not := kinds.get(kind).why_not_for(request.user, jail.host, wish):
+                messages.error(request, why_not)
+                return redirect(back)
             return plan_from_button(request, kind, wish, jail.host, back)
     wish = {"jail": str(jail.uuid), "snapshots": request.POST.getlist("snapshots")}
     return plan_from_button(request, "snapshot_destroy", wish, jail.host, back)
@@ -120,7 +125,7 @@ def _page(request: HttpRequest, jail: Jail, form: SnapshotForm, status: int = 20
         "tree_jail": jail.pk,
         "form": form,
         "why_none": why_none,
-        "rows": _rows(request, rows.object_list),
+        "rows": _rows(request, jail, rows.object_list),
         "pages": rows,
         "seen_at": seen_at,
         "share": _share(jail),
@@ -226,8 +231,10 @@ def of_jail(jail: Jail) -> tuple[list[Snapshot], datetime | None]:
     return sorted(found, key=lambda one: (one.creation, one.name), reverse=True), gathered_at
 
 
-def _rows(request: HttpRequest, found: Iterable[Snapshot]) -> list[dict[str, Any]]:
+def _rows(request: HttpRequest, jail: Jail, found: Iterable[Snapshot]) -> list[dict[str, Any]]:
     found = list(found)
+    for_the_host = snapshots.kept_for_the_host(jail) if any(map(snapshots.is_kept, found)) else {}
+    runs_the_host = policy.works_for(request.user, Side.HOST, jail)
     made = [name for one in found for name in (one.operation, one.marks.get(snapshots.KEEP, ""))]
     ids = [name for name in made if _is_id(name)]
     taken = policy.visible(request.user, Operation).filter(pk__in=ids).select_related("confirmed_by")
@@ -243,6 +250,8 @@ def _rows(request: HttpRequest, found: Iterable[Snapshot]) -> list[dict[str, Any
             "stays": bool(one.clones or one.userrefs),
             "kept": snapshots.is_kept(one),
             "kept_by": operations.get(one.marks.get(snapshots.KEEP, "")),
+            "kept_for_the_host": snapshots.short(one) in for_the_host,
+            "may_let_go": runs_the_host or snapshots.short(one) not in for_the_host,
         }
         for one in found
     ]

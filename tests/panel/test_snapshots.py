@@ -13,6 +13,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from jails import policy
 from jails.looks import kind as look_kinds
 from jails.looks import looking
 from jails.models import AuditEntry, Jail, Look, Operation, TenantPlan, User
@@ -109,6 +110,34 @@ def test_keeping_one_and_letting_it_go(as_person: Any, fleet: Fleet, www1: Jail)
     work.seen_snapshots(www1, 3, held=3)
     text = as_person("owner").get(url(www1)).content.decode()
     assert "held on the host" in text and 'name="let_go"' not in text
+
+
+def test_what_those_who_run_the_host_keep_its_tenant_cannot_let_go(as_person: Any, fleet: Fleet, www1: Jail) -> None:
+    def kept_by(role: str) -> None:
+        person, wish = fleet.people[role], {"snapshot": "day3"}
+        made = work.add_operation(
+            fleet.zfs, person, "done", kind="snapshot_hold", jails=[www1], parameters=wish, tenant=fleet.acme
+        )
+        Operation.objects.filter(pk=made.pk).update(finished_at=timezone.now(), confirmed_by=person)
+        work.seen_snapshots(www1, 3, held=3, **{"cellblock:kept": str(made.pk)})
+
+    def let_go(role: str) -> str:
+        return as_person(role).post(url(www1), {"let_go": "day3"}, follow=True).content.decode()
+
+    kept_by("owner")
+    kept_by("operator")
+    text = as_person("owner").get(url(www1)).content.decode()
+    assert "for the host" in text and 'name="let_go"' not in text
+    assert "operator-person keeps day3 for the host: ask those who run it" in let_go("owner")
+    assert not Operation.objects.filter(kind="snapshot_release").exists()
+    forged = Operation(kind="snapshot_release", host=fleet.zfs, parameters={"jail": str(www1.uuid), "snapshot": "day3"})
+    assert "for the host" in policy.why_not_operation(fleet.people["owner"], forged)
+    assert policy.why_not_operation(fleet.people["operator"], forged) == ""
+    assert 'name="let_go" value="day3"' in as_person("administrator").get(url(www1)).content.decode()
+    let_go("administrator")
+    assert Operation.objects.filter(kind="snapshot_release").count() == 1
+    kept_by("member")
+    assert 'name="let_go" value="day3"' in as_person("owner").get(url(www1)).content.decode()
 
 
 def test_on_ufs_it_says_what_is_not_possible(as_person: Any, fleet: Fleet) -> None:
