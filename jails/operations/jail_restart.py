@@ -6,6 +6,7 @@ A jail that does not run is only started. One that could not be started again is
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from jails.hosts.facts import HostFacts
 from jails.models import Jail, Operation
@@ -42,6 +43,11 @@ class JailRestart(power.PowerKind):
             notes=(*power.dying_notes(wanted), *in_the_way.before_start(host, wanted)),
             resources=power.resources(host, wanted, start=True),
         )
+
+    def noted(self, operation: Operation, plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Which ran and were restarted: their rows are the same before and after. Those of what is only started tell."""
+        stopped = {step.subject for step in plan.steps if step.key == f"stop-{step.subject}"}
+        return {}, {"restarted": sorted(stopped)} if stopped else {}
 
     def finish(self, operation: Operation, plan: Plan) -> None:
         power.note_state(operation, Jail.State.RUNNING, [step.subject for step in plan.steps])

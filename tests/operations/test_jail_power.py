@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jails.models import Host, Jail, Network, ObservedAddress, Tenant
+from jails.models import AuditEntry, Host, Jail, Network, ObservedAddress, Tenant
 from jails.operations import lifecycle
 from jails.operations.jail_start import kind as jail_start
 from jails.operations.kind import Refused
@@ -318,6 +318,8 @@ def test_a_stopped_one_is_only_started_by_a_restart(warden):
     operation = warden.do("jail_restart", jails=uuids(www1, www2))
     assert operation.plan["summary"] == ["www1 will be stopped and started.", "www2 will only be started: not running."]
     assert operation.status == "done" and sorted(warden.running()) == ["www1", "www2"]
+    after = AuditEntry.objects.get(operation=str(operation.pk), source="worker").after
+    assert (after["restarted"], after[f"jail:{www2.pk}"]) == (["www1"], {"name": "www2", "state": "running"})
 
 
 def test_what_could_not_start_again_is_not_stopped_by_a_restart(warden):

@@ -29,6 +29,8 @@ def test_the_entry_has_what_differs(warden):
         {"name": "www1", "hostname": "www1.example.org", "quota": None},
         {"name": "www1", "hostname": "shop.example.org", "quota": 2**30},
     )
+    operation = warden.do("jail_restart", jails=[str(www1.uuid)])
+    assert told(operation, www1) == (None, {"name": "www1", "restarted": ["www1"]})
     operation = warden.do("jail_stop", jails=[str(www1.uuid)])
     assert told(operation, www1) == ({"name": "www1", "state": "running"}, {"name": "www1", "state": "stopped"})
     operation = warden.do("snapshot_create", jail=str(www1.uuid), name="tried")
@@ -82,7 +84,6 @@ BY_ITS_JAILS = {
 }  # fmt: skip
 """What these do is in the rows of jails: state, settings, addresses, keys, drift, adoption."""
 SAYS_NOTHING = {
-    "jail_restart": "it runs before and after",
     "jail_give": "whose it was is for the two tenants in entries of their own",
 }
 
