@@ -45,7 +45,7 @@ class JailRestart(power.PowerKind):
         )
 
     def noted(self, operation: Operation, plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Which ran and were restarted: their rows are the same before and after. Those of what is only started tell."""
+        """Which ran and were restarted: their rows are the same before and after. Of what is only started they tell."""
         stopped = {step.subject for step in plan.steps if step.key == f"stop-{step.subject}"}
         return {}, {"restarted": sorted(stopped)} if stopped else {}
 
