@@ -25,7 +25,8 @@ BASE = {
 
 telnetd is not among them: it has no script in rc.d, only inetd(8) runs it.
 """
-INETD_ONLY = frozenset({"telnetd"})
+BY_INETD = frozenset({"ftpd", "telnetd"})
+"""What inetd.conf(5) has lines for, which service(8) does not stop where rc.conf(5) does not start it."""
 
 
 def others(look: Look) -> Iterable[Finding]:
@@ -48,9 +49,10 @@ def _other(look: Look, command: str, sockets: list[Socket]) -> Finding:
     status = Status.FAIL if exposed else Status.WARN
     service = BASE.get(command, "")
     key, title = f"service:{command}", f"{command} runs on the host"
-    if service:
+    by_inetd = command in BY_INETD and not look.rc.is_yes(f"{command}_enable")
+    if service and not by_inetd:
         return Finding(key, status, title, reason, "rc.conf(5)", "service_off", {"service": service})
-    if command in INETD_ONLY:
+    if by_inetd:
         advice = f"inetd(8) runs {command}: take its line out of /etc/inetd.conf by hand, or set inetd_enable=NO."
         return Finding(key, status, title, reason, "inetd.conf(5)", advice=advice)
     advice = "Move it into a jail"

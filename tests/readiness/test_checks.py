@@ -262,6 +262,14 @@ def test_what_only_inetd_runs_has_no_script_to_turn_it_off_by():
     assert (found.status, found.fix) == ("fail", "") and "/etc/inetd.conf" in found.advice
 
 
+def test_ftpd_is_turned_off_where_rc_conf_starts_it_and_else_is_inetds():
+    sockets = survey(sockets=(*QUIET, socket("ftpd", "*", 21)))
+    found = find("service:ftpd", rc('ftpd_enable="YES"\n'), sockets)
+    assert (found.fix, found.parameters) == ("service_off", {"service": "ftpd"})
+    found = find("service:ftpd", rc(""), sockets)
+    assert (found.status, found.fix) == ("fail", "") and "/etc/inetd.conf" in found.advice
+
+
 def test_what_jails_run_is_not_the_hosts():
     seen = survey(sockets=(*QUIET, socket("nginx", "192.0.2.10", 80, jail="www1")))
     assert find("services", survey_=seen).status == "pass"
