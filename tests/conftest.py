@@ -80,6 +80,16 @@ def cheap_passwords():
 
 
 @pytest.fixture
+def time_stands(monkeypatch):
+    """As of when the test began: no minute, day or week ends between two of its lines."""
+    from django.utils import timezone
+
+    now = timezone.now()
+    monkeypatch.setattr(timezone, "now", lambda: now)
+    return now
+
+
+@pytest.fixture
 def unguarded(db):
     """As for who owns the database: the log's triggers are gone. Rolled back with the test's transaction."""
     from django.db import connection

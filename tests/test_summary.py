@@ -19,7 +19,7 @@ from jails.models import AuditEntry, Membership, User
 from tests.panel.fleet import Fleet, make_fleet
 from tests.panel.fleet import signed_in as as_
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("time_stands")]
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -166,8 +166,8 @@ def test_filters(fleet: Fleet, log: None, query: dict[str, str], expected: list[
     assert len(response.context["chips"]) == len(query)
 
 
-def test_days_are_whole(fleet: Fleet, log: None) -> None:
-    today = datetime.now(UTC).date()
+def test_days_are_whole(time_stands: datetime, fleet: Fleet, log: None) -> None:
+    today = time_stands.date()
     day = {"since": str(today), "until": str(today)}
     assert len(shown(read(fleet, "auditor", **day))) == 6
     assert shown(read(fleet, "auditor", until=str(today - timedelta(days=1)))) == []

@@ -46,14 +46,14 @@ def ada() -> User:
 
 
 class Clock:
-    """time.time as tests want it; the database has its own."""
+    """time.time as tests want it; the database has its own. No code's time runs out between making and typing it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.at = time.time()
         monkeypatch.setattr(time, "time", lambda: self.at)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def now(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
 

@@ -222,6 +222,7 @@ def asked(www1: Jail, at: datetime, zone: str = "UTC") -> str:
     return f"{url(www1)}?{urlencode({'at': at.strftime('%Y-%m-%dT%H:%M'), 'zone': zone})}"
 
 
+@pytest.mark.usefixtures("time_stands")
 def test_as_it_was_at_a_moment(as_person: Any, www1: Jail) -> None:
     """Of day1, day2 and day3, an hour apart, the last one from before, and what going back to it costs."""
     day2 = timezone.now() - HOUR - timedelta(seconds=60)
@@ -236,10 +237,12 @@ def test_as_it_was_at_a_moment(as_person: Any, www1: Jail) -> None:
     assert (newest["name"], newest["newer"]) == ("day3", [])
 
 
+@pytest.mark.usefixtures("time_stands")
 def test_the_clock_is_that_of_the_person(as_person: Any, www1: Jail) -> None:
-    there = zoneinfo.ZoneInfo("America/New_York")
+    """In a zone that has no hour twice, of which the form would mean the first."""
+    there = zoneinfo.ZoneInfo("America/Phoenix")
     moment = (timezone.now() - timedelta(minutes=90)).astimezone(there)
-    answer = as_person("owner").get(asked(www1, moment, "America/New_York")).context["answer"]
+    answer = as_person("owner").get(asked(www1, moment, "America/Phoenix")).context["answer"]
     assert answer["name"] == "day1" and answer["moment"] == moment.replace(second=0, microsecond=0)
 
 
