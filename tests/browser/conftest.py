@@ -1,5 +1,6 @@
 """The whole product as `make run` starts it, and a browser on it."""
 
+import contextlib
 import os
 import re
 import signal
@@ -85,8 +86,13 @@ class Panel:
         found = subprocess.run(
             ["pgrep", "-f", "celery .*worker .*-Q operations"], capture_output=True, text=True
         ).stdout.split()
-        mine = f"CELLBLOCK_STATE_DIR={self.folder}\0".encode()
-        return [int(pid) for pid in found if mine in Path(f"/proc/{pid}/environ").read_bytes()]
+        return [int(pid) for pid in found if self.is_mine(pid)]
+
+    def is_mine(self, pid: str) -> bool:
+        """Whether it runs for this panel; it may have ended, or be another user's."""
+        with contextlib.suppress(OSError):
+            return f"CELLBLOCK_STATE_DIR={self.folder}\0".encode() in Path(f"/proc/{pid}/environ").read_bytes()
+        return False
 
     def stop(self) -> None:
         if self.process is None or self.process.poll() is not None:

@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -111,8 +110,7 @@ def test_the_service_dies_and_comes_again(at_console, panel):
 
 def pids_of_consoled(panel):
     found = subprocess.run(["pgrep", "-f", "django consoled"], capture_output=True, text=True).stdout.split()
-    mine = f"CELLBLOCK_STATE_DIR={panel.folder}\0".encode()
-    return [int(pid) for pid in found if mine in Path(f"/proc/{pid}/environ").read_bytes()]
+    return [int(pid) for pid in found if panel.is_mine(pid)]
 
 
 def test_a_log_as_it_is_written(at_console, panel, picture):

@@ -230,6 +230,10 @@ class Shown:
             assert self._next(end), f"{text!r} was not shown: {self.output!r}, {self.said}"
         return self.output.decode("utf-8", "replace")
 
+    def size(self) -> str:
+        self.type("stty size\n")
+        return self.until(PROMPT).splitlines()[-2].strip()
+
     def until_said(self, word: str, seconds: float = 15) -> Any:
         end = time.monotonic() + seconds
         while not any(word in one for one in self.said):

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import time
 
 import pytest
 
@@ -38,9 +37,7 @@ def test_a_console_over_ssh(house, sshd):
         shown.type("echo it is; hostname; stty size\n")
         shown.until("www1.example.org\r\n24 80\r\n")
         shown.say(columns=100, rows=30)
-        time.sleep(1)
-        shown.type("stty size\n")
-        shown.until("30 100\r\n")
+        until(lambda: shown.size() == "30 100", "the new size")
         shown.type("exit 5\n")
         assert shown.ended() == "exit"
         shown.rest()

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import jails
@@ -13,6 +15,16 @@ from jails.hosts.simulated.host import Host
 from jails.hosts.simulated_connection import SimulatedConnection
 
 SOURCE = str(Path(jails.__file__).parent.parent)
+
+
+def until(holds: Callable[[], object], seconds: float = 30) -> bool:
+    """Whether it held within so long. It is long for what takes a moment: the machine may be busy."""
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 class Simulation:
@@ -39,6 +51,9 @@ class Simulation:
 
     def log(self) -> list[dict]:
         return journal.read(self.directory)
+
+    def is_running(self, *argv: str) -> bool:
+        return any(one["argv"] == [*argv] and "end" not in one for one in self.log())
 
     def forget_log(self) -> None:
         journal.clear(self.directory)

@@ -96,7 +96,8 @@ class Sshd:
         assert self.process is not None
         pids = [pid for pid in _descendants(self.process.pid) if _name(pid).startswith("sshd")]
         for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
         return pids
 
     def stop(self) -> None:

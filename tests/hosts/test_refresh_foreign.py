@@ -161,7 +161,7 @@ def test_a_thousand_jails_of_a_tool_are_read_in_a_moment(stub):
     stub.tool("tar", archive(files))
     stub.tool("jls", jls(*(live(f"ioc-db{n}", f"/iocage/jails/db{n}/root", jid=n + 1) for n in range(1000))))
     facts = gather(stub)
-    begun = time.monotonic()
+    begun = time.process_time()
     assert len(facts.foreign_rows) == 1003
     assert all(
         facts.running_of(jail)
@@ -169,4 +169,4 @@ def test_a_thousand_jails_of_a_tool_are_read_in_a_moment(stub):
         if name.startswith("ioc-db") and name != "ioc-db"
     )
     assert facts.address_in_use("10.0.3.249") == "jail db999 (/iocage/jails/db999/config.json)"
-    assert time.monotonic() - begun < 5
+    assert time.process_time() - begun < 5

@@ -13,7 +13,9 @@ from jails.hosts import simulated_connection
 from jails.hosts.connection import CommandTimeout, HostUnavailable, Unavailable
 from jails.hosts.simulated_connection import SimulatedConnection
 
-from .simulation import SOURCE, Simulation
+from .simulation import SOURCE, Simulation, until
+
+LATE = ("zfs", "create", "zroot/late")
 
 
 @pytest.fixture
@@ -69,16 +71,16 @@ def test_255_is_a_result(connection):
 
 
 def test_a_time_limit_leaves_the_command_running(simulation, connection):
+    run(connection, ("true",))  # what it is forked from is there
     simulation.fault(slow=1.0)
     with pytest.raises(CommandTimeout):
-        run(connection, ("zfs", "create", "zroot/late"), timeout=0.3)
-    time.sleep(3)
+        run(connection, LATE, timeout=0.3)
     simulation.fault()
-    assert "zroot/late" in datasets(simulation)
+    assert until(lambda: "zroot/late" in datasets(simulation))
 
 
 def test_a_killed_worker_leaves_the_command_running(simulation):
-    simulation.fault(slow=1.0)
+    simulation.fault(slow=2.0)
     text = (
         "import sys; from jails.freebsd.command import Pipeline\n"
         "from jails.hosts.simulated_connection import SimulatedConnection\n"
@@ -86,12 +88,11 @@ def test_a_killed_worker_leaves_the_command_running(simulation):
     )
     argv = [sys.executable, "-c", text, str(simulation.directory)]
     worker = subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": SOURCE}, start_new_session=True)
-    time.sleep(0.8)
+    assert until(lambda: simulation.is_running(*LATE))
     os.killpg(worker.pid, signal.SIGKILL)
     worker.wait()
-    time.sleep(3)
     simulation.fault()
-    assert "zroot/late" in datasets(simulation)
+    assert until(lambda: "zroot/late" in datasets(simulation))
 
 
 def test_many_threads_get_each_its_own_answer(connection):
@@ -138,10 +139,11 @@ class TestNursery:
         assert run(connection, ("hostname",)).text != run(other, ("hostname",)).text == "warden2\n"
 
     def test_it_serves_until_it_has_been_idle(self, connection, monkeypatch):
-        monkeypatch.setitem(simulated_connection._ENVIRONMENT, "CELLBLOCK_SIMULATED_IDLE", "0.2")
+        monkeypatch.setitem(simulated_connection._ENVIRONMENT, "CELLBLOCK_SIMULATED_IDLE", "2")
         first = self.pid(connection)
         assert self.pid(connection) == first
-        time.sleep(1)
+        for process in simulated_connection._processes:
+            process.wait(60)
         assert self.pid(connection) != first
 
     def test_another_one_takes_its_place(self, connection):
@@ -154,11 +156,15 @@ class TestNursery:
         self, simulation, connection
     ):
         pid = self.pid(connection)
-        simulation.fault(slow=1.0)
-        killer = threading.Timer(0.5, os.kill, [pid, signal.SIGKILL])
+        simulation.fault(slow=2.0)
+
+        def kill():
+            if until(lambda: simulation.is_running(*LATE)):
+                os.kill(pid, signal.SIGKILL)
+
+        killer = threading.Thread(target=kill)
         killer.start()
-        assert run(connection, ("zfs", "create", "zroot/late")).rc == 255
+        assert run(connection, LATE).rc == 255
         killer.join()
-        time.sleep(2)
         simulation.fault()
-        assert "zroot/late" in datasets(simulation)
+        assert until(lambda: "zroot/late" in datasets(simulation))

@@ -1,6 +1,5 @@
 """A simulated host behind a real sshd is a host as any other."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -9,7 +8,7 @@ from jails.freebsd.command import Pipeline
 from jails.hosts.connection import HostUnavailable, Unavailable
 from jails.hosts.facts import gather
 
-from .simulation import Simulation
+from .simulation import Simulation, until
 from .sshd import Sshd
 from .test_ssh import HOSTILE
 
@@ -68,17 +67,17 @@ def test_facts(connection):
 
 def test_lost_in_the_middle_and_the_host_goes_on(simulation, server, connection):
     run(connection, ("true",))
-    simulation.fault(slow=1.0)
+    simulation.fault(slow=2.0)
+    create = ("zfs", "create", "zroot/late")
     with ThreadPoolExecutor(1) as pool:
-        creating = pool.submit(run, connection, ("zfs", "create", "zroot/late"))
-        time.sleep(0.8)
+        creating = pool.submit(run, connection, create)
+        assert until(lambda: simulation.is_running(*create))
         server.kill_sessions()
         with pytest.raises(HostUnavailable) as caught:
             creating.result()
     assert caught.value.reason == Unavailable.LOST
-    time.sleep(3)
     simulation.fault()
-    assert "zroot/late" in run(connection, ("zfs", "list", "-H", "-o", "name")).text.split()
+    assert until(lambda: "zroot/late" in run(connection, ("zfs", "list", "-H", "-o", "name")).text.split())
 
 
 def test_eight_threads_share_one_connection(server, connection):

@@ -250,7 +250,7 @@ def test_slow(machine: Machine, form: str) -> None:
 
 def test_too_slow_for_its_time_limit(machine: Machine) -> None:
     faults.add(machine.host, '{"match": "zfs create tank/b", "slow": 20}')
-    outcome = sh(machine, f"lockf -s -k /tmp/l timeout 1 sh -c '{THREE}'")
+    outcome = sh(machine, f"lockf -s -k /tmp/l timeout 3 sh -c '{THREE}'")
     assert outcome.returncode == 124
     assert made(machine) == ["a"]
     assert sh(machine, "lockf -s -k -t 0 /tmp/l true").returncode == 0
