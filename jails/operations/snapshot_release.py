@@ -43,7 +43,11 @@ class SnapshotRelease(snapshots.OfOne):
             summary=(
                 f"{name} stays where it is, and can be destroyed again: by hand, with {row.name}, or by putting "
                 f"{row.name} back to an older one.",
-                *((f"It is an automatic one, of which the last {snapshots.KEPT} are kept.",) if automatic else ()),
+                *(
+                    (f"It is an automatic one: of each kind of change the last {snapshots.KEPT} are kept.",)
+                    if automatic
+                    else ()
+                ),
             ),
             resources=snapshots.locks(request.host, row),
         )

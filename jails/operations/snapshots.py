@@ -29,7 +29,10 @@ TAG = "cellblock"
 """Of the hold on what is kept. Holds of other tags are other people's."""
 AUTOMATIC, BY_HAND = "automatic", "by hand"
 KEPT = 3
-"""Automatic snapshots of one jail that stay: taking another one drops the oldest."""
+"""Automatic snapshots of one jail and one kind of operation that stay: taking another one drops the oldest.
+
+Of one kind: who may only give keys must not be able to push out, key by key, what was taken before others' changes.
+"""
 NOTE_MAX = 200
 SECONDS = 60
 DESTROY_SECONDS = 300
@@ -303,8 +306,9 @@ def ask_first(
 ) -> dict[str, Any]:
     """A wish as a person sends it, with a snapshot first where that is so by the table and the wish says nothing of it.
 
-    Where the plan of its tenant has no room left, the oldest automatic one of the jail goes for it, never a person's;
-    where there is none, it is left out, and the plan says so. found: the jail's snapshots, as its host was last seen.
+    Where the plan of its tenant has no room left, an automatic one of the jail goes for it, never a person's: the
+    oldest of the same kind, else the oldest. Where there is none, it is left out, and the plan says so. found: the
+    jail's snapshots, as its host was last seen.
     """
     name, wanted = first_parameter(kind), dict(parameters)
     if kind not in SNAPSHOT_FIRST or row is None or why_none(row) or not _overwrites(kind, parameters):
@@ -313,12 +317,10 @@ def ask_first(
         return wanted
     if plans.has_room_for_snapshot(row.tenant):
         return wanted | {name: True}
-    could_go = (
-        one for one in sorted(found(), key=_age) if _may_be_dropped(one) and not _is_used(one, kind, parameters)
-    )
-    oldest = next((short(one) for one in could_go), None)
-    if oldest is not None:
-        return wanted | {name: True, "instead": [oldest]}
+    could_go = [one for one in found() if _may_be_dropped(one) and not _is_used(one, kind, parameters)]
+    if could_go:
+        oldest = min(could_go, key=lambda one: (_is_of_another_kind(one, kind), _age(one)))
+        return wanted | {name: True, "instead": [short(oldest)]}
     return wanted if kind == "jail_change" else wanted | {name: False}
 
 
@@ -334,6 +336,11 @@ def _age(snapshot: Snapshot) -> tuple[int, str]:
 
 def _may_be_dropped(snapshot: Snapshot) -> bool:
     return is_automatic(snapshot) and not snapshot.clones and not snapshot.userrefs
+
+
+def _is_of_another_kind(snapshot: Snapshot, kind: str) -> bool:
+    """Whether its name says that it was taken before another kind of operation."""
+    return any(short(snapshot).startswith(_prefix(what)) for one, what in SNAPSHOT_FIRST.items() if one != kind)
 
 
 def _is_used(snapshot: Snapshot, kind: str, wish: Mapping[str, Any]) -> bool:
@@ -371,7 +378,11 @@ def _why_no_first(row: Jail) -> str:
 
 
 def automatic_name(operation_id: str, what: str) -> str:
-    return f"{layout.SNAPSHOT}-before-{what}-{operation_id[:8]}"
+    return f"{_prefix(what)}{operation_id[:8]}"
+
+
+def _prefix(what: str) -> str:
+    return f"{layout.SNAPSHOT}-before-{what}-"
 
 
 def _before_steps(
@@ -392,11 +403,11 @@ def _before_steps(
     name = automatic_name(request.operation_id, SNAPSHOT_FIRST[kind])
     step = take_step(request, row, name, kind=AUTOMATIC, purpose=words, key="snapshot-before")
     others = [one for one in own.snapshots if one not in gone and one.operation != request.operation_id]
-    mine = [one for one in others if is_automatic(one)]
+    mine = [one for one in others if is_automatic(one) and not _is_of_another_kind(one, kind)]
     over = [one for one in mine if _may_be_dropped(one)][: max(0, len(mine) + 1 - KEPT)]
     # Who takes one file out of it may want more.
     over = [one for one in over if not _is_used(one, kind, request.parameters)]
-    kept = f"of automatic snapshots the last {KEPT} are kept"
+    kept = f"of automatic snapshots the last {KEPT} are kept for each kind of change"
     drop = tuple(drop_step(row, one, purpose=f"Destroy {short(one)}: {kept}") for one in over)
     room = [drop_step(row, one, purpose=f"Destroy {short(one)}, to make room in the plan") for one in gone]
     if not at_end:

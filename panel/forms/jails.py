@@ -243,7 +243,7 @@ class ChangeForm(AddressesForm, LimitsForm):
     snapshot = forms.BooleanField(
         label="Take a snapshot first, where it needs a restart",
         required=False,
-        help_text=f"To put its files back to. Of automatic snapshots the last {snapshots.KEPT} are kept.",
+        help_text=f"To put its files back to. Of these the last {snapshots.KEPT} are kept.",
     )
 
     def __init__(self, user: User, jail: Jail, data: Mapping[str, Any] | None = None, **options: Any) -> None:

@@ -67,6 +67,21 @@ def test_the_oldest_of_the_panels_own_makes_room_and_never_a_persons(warden, www
         warden.draft("file_restore", **restore(www1, snapshot_first=True))
 
 
+def test_of_another_kind_none_goes_by_itself_and_for_room_only_where_there_is_no_other(warden, www1):
+    TenantPlan.objects.update(snapshots=5)
+    older(warden, *(f"cellblock-before-{name}" for name in ("restore-1", "restore-2", "restore-3", "keys-4")))
+    keys = {"jail": str(www1.uuid), "login": "web", "person": 1, "sshd": False, "keys": ["SHA256:x"]}
+    assert asked(warden, www1, "keys_change", **keys)["instead"] == ["cellblock-before-keys-4"]
+    assert asked(warden, www1, "drift_repair", jail=str(www1.uuid))["instead"] == ["cellblock-before-restore-1"]
+    TenantPlan.objects.update(snapshots=9)
+    operation = warden.do("file_restore", **restore(www1, snapshot_first=True))
+    assert (operation.status, operation.error) == ("done", "")
+    assert listed(warden)[:4] == [
+        "monday",
+        *(f"cellblock-before-{name}" for name in ("restore-2", "restore-3", "keys-4")),
+    ]
+
+
 def test_without_room_it_goes_on_without_and_says_so(warden, www1):
     TenantPlan.objects.update(snapshots=1)
     wish = asked(warden, www1, **restore(www1))
@@ -125,7 +140,7 @@ def test_only_where_something_can_be_lost_and_nobody_said_otherwise(warden, www1
 def test_before_keys_go_in_and_old_ones_go_before_the_last_step(warden, www1):
     """Behind the step that puts keys in nothing may fail: it would leave them there without a row."""
     TenantPlan.objects.update(snapshots=9)
-    older(warden, "a", "b", "c")
+    older(warden, "cellblock-before-restore-1", "a", "b", "c")
     for key in KEYS[:1]:
         SshKey.objects.create(
             user=warden.user, name=key.comment, type=key.type, body=key.body, fingerprint=key.fingerprint
@@ -138,4 +153,10 @@ def test_before_keys_go_in_and_old_ones_go_before_the_last_step(warden, www1):
     assert warden.work(operation) == "done", operation.error
     keys = [step.data["key"] for step in operation.steps.order_by("index")]
     assert keys == ["drop-a", "snapshot-before", "login", "keys"]
-    assert listed(warden) == ["monday", "b", "c", f"cellblock-before-keys-{str(operation.pk)[:8]}"]
+    assert listed(warden) == [
+        "monday",
+        "cellblock-before-restore-1",
+        "b",
+        "c",
+        f"cellblock-before-keys-{str(operation.pk)[:8]}",
+    ]
