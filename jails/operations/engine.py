@@ -260,7 +260,7 @@ class _Run:
             # A worker has begun it: whoever says that it only waits wants what was done forgotten.
             self._refuse_forged(rows, "it is said to wait, but was begun")
         if operation.cancel_requested_at:
-            self._end(Status.CANCELLED, "")
+            self._end(Status.CANCELLED, operation.error)  # who has replaced it has said by what
         why = self._why_not()
         if why:
             self._end(*((Status.CANCELLED, "") if self._cancel_is_wanted() else (Status.REFUSED, why)))

@@ -6,7 +6,7 @@ what the plan does: `reserve` when it is confirmed, `finish` when it is done, `r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -98,6 +98,13 @@ class Kind:
     def adds(self, host: Host, parameters: Mapping[str, Any]) -> Growth | None:
         """What it makes a tenant's, or more of: its plan must have room for it. None: nothing."""
         return None
+
+    def replaces(self, operation: Operation) -> Iterable[Operation]:
+        """Others that are not to be done once it is confirmed, where no worker has begun them: locked, as they are now.
+
+        In the transaction that confirms it. LookupError.
+        """
+        return ()
 
     def noted(self, operation: Operation, plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
         """Before and after of what it has done, for the log: what its jails' rows do not tell. Asked before `finish`.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -17,7 +18,7 @@ from django.utils import timezone
 
 from jails import approvals, audit, plans, policy
 from jails.hosts.facts import HostFacts, Missing
-from jails.models import Host, HostFactsRecord, Operation, User
+from jails.models import AuditEntry, Host, HostFactsRecord, Operation, User
 from jails.operations import kind, locks, queue
 from jails.operations.kind import Kind, Refused
 from jails.operations.step import Plan, plan_from_data, to_data
@@ -78,6 +79,7 @@ def accept_new_plan(operation: Operation, digest: str, *, user: User, source: st
 
 def _queue(operation: Operation, digest: str, expected: str, user: User | None, source: str) -> Operation:
     with transaction.atomic():
+        needless = _made_needless(operation)
         row = _locked(operation)
         if row.status != expected:
             raise Refused(f"It was {row.get_status_display().lower()} already: look at it again.")
@@ -98,7 +100,11 @@ def _queue(operation: Operation, digest: str, expected: str, user: User | None, 
             widens = kind.get(row.kind).widens(row.host, row.parameters) if row.host else []
             after = {"widens": list(widens)} if widens else None
             who = user or audit.PANEL
-            audit.record("operation.confirm", actor=who, operation=row, plan_digest=digest, source=source, after=after)
+            ended = [entry for one in needless if (entry := _replace(one, row, user, source)) is not None]
+            confirmed = audit.entry(
+                "operation.confirm", actor=who, operation=row, plan_digest=digest, source=source, after=after
+            )
+            audit.record_all([confirmed, *ended])
             transaction.on_commit(lambda: queue.send(row))
         else:
             row.approved_by = row.on_behalf_of = ""  # of an earlier confirmation; nothing covers this one
@@ -116,6 +122,35 @@ def _queue(operation: Operation, digest: str, expected: str, user: User | None, 
     if unapproved:
         raise Refused(unapproved)
     return row
+
+
+def _made_needless(operation: Operation) -> list[Operation]:
+    """Those that its kind says it replaces, locked. Before the operation itself is: of several one waits for the other.
+
+    What is of a kind that nobody knows replaces none, and is refused as that.
+    """
+    with suppress(LookupError):
+        return list(kind.get(operation.kind).replaces(operation))
+    return []
+
+
+def _replace(old: Operation, by: Operation, user: User | None, source: str) -> AuditEntry | None:
+    """End what waits or went stale, for a newer one is to be done instead. Its entry of the log; None where it has one.
+
+    One that a worker is just looking at ends there, before its first step.
+    """
+    if old.cancel_requested_at:
+        return None
+    action = "operation.discard" if old.status == Status.STALE else "operation.cancel"
+    words = f"“{by.title}” of {by.confirmed_at:%Y-%m-%d %H:%M} UTC ({by.short_id}) has replaced it."
+    old.error = f"{words} Nothing of it was done."
+    if old.status == Status.STALE:
+        old.status, old.finished_at = Status.DISCARDED, timezone.now()
+    else:
+        _stop(old, user)
+    old.save()
+    after = {"replaced_by": str(by.pk)}
+    return audit.entry(action, actor=user or audit.PANEL, operation=old, detail=words, source=source, after=after)
 
 
 def _reserve(operation: Operation) -> None:
@@ -143,17 +178,22 @@ def cancel(operation: Operation, *, user: User, source: str = "") -> Operation:
             raise Refused(f"It cannot be cancelled: {row.get_status_display().lower()}.")
         if row.cancel_requested_at:
             return row
-        row.cancel_requested_at, row.cancel_requested_by = timezone.now(), user
-        has_worker = row.lease_expires_at is not None and row.lease_expires_at > timezone.now()
-        if row.status == Status.QUEUED and not has_worker:
-            # A worker that still believes it has it must not: its token is no longer the one.
-            row.lease_token += 1
-            row.status, row.finished_at, row.waiting_for = Status.CANCELLED, timezone.now(), ""
-            _give_back(row)
+        _stop(row, user)
         row.save()
         audit.record("operation.cancel", actor=user, operation=row, source=source)
-        transaction.on_commit(lambda: queue.send(row) if row.is_open else queue.wake(row.host_id, but=row.pk))
     return row
+
+
+def _stop(row: Operation, user: User | None) -> None:
+    """What no worker has begun has ended with that; save it. Those that waited for it are told."""
+    transaction.on_commit(lambda: queue.send(row) if row.is_open else queue.wake(row.host_id, but=row.pk))
+    row.cancel_requested_at, row.cancel_requested_by = timezone.now(), user
+    has_worker = row.lease_expires_at is not None and row.lease_expires_at > timezone.now()
+    if row.status == Status.QUEUED and not has_worker:
+        # A worker that still believes it has it must not: its token is no longer the one.
+        row.lease_token += 1
+        row.status, row.finished_at, row.waiting_for = Status.CANCELLED, timezone.now(), ""
+        _give_back(row)
 
 
 def resume(operation: Operation, *, user: User, source: str = "") -> Operation:

@@ -73,6 +73,17 @@ class TenantLimits(Kind):
             result=tuple(planned.result),
         )
 
+    def replaces(self, operation: Operation) -> QuerySet[Operation]:
+        """Earlier ones of the same tenant on the same host: what the plan says now is in this one.
+
+        Of two that are confirmed at once the second waits here for the first, and finds it.
+        """
+        tenant = operation.parameters["tenant"]
+        Tenant.objects.select_for_update(no_key=True).filter(pk=tenant).first()
+        rows = Operation.objects.filter(kind=self.name, host=operation.host_id, parameters__tenant=tenant)
+        rows = rows.filter(status__in=(Operation.Status.QUEUED, Operation.Status.STALE)).exclude(pk=operation.pk)
+        return rows.select_for_update(of=("self",)).select_related("host", "tenant").order_by("pk")
+
     def finish(self, operation: Operation, plan: Plan) -> None:
         rows = {str(row.uuid): row for row in kept(operation, plan.result)}
         for key, text in plan.result:

@@ -4,9 +4,10 @@ import pytest
 from django.utils import timezone
 
 from jails import plans
-from jails.models import AuditEntry, Drift, Jail, PlanShare, Sample, Tenant, TenantDataset, TenantPlan
+from jails.models import AuditEntry, Drift, Jail, Operation, PlanShare, Sample, Tenant, TenantDataset, TenantPlan
 from jails.operations import common, drift_accept, lifecycle, tenant_limits
 from jails.operations.kind import Refused
+from jails.operations.lease import claim
 from tests.operations.killing import kill_everywhere
 from tests.operations.test_drift import edit
 from tests.operations.test_jail_change import wish
@@ -89,6 +90,52 @@ def test_a_plan_that_has_changed_since_is_not_run(warden, acme, there):
     operation = warden.confirm("tenant_limits", tenant=acme.pk)
     plan_for(acme, disk=3 * GiB)
     assert warden.work(operation) == "stale" and quota(warden) == "0"
+
+
+def test_a_newer_one_replaces_what_waits_or_went_stale_and_the_log_says_by_which(warden, acme, there):
+    other = Tenant.objects.create(slug="blue", name="Blue")
+    warden.sh("zfs create -o cellblock:operation=made -o mountpoint=none zroot/cellblock/blue")
+    warden.refresh()
+    TenantPlan.objects.create(tenant=other, disk=GiB)
+    anothers = warden.confirm("tenant_limits", tenant=other.pk)
+    plan_for(acme, disk=2 * GiB)
+    went_stale = warden.confirm("tenant_limits", tenant=acme.pk)
+    plan_for(acme, disk=3 * GiB)
+    assert warden.work(went_stale) == "stale"
+    waits = warden.confirm("tenant_limits", tenant=acme.pk)
+    assert Operation.objects.get(pk=went_stale.pk).status == "discarded"
+    plan_for(acme, disk=4 * GiB)
+    newest = warden.confirm("tenant_limits", tenant=acme.pk)
+    for old, status, action, by in (
+        (went_stale, "discarded", "operation.discard", waits),
+        (waits, "cancelled", "operation.cancel", newest),
+    ):
+        old.refresh_from_db()
+        assert old.status == status and f"({by.short_id}) has replaced it. Nothing of it was done." in old.error
+        entry = AuditEntry.objects.get(action=action, operation=str(old.pk))
+        assert (entry.outcome, entry.actor, entry.after) == ("done", warden.user.username, {"replaced_by": str(by.pk)})
+    warden.work(waits)
+    assert quota(warden) == "0", "a host that is back runs the newest alone"
+    assert warden.work(newest) == "done" and quota(warden) == str(4 * GiB)
+    assert warden.work(anothers) == "done", "it is another tenant's"
+
+
+def test_what_a_worker_is_just_looking_at_is_replaced_before_its_first_step(warden, acme, there):
+    plan_for(acme, disk=2 * GiB)
+    old = warden.confirm("tenant_limits", tenant=acme.pk)
+    lease = claim(old.pk, "away", 600)
+    plan_for(acme, disk=3 * GiB)
+    with pytest.raises(Refused, match="read the new one"):
+        lifecycle.confirm(warden.draft("tenant_limits", tenant=acme.pk), "0" * 64, user=warden.user)
+    assert Operation.objects.get(pk=old.pk).cancel_requested_at is None, "nothing was confirmed"
+    newest = warden.confirm("tenant_limits", tenant=acme.pk)
+    old.refresh_from_db()
+    assert old.status == "queued" and old.cancel_requested_at
+    lease.give_back()
+    assert warden.work(old) == "cancelled" and quota(warden) == "0"
+    old.refresh_from_db()
+    assert f"({newest.short_id}) has replaced it" in old.error
+    assert warden.work(newest) == "done" and quota(warden) == str(3 * GiB)
 
 
 def test_a_failure_leaves_it_as_it_was(warden, acme, there):
