@@ -162,15 +162,19 @@ def iec(value: int) -> str:
 @register.filter
 def ago(value: Any) -> str:
     """A relative time, exact on hover; static/js/panel.js keeps it fresh in the viewer's zone."""
-    if not value:
-        return "never"
+    return _timed(value, "data-relative", relative(timezone.now() - value)) if value else "never"
+
+
+@register.filter
+def lasting(value: Any) -> str:
+    """For how long something is so by now: `for 12 min`. Kept fresh as `ago` is."""
+    return _timed(value, "data-lasting", _span(max(0, int((timezone.now() - value).total_seconds()))))
+
+
+def _timed(value: Any, kept_fresh: str, words: str) -> str:
     exact = value.isoformat()
     return fill(
-        '<time datetime="{}" title="{} {} UTC" data-relative>{}</time>',
-        exact,
-        exact[:10],
-        exact[11:19],
-        relative(timezone.now() - value),
+        '<time datetime="{}" title="{} {} UTC" {}>{}</time>', exact, exact[:10], exact[11:19], kept_fresh, words
     )
 
 

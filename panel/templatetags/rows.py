@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 
 from jails.models import AuditEntry, Operation
 from panel import words
-from panel.templatetags.cellblock import ago, bytes_iec, fill, icon, joined, state, state_mark, working
+from panel.templatetags.cellblock import ago, bytes_iec, fill, icon, joined, lasting, state, state_mark, working
 
 register = template.Library()
 
@@ -79,7 +79,7 @@ def my_jail_rows(
     return joined(
         fill(
             '<div class="my-jail" id="jail-{}"><div class="my-jail-name"><a href="{}"><strong>{}</strong></a>{}'
-            '<div class="quiet">{}</div></div><div class="my-jail-state">{} <span class="quiet">since {}</span></div>'
+            '<div class="quiet">{}</div></div><div class="my-jail-state">{} <span class="quiet">for {}</span></div>'
             '<div class="my-jail-disk tabular">{}</div><div class="my-jail-do">{}</div></div>',
             str(jail.pk),
             address("jail", jail.uuid),
@@ -87,7 +87,7 @@ def my_jail_rows(
             _quiet(jail.name) if jail.hostname not in ("", jail.name) else "",
             ", ".join(addresses.get(jail.pk, ())),
             state(jail.state),
-            ago(jail.state_since),
+            lasting(jail.state_since),
             _disk(jail.used, jail.limits.get("quota")),
             _power(jail, token) if jail.pk in may_power else "",
         )

@@ -40,7 +40,8 @@
     if (from.nodeType !== Node.ELEMENT_NODE) return takeText(from, to);
     if (from.isEqualNode(to)) return;
     // Its words are the reader's: static/js/panel.js writes them.
-    if (from.matches("time[data-relative], time[data-elapsed]") && from.getAttribute("datetime") === to.getAttribute("datetime")) return;
+    const times = "time[data-relative], time[data-lasting], time[data-elapsed]";
+    if (from.matches(times) && from.getAttribute("datetime") === to.getAttribute("datetime")) return;
     takeAttributes(from, to);
     takeChildren(from, to);
   };

@@ -203,9 +203,10 @@
       const words = new Date(time.dateTime).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
       if (time.textContent !== words) time.textContent = words;
     });
-    root.querySelectorAll("time[data-relative]").forEach((time) => {
+    root.querySelectorAll("time[data-relative], time[data-lasting]").forEach((time) => {
       const at = new Date(time.dateTime);
-      const words = relative(Math.floor((Date.now() - at) / 1000));
+      const seconds = Math.floor((Date.now() - at) / 1000);
+      const words = "lasting" in time.dataset ? span(Math.max(0, seconds)) : relative(seconds);
       if (time.textContent !== words) time.textContent = words;
       const exact = at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "long" });
       if (time.title !== exact) time.title = exact;

@@ -239,6 +239,23 @@ class TestRefresh:
         assert page.evaluate("window.stayed") is True
 
 
+class TestTimes:
+    def test_how_long_something_is_so_is_kept_fresh_and_exact_on_hover(self, rows, sign_in):
+        page = sign_in()
+        page.goto("/")
+        said = page.evaluate(
+            """() => {
+              const time = document.createElement("time");
+              time.dataset.lasting = "";
+              time.dateTime = new Date(Date.now() - 7_500_000).toISOString();
+              document.querySelector("main").append(time);
+              document.dispatchEvent(new CustomEvent("htmx:afterSettle"));
+              return [time.textContent, time.title !== ""];
+            }"""
+        )
+        assert said == ["2 h", True]
+
+
 class TestLine:
     def test_when_it_is_cut_the_page_says_since_when(self, sign_in, complaints):
         page = sign_in()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -172,6 +173,12 @@ class TestTenantHome:
         assert (
             '2.0 GiB</span> <span class="quiet">of <span class="number" title="10,737,418,240 bytes">10.0 GiB' in text
         )
+
+    def test_for_how_long_a_jail_is_so(self, fleet, as_person):
+        Jail.objects.filter(name="www1").update(state_since=timezone.now() - timedelta(hours=3, minutes=2))
+        Jail.objects.filter(name="www2").update(state_since=timezone.now() + timedelta(minutes=1))  # a clock ahead
+        text = re.sub(r"<[^>]+>", "", as_person("owner").get("/").text)
+        assert "running for 3 h" in text and "stopped for 0 s" in text
 
     def test_a_viewer_has_no_buttons(self, fleet, as_person):
         assert "Restart www1" in as_person("member").get("/").text
