@@ -6,7 +6,10 @@ The provider says who somebody is, never what they may do: nobody gets an accoun
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
+import requests
+import structlog
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.internal import jwtkit
@@ -18,9 +21,12 @@ from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest
 from django.shortcuts import redirect, render
+from requests.adapters import HTTPAdapter
 
 from jails import audit
 from panel.views.access import source
+
+log = structlog.get_logger(__name__)
 
 
 class ProviderAdapter(OpenIDConnectOAuth2Adapter):
@@ -38,7 +44,27 @@ class ProviderAdapter(OpenIDConnectOAuth2Adapter):
         return claims
 
 
+class HeldAdapter(HTTPAdapter):
+    """Asks the provider's own origins alone (settings.OIDC_ORIGINS): also where its pages name others, or redirect."""
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        parts = urlsplit(request.url or "")
+        origin = f"{parts.scheme}://{parts.netloc}"
+        if origin not in settings.OIDC_ORIGINS:
+            log.warning(
+                "oidc_outside", origin=origin, advice="is it the provider's? Then CELLBLOCK_OIDC_ORIGINS names it"
+            )
+            raise requests.ConnectionError(f"{origin} is not among the provider's origins", request=request)
+        return super().send(request, *args, **kwargs)
+
+
 class SocialAccountAdapter(DefaultSocialAccountAdapter):
+    def get_requests_session(self) -> requests.Session:
+        session: requests.Session = super().get_requests_session()
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HeldAdapter())
+        return session
+
     def is_open_for_signup(self, request: HttpRequest, sociallogin: Any) -> bool:
         return False
 

@@ -155,6 +155,11 @@ FOLLOW_SECONDS = env.int("FOLLOW_SECONDS", 3600)
 FOLLOW_BYTES = env.int("FOLLOW_BYTES", 64 << 20)
 if not 0 < FOLLOW_SECONDS <= 3600:
     raise refuse("FOLLOW_SECONDS", f"expected 1 to 3600, got {FOLLOW_SECONDS}")
+# Where workers may connect to by SSH, whatever address a host is given. None: anywhere
+try:
+    HOST_NETWORKS = [ipaddress.ip_network(text.strip()) for text in env.list("HOST_NETWORKS", [])]
+except ValueError as error:
+    raise refuse("HOST_NETWORKS", f"expected networks like 192.0.2.0/24, separated by commas: {error}") from None
 # How a user other than root gets root's rights on a host, without a password.
 BECOME = tuple(env.str("BECOME", "sudo -n").split())
 
@@ -410,7 +415,8 @@ if OIDC_ISSUER and issuer.scheme != "https" and not is_loopback(issuer.hostname)
     raise refuse("OIDC_ISSUER", "needs https://: what it says decides who somebody is")
 if OIDC_ISSUER and not (OIDC_CLIENT_ID and oidc_secret):
     raise refuse("OIDC_CLIENT_ID", "give it and CELLBLOCK_OIDC_CLIENT_SECRET_FILE with the issuer")
-# Where a browser is sent from the sign-in page: browsers hold redirects of forms to what is allowed for forms.
+# Where a browser is sent from the sign-in page (browsers hold redirects of forms to what is allowed for forms), and
+# all that the panel itself asks, whatever the provider's own pages say.
 OIDC_ORIGINS = [f"{issuer.scheme}://{issuer.netloc}", *env.list("OIDC_ORIGINS", [])] if OIDC_ISSUER else []
 SOCIALACCOUNT_ADAPTER = "panel.oidc.SocialAccountAdapter"
 SOCIALACCOUNT_AUTO_SIGNUP = False

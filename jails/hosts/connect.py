@@ -6,6 +6,8 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
+from django.conf import settings
+
 from jails.hosts import keys
 from jails.hosts.connection import Connection
 from jails.hosts.local import LocalConnection
@@ -53,7 +55,15 @@ def _make(host: Host) -> Connection:
         return SimulatedConnection(host.directory)
     if host.kind == "ssh":
         username = host.username or "root"
-        return SSHConnection(host.address, host.port, username, host.host_key, keys.private_key, become=become(host))
+        return SSHConnection(
+            host.address,
+            host.port,
+            username,
+            host.host_key,
+            keys.private_key,
+            become=become(host),
+            networks=settings.HOST_NETWORKS,
+        )
     raise ValueError(f"host {host.name}: no connection of kind {host.kind!r}")
 
 

@@ -23,6 +23,7 @@ from paramiko.message import Message
 
 from jails.freebsd import sh
 from jails.freebsd.command import Argv, Pipeline
+from jails.hosts import destinations
 from jails.hosts.connection import (
     OUTPUT_LIMIT,
     CommandTimeout,
@@ -32,6 +33,7 @@ from jails.hosts.connection import (
     Stream,
     Unavailable,
 )
+from jails.hosts.destinations import Networks
 from jails.hosts.hostkey import HostKey
 from jails.hosts.output import Output
 
@@ -52,9 +54,9 @@ _POLL = 0.05
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 
-def scan_host_key(address: str, port: int = 22, timeout: float = CONNECT_SECONDS) -> HostKey:
+def scan_host_key(address: str, port: int = 22, timeout: float = CONNECT_SECONDS, networks: Networks = ()) -> HostKey:
     """The key a host shows, for a person to compare before it is pinned, without logging in. Raises HostUnavailable."""
-    transport = _handshake(address, port, timeout, None)
+    transport = _handshake(address, port, timeout, None, networks)
     try:
         return HostKey.of(transport.get_remote_server_key())
     finally:
@@ -64,7 +66,8 @@ def scan_host_key(address: str, port: int = 22, timeout: float = CONNECT_SECONDS
 class SSHConnection:
     """One host over SSH, logged in with the worker's key, its host key pinned exactly.
 
-    `become`: words put before every command where the user is not root, for example `("sudo", "-n")`.
+    `become`: words put before every command where the user is not root, for example `("sudo", "-n")`. `networks`: where
+    it may be; none: anywhere.
     """
 
     def __init__(
@@ -77,10 +80,12 @@ class SSHConnection:
         *,
         become: Sequence[str] = (),
         connect_timeout: float = CONNECT_SECONDS,
+        networks: Networks = (),
     ) -> None:
         self.address, self.port, self.username = address, port, username
         self.become = tuple(become)
         self.connect_timeout = connect_timeout
+        self.networks = networks
         self._host_key = host_key
         self._key = key
         self._transport: _Transport | None = None
@@ -246,7 +251,8 @@ class SSHConnection:
 
     def _connect(self) -> _Transport:
         pinned = self._pinned()
-        transport = _handshake(self.address, self.port, self.connect_timeout, pinned.type if pinned else None)
+        key_type = pinned.type if pinned else None
+        transport = _handshake(self.address, self.port, self.connect_timeout, key_type, self.networks)
         try:
             self._check_host_key(pinned, HostKey.of(transport.get_remote_server_key()))
             self._log_in(transport)
@@ -534,10 +540,10 @@ class _Wake:
         return self.event.is_set()
 
 
-def _handshake(address: str, port: int, timeout: float, key_type: str | None) -> _Transport:
+def _handshake(address: str, port: int, timeout: float, key_type: str | None, networks: Networks) -> _Transport:
     """Connect and exchange keys, asking for a host key of the type that is pinned. Raises HostUnavailable."""
     place = f"{address}, port {port}"
-    sock = _connect_tcp(address, port, timeout)
+    sock = _connect_tcp(address, port, timeout, networks)
     try:
         transport = _Transport(sock)
     except BaseException:
@@ -559,10 +565,12 @@ def _handshake(address: str, port: int, timeout: float, key_type: str | None) ->
     raise HostUnavailable(Unavailable.UNREACHABLE, f"{place}: no SSH session: {error or 'the host hung up'}")
 
 
-def _connect_tcp(address: str, port: int, timeout: float) -> socket.socket:
+def _connect_tcp(address: str, port: int, timeout: float, networks: Networks) -> socket.socket:
     place = f"{address}, port {port}"
     try:
-        sock = socket.create_connection((address, port), timeout)
+        sock = destinations.connect(address, port, timeout, networks)
+    except destinations.Outside as error:
+        raise HostUnavailable(Unavailable.UNREACHABLE, f"{place}: {error} Nothing was sent.") from None
     except socket.gaierror as error:
         raise HostUnavailable(Unavailable.UNKNOWN_NAME, f"{address}: no such host name: {error.strerror}") from None
     except ConnectionRefusedError:

@@ -6,6 +6,7 @@ from django import forms
 from django.conf import settings
 
 from jails.freebsd import enrol, names, sh
+from jails.hosts import destinations
 from jails.hosts.hostkey import HostKey
 from jails.models import Host, Worker
 from panel.forms.fields import CheckedField
@@ -150,6 +151,8 @@ class HostForm(forms.ModelForm):
         kind = data.get("kind")
         if kind == Host.Kind.SSH and not data.get("address") and "address" not in self.errors:
             self.add_error("address", "Say where the host is reached: a host name or an IP address.")
+        elif kind == Host.Kind.SSH and (why := destinations.why_not(data.get("address") or "", settings.HOST_NETWORKS)):
+            self.add_error("address", why)
         self._clean_way_to_root(data)
         if kind == Host.Kind.SIMULATED and not data.get("directory") and "directory" not in self.errors:
             self.add_error("directory", "Name the folder of the simulated host.")

@@ -27,6 +27,9 @@ class Provider:
         """The key that is published, where it is not the one that signs."""
         self.named = ""
         """The issuer that its configuration names, where that is not itself."""
+        self.keys_at = ""
+        """Where its configuration says that its keys are, where that is elsewhere."""
+        self.redirects: dict[str, str] = {}
         self.claims: dict[str, Any] = {}
         self.codes: dict[str, dict[str, str]] = {}
         self.asked: list[str] = []
@@ -55,6 +58,10 @@ class Provider:
 
     def get(self, handler: BaseHTTPRequestHandler) -> None:
         path, _, query = handler.path.partition("?")
+        if path in self.redirects:
+            handler.send_response(302)
+            handler.send_header("Location", self.redirects[path])
+            return handler.end_headers()
         if path == "/.well-known/openid-configuration":
             return answer(handler, self.configuration())
         if path == "/jwks":
@@ -69,7 +76,7 @@ class Provider:
             "issuer": self.named or self.issuer,
             "authorization_endpoint": f"{self.issuer}/authorize",
             "token_endpoint": f"{self.issuer}/token",
-            "jwks_uri": f"{self.issuer}/jwks",
+            "jwks_uri": self.keys_at or f"{self.issuer}/jwks",
             "userinfo_endpoint": f"{self.issuer}/userinfo",
             "response_types_supported": ["code"],
             "token_endpoint_auth_methods_supported": ["client_secret_post"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from ipaddress import ip_network
 
 import pytest
 from django.db import connection
@@ -305,6 +306,13 @@ class TestAdd:
     )
     def test_no_way_to_root(self, fleet, values, field):
         assert list(HostForm(SSH | values).errors) == [field]
+
+    def test_an_address_outside_of_where_workers_may_go(self, fleet, settings):
+        settings.HOST_NETWORKS = [ip_network("198.51.100.0/24")]
+        form = HostForm(SSH | {"address": "192.0.2.9"})
+        assert "192.0.2.9 is outside of 198.51.100.0/24" in str(form.errors["address"])
+        for address in ("198.51.100.9", "warden3.example.org"):
+            assert HostForm(SSH | {"address": address}).is_valid()
 
     def test_the_sites_own_way_is_offered_where_it_has_one(self, fleet, settings):
         settings.BECOME = ("mdo",)

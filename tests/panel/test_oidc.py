@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from allauth.socialaccount.models import SocialAccount
 from cryptography.hazmat.primitives.asymmetric import rsa
+from django.conf import settings
 from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
@@ -26,6 +27,7 @@ def provider(settings: Any) -> Iterator[Provider]:
     cache.clear()
     provider = Provider()
     settings.OIDC_ISSUER, settings.OIDC_NAME = provider.issuer, "Example ID"
+    settings.OIDC_ORIGINS = [provider.issuer]
     app = {"provider_id": "oidc", "name": "Example ID", "client_id": CLIENT, "secret": SECRET}
     app["settings"] = {"server_url": provider.issuer, "fetch_userinfo": False}  # type: ignore[assignment]
     settings.SOCIALACCOUNT_PROVIDERS = {
@@ -182,6 +184,26 @@ def test_a_provider_that_is_away_is_said(client: Client, provider: Provider) -> 
     provider.stop()
     response = client.post(BEGIN)
     assert response.status_code == 403 and b"could not be reached" in response.content
+
+
+@pytest.mark.parametrize("how", ["named", "redirected"])
+def test_only_the_providers_own_origins_are_asked(client: Client, ada: User, provider: Provider, how: str) -> None:
+    """Keys of a token that lie elsewhere, by what its configuration names or by a redirect, are not fetched."""
+    link(ada)
+    elsewhere = Provider()
+    try:
+        elsewhere.key = provider.key
+        if how == "named":
+            provider.keys_at = f"{elsewhere.issuer}/jwks"
+        else:
+            provider.redirects["/jwks"] = f"{elsewhere.issuer}/jwks"
+        assert go(client, provider).status_code == 403
+        assert not is_signed_in(client) and not elsewhere.asked
+        settings.OIDC_ORIGINS.append(elsewhere.issuer)
+        go(client, provider)
+        assert is_signed_in(client) and elsewhere.asked == ["/jwks"]
+    finally:
+        elsewhere.stop()
 
 
 def test_looking_at_the_address_begins_nothing(client: Client, provider: Provider) -> None:

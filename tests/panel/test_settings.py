@@ -58,6 +58,8 @@ def production(load: Load) -> Load:
         ("STEP_UP_MINUTES", {"STEP_UP_MINUTES": "0"}),
         ("MAIL_URL", {"MAIL_URL": "http://mail.example.org"}),
         ("MAIL_URL", {"MAIL_URL": "smtp:///"}),
+        ("HOST_NETWORKS", {"HOST_NETWORKS": "192.0.2.0/24,hosts.example.org"}),
+        ("HOST_NETWORKS", {"HOST_NETWORKS": "192.0.2.1/24"}),
         ("OIDC_ISSUER", {"OIDC_ISSUER": "id.example.org"}),
         ("OIDC_ISSUER", {"OIDC_ISSUER": "http://id.example.org"}),
         ("OIDC_CLIENT_ID", {"OIDC_ISSUER": "https://id.example.org"}),
