@@ -7,13 +7,14 @@ counts: for those that have none something is proposed, and what an administrato
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db.models.fields.json import KT
 
 from jails import plans, usage
+from jails.hosts.zfs_reader import Dataset
 from jails.models import Host, HostFactsRecord, Jail, Operation, Sample, Tenant, TenantDataset, TenantPlan
 from jails.models.release import Storage
 from jails.operations.wish import LEAST, QUOTA_MIN
@@ -23,6 +24,8 @@ LOWEST = {"quota": QUOTA_MIN, **LEAST}
 GiB = 1 << 30
 Numbers = Mapping[str, int | None]
 """Things of jails.plans.COUNTED → how much, None for no limit."""
+Key = TypeVar("Key", int, str)
+"""The id of a host or a jail, or the name of a dataset."""
 
 
 @dataclass
@@ -45,8 +48,8 @@ class Place:
 
     @property
     def quota(self) -> int | None:
-        """The one that is set there now, as last seen: the highest where there are several datasets."""
-        return max((row.quota for row in self.datasets if row.quota is not None), default=None)
+        """What is set there now, as last seen."""
+        return together(self.datasets)
 
 
 @dataclass
@@ -114,7 +117,7 @@ def shares(
     return dict(_shared(disk, used, quotas))
 
 
-def _shared(disk: int, used: Mapping[int, int], quotas: Mapping[int, int]) -> dict[int, int]:
+def _shared(disk: int, used: Mapping[Key, int], quotas: Mapping[Key, int]) -> dict[Key, int]:
     grain = grain_of("quota", disk)
     needed = _rounded({key: max(one, quotas[key]) for key, one in used.items()}, grain)
     if sum(needed.values()) <= disk:
@@ -125,6 +128,39 @@ def _shared(disk: int, used: Mapping[int, int], quotas: Mapping[int, int]) -> di
         return plans.spread(disk, used, grain)
     more = {key: needed[key] - one for key, one in least.items()}
     return {key: one + rest * more[key] // sum(more.values()) // grain * grain for key, one in least.items()}
+
+
+def on_pools(
+    share: int | None, datasets: Iterable[TenantDataset | Dataset], jails: Iterable[Jail]
+) -> dict[str, int | None]:
+    """Name of a tenant's dataset on a host → the quota that it is to have: in several pools the share of all together.
+
+    jails: the tenant's there. What is set stays as it is while all of it is the share, but for the grain, and leaves
+    each pool what its jails need.
+    """
+    found = list(datasets)
+    if share is None or len(found) < 2:
+        return {one.name: share for one in found}
+    grain = grain_of("quota", share)
+    quotas = dict.fromkeys((one.name for one in found), 0)
+    for row in jails:
+        above = row.dataset.rpartition("/")[0]
+        if above in quotas:
+            quotas[above] += limits_of(row)["quota"] or 0
+    present = {one.name: one.quota or 0 for one in found}
+    missing = share - sum(present.values())
+    fits = sum(quotas.values()) > share or all(present[name] >= quotas[name] for name in quotas)
+    if fits and all(present.values()) and 0 <= missing < grain * len(found):
+        return {one.name: one.quota for one in found}
+    # One of nothing would be no limit.
+    shared = _shared(share, {one.name: one.used for one in found}, quotas)
+    return {name: max(grain, quota) for name, quota in shared.items()}
+
+
+def together(datasets: Sequence[TenantDataset]) -> int | None:
+    """What a tenant may fill on a host by the quotas that are set there; None where one pool has none."""
+    quotas = [row.quota for row in datasets if row.quota is not None]
+    return sum(quotas) if quotas and len(quotas) == len(datasets) else None
 
 
 def quotas_of(place: Place, chosen: Mapping[int, int | None]) -> int:
@@ -141,7 +177,7 @@ def grain_of(limit: str, whole: int) -> int:
     return 1
 
 
-def _rounded(least: Mapping[int, int], grain: int) -> dict[int, int]:
+def _rounded(least: Mapping[Key, int], grain: int) -> dict[Key, int]:
     """Up."""
     return {key: -(-one // grain) * grain for key, one in least.items()}
 
@@ -204,8 +240,8 @@ def totals(found: Estate, chosen: Mapping[int, Mapping[str, int | None]]) -> dic
 
 @dataclass(frozen=True)
 class Waiting:
-    """A host where a tenant's plan is not yet: datasets with another quota than `share`, and jails without limits that
-    they were given. operation: one that is on its way to bring it there."""
+    """A host where a tenant's plan is not yet: its datasets where they, together, have another quota than `share`, and
+    jails without limits that they were given. operation: one that is on its way to bring it there."""
 
     host: Host
     share: int | None
@@ -219,7 +255,7 @@ class Waiting:
 
     @property
     def quota(self) -> int | None:
-        return self.datasets[0].quota if self.datasets else None
+        return together(self.datasets)
 
 
 def pending(tenant: Tenant, plan: TenantPlan | None) -> list[Waiting]:
@@ -237,10 +273,18 @@ def pending(tenant: Tenant, plan: TenantPlan | None) -> list[Waiting]:
         Waiting(
             host,
             shares[key],
-            [row for row in datasets if row.host_id == key and row.quota != shares[key]],
+            _not_there(shares[key], [row for row in datasets if row.host_id == key]),
             [row for row in jails if row.host_id == key],
             operations.get(key),
         )
         for key, host in hosts.items()
     ]
     return sorted((one for one in found if one.datasets or one.jails), key=lambda one: one.host.name)
+
+
+def _not_there(share: int | None, datasets: list[TenantDataset]) -> list[TenantDataset]:
+    """All of a host where one is to have another quota. A query for the few hosts with several pools."""
+    several = {(row.tenant_id, row.host_id) for row in datasets[1:]}
+    jails = [row for tenant, host in several for row in Jail.objects.filter(tenant=tenant, host=host)]
+    quotas = on_pools(share, datasets, jails)
+    return datasets if any(row.quota != quotas[row.name] for row in datasets) else []

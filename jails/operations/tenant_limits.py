@@ -15,7 +15,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from jails import plans, usage
+from jails import allotting, plans, usage
 from jails.freebsd import zfs
 from jails.hosts.facts import HostFacts
 from jails.hosts.zfs_reader import Dataset
@@ -122,10 +122,13 @@ class _Planned:
         self.result: list[tuple[str, str]] = []
         self.used: list[str] = []
         self.limited: dict[Jail, dict[str, int]] = {}
-        quota = plans.share_of(plans.plan_of(tenant), host)
-        for one in datasets_of(tenant, facts):
-            if (one.quota or None) != quota:
-                self._add_dataset(one, quota)
+        share, datasets = plans.share_of(plans.plan_of(tenant), host), list(datasets_of(tenant, facts))
+        quotas = allotting.on_pools(share, datasets, Jail.objects.filter(tenant=tenant, host=host))
+        for one in datasets:
+            if (one.quota or None) != quotas[one.name]:
+                self._add_dataset(one, quotas[one.name])
+        if share is not None and len(datasets) > 1 and self.steps:
+            self.used.append(f"{plans.size(share)} are for all of its pools together.")
 
     def _add_dataset(self, dataset: Dataset, quota: int | None) -> None:
         if why := _why_no_quota(self.host, self.tenant, dataset, quota):
@@ -206,7 +209,7 @@ def _why_no_quota(host: Host, tenant: Tenant, dataset: Dataset, quota: int | Non
 
 def _step(tenant: Tenant, dataset: Dataset, quota: int | None) -> Step:
     old, new = dataset.quota or None, quota
-    together = f"Let the jails of {tenant} together fill"
+    together = f"Let the jails of {tenant} in {dataset.name.partition('/')[0]} together fill"
     return Step(
         key=f"quota-{dataset.name}",
         purpose=f"{together} at most {plans.size(new)}" if new is not None else f"{together} the pool",

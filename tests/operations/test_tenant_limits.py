@@ -2,8 +2,10 @@
 
 import pytest
 from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
 
-from jails import plans
+from jails import allotting, plans
 from jails.models import AuditEntry, Drift, Jail, Operation, PlanShare, Sample, Tenant, TenantDataset, TenantPlan
 from jails.operations import common, drift_accept, lifecycle, tenant_limits
 from jails.operations.kind import Refused
@@ -136,6 +138,68 @@ def test_what_a_worker_is_just_looking_at_is_replaced_before_its_first_step(ward
     old.refresh_from_db()
     assert f"({newest.short_id}) has replaced it" in old.error
     assert warden.work(newest) == "done" and quota(warden) == str(3 * GiB)
+
+
+@pytest.fixture
+def two_pools(warden, acme, there):
+    """A second pool with a dataset of the tenant's, where nothing is yet."""
+    warden.sh(
+        "mdconfig -a -t swap -s 64g; zpool create tank md0; zfs create -p -o cellblock:operation=made "
+        "-o mountpoint=none -o canmount=off tank/cellblock/acme"
+    )
+    warden.refresh()
+    return {row.name: row for row in TenantDataset.objects.all()}
+
+
+def quotas(warden):
+    warden.refresh()
+    return {row.name.partition("/")[0]: row.quota for row in TenantDataset.objects.all()}
+
+
+def test_several_pools_have_the_share_together(warden, acme, two_pools):
+    www1 = warden.make("www1", tenant=acme, dataset="zroot/cellblock/acme/www1", limits=USUAL | {"quota": 6 * GiB})
+    plan_for(acme, disk=10 * GiB)
+    assert [len(one.datasets) for one in allotting.pending(acme, plans.plan_of(acme))] == [2]
+    operation = warden.do("tenant_limits", tenant=acme.pk)
+    assert "10 GiB are for all of its pools together." in operation.plan["notes"]
+    found = quotas(warden)
+    assert found["zroot"] >= 6 * GiB and found["tank"] > 0 and 9 * GiB < sum(found.values()) <= 10 * GiB
+    assert allotting.pending(acme, plans.plan_of(acme)) == []
+    assert "Nothing on warden1 is to be changed" in refused(warden, acme)
+    Jail.objects.filter(pk=www1.pk).update(limits=USUAL | {"quota": 9 * GiB})
+    assert [one.quota for one in allotting.pending(acme, plans.plan_of(acme))] == [sum(found.values())]
+    assert warden.do("tenant_limits", tenant=acme.pk).status == "done"
+    found = quotas(warden)
+    assert found["zroot"] >= 9 * GiB and found["tank"] > 0 and sum(found.values()) <= 10 * GiB
+    TenantPlan.objects.update(disk=None)
+    assert warden.do("tenant_limits", tenant=acme.pk).status == "done"
+    assert quotas(warden) == {"zroot": None, "tank": None}
+
+
+@given(
+    st.integers(GiB, 99 * GiB),
+    st.lists(st.tuples(*[st.integers(0, 40 * GiB)] * 3), min_size=2, max_size=4),
+)
+def test_what_pools_get_is_the_share_at_most_and_stays_once_it_is_set(share, given_):
+    rows = [
+        TenantDataset(name=f"p{n}/cellblock/acme", quota=quota or None, used=used)
+        for n, (quota, used, _) in enumerate(given_)
+    ]
+    jails = [
+        Jail(name=f"j{n}", dataset=f"p{n}/cellblock/acme/j{n}", limits={"quota": quota or None})
+        for n, (_, _, quota) in enumerate(given_)
+    ]
+    found = allotting.on_pools(share, rows, jails)
+    assert all(found.values())
+    if sum(row.used for row in rows) + GiB * len(rows) > share:
+        return  # more is there than it may have: ZFS refuses that until some is freed
+    assert sum(found.values()) <= share
+    needed = [jail.limits["quota"] or 0 for jail in jails]
+    if sum(max(row.used, need) + GiB for row, need in zip(rows, needed, strict=True)) <= share:
+        assert all(found[row.name] >= need for row, need in zip(rows, needed, strict=True))
+    for row in rows:
+        row.quota = found[row.name]
+    assert allotting.on_pools(share, rows, jails) == found
 
 
 def test_a_failure_leaves_it_as_it_was(warden, acme, there):
