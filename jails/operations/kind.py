@@ -170,7 +170,8 @@ By what can be lost: jail_change and drift_repair where they stop the jail for a
 it puts something in the place of what is there; keys_change where it puts keys in, which writes below a home. Not what
 only starts, stops, renames or resizes a jail, for that writes nothing in it. Not where keys are taken out: nothing may
 hinder that. Not template_publish: the snapshot that a template is made of is how it was, and goes once the cleaned one
-is there, for another would still show what is taken out. Not jail_rollback: `zfs rollback -r` would destroy it at once. Not what destroys the jail or only reads it.
+is there, for another would still show what is taken out. Not jail_rollback: `zfs rollback -r` would destroy it at once.
+Not what destroys the jail or only reads it.
 """
 
 
