@@ -338,6 +338,7 @@ ACTIONS: dict[str, Any] = {
     "user.change": is_administrator,
     "user.link": is_administrator,
     "user.factors": is_administrator,
+    "user.sign_out": is_administrator,
     "audit.view": is_administrator | is_auditor,
     "audit.view_own": is_viewer,
     "search.share": is_administrator | is_auditor,

@@ -55,6 +55,7 @@ ACTIONS = frozenset(
         "user.factors",
         "user.invite",
         "user.link",
+        "user.sign_out",
     }
 )
 """Actions of jails.policy that need it, where something is sent: to look needs none."""

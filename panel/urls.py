@@ -147,6 +147,7 @@ urlpatterns = [
     path("people/<int:pk>/enable", people.enable, name="person-enable"),
     path("people/<int:pk>/link", people.link, name="person-link"),
     path("people/<int:pk>/factors", people.factors, name="person-factors"),
+    path("people/<int:pk>/sign-out", people.sign_out, name="person-sign-out"),
     path("people/invitations/<int:pk>/withdraw", people.withdraw, name="person-invitation-withdraw"),
     path("audit/", audit.index, name="audit"),
     path("audit/differences", audit.differences, name="audit-differences"),

@@ -15,6 +15,7 @@ DID = {
     "user.email": "changed the address of",
     "user.factor_change": "changed the second factors of",
     "user.factors": "forgot the second factors of",
+    "user.sign_out": "ended all sessions of",
     "user.invite": "invited",
     "user.link": "made a sign-in link for",
     "user.change": "changed",
@@ -118,6 +119,7 @@ TO_DO = {
     "usage.view": "see the usage of",
     "user.factors": "forget the second factors of",
     "user.link": "make a sign-in link for",
+    "user.sign_out": "end the sessions of",
     "audit.review": "sign off",
 }
 """What somebody wanted who was refused, by the action of the policy, where its name alone does not say it."""

@@ -92,6 +92,7 @@ ENTRIES: dict[str, str | tuple[str, ...]] = {
     "user.change": ("user.change",),
     "user.link": ("user.link",),
     "user.factors": ("user.factors",),
+    "user.sign_out": ("user.sign_out",),
     "audit.view": ("audit.export",),
     "audit.view_own": ("audit.export",),
     "search.share": ("search.share",),

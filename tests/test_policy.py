@@ -211,6 +211,7 @@ ALLOWED = {
     "user.change": {"member": "A", "": "A"},
     "user.link": {"member": "A", "": "A"},
     "user.factors": {"member": "A", "": "A"},
+    "user.sign_out": {"member": "A", "": "A"},
     "audit.view": {"": "AU"},
     "audit.view_own": {"acme": "OMV", "globex": "S", "": ""},
     "search.share": {"": "AU"},

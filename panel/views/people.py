@@ -199,6 +199,28 @@ def link(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_POST
 @login_required
+def sign_out(request: HttpRequest, pk: int) -> HttpResponse:
+    """End a person's sessions, for one that was left open or is in strange hands. One's own, but this one."""
+    person = find(request, User, "user.sign_out", pk=pk)
+    here = request.session.session_key if person == request.user else None
+    with transaction.atomic():
+        ended = accounts.end_sessions(person, but=here or "")
+        audit.record(
+            "user.sign_out",
+            actor=request.user,
+            obj=person,
+            after={"sessions_ended": ended},
+            source=source(request),
+        )
+    where = f"{ended} session{'' if ended == 1 else 's'}" if ended else "no session"
+    messages.success(
+        request, f"{person} had {where} that {'was' if ended < 2 else 'were'} ended, and may sign in again."
+    )
+    return redirect("person", pk=person.pk)
+
+
+@require_POST
+@login_required
 def factors(request: HttpRequest, pk: int) -> HttpResponse:
     """Forget a person's second factors, for who lost them."""
     person = find(request, User, "user.factors", pk=pk)

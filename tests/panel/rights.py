@@ -649,6 +649,7 @@ ROWS: list[Row] = [
     *rows("person-disable", "the member", post="away A, 403 U, 404 PQOMVSN, login DX"),
     *rows("person-enable", "the disabled", post="away A, 403 U, 404 PQOMVSN, login DX"),
     *rows("person-factors", "the member", post="away A, 403 U, 404 PQOMVSN, login DX"),
+    *rows("person-sign-out", "the member", post="away A, 403 U, 404 PQOMVSN, login DX"),
     *rows("person-link", "the member", post="200 A, 403 U, 404 PQOMVSN, login DX"),
     *rows("person-invitation-withdraw", "link into the panel", post="away A, 403 PQU, 404 OMVSN, login DX"),
     *send("person-invitation-withdraw", "link into acme", answers="404 AOMVSN, 403 PQU, login DX"),

@@ -168,6 +168,25 @@ def test_disabling_ends_sessions_at_once_and_links_too(ada: Client, fleet: Fleet
     assert last("user.enable").object_name == "bob"
 
 
+def test_an_administrator_ends_a_persons_sessions(fleet: Fleet) -> None:
+    def sign_in(name: str) -> Client:
+        client = Client()
+        client.post(reverse("account_login"), {"login": name, "password": "correct horse battery"})
+        assert client.get(reverse("home")).status_code == 200
+        return client
+
+    bea = User.objects.create_user("bea", password="correct horse battery", role="administrator")
+    bob = User.objects.create_user("bob", password="correct horse battery")
+    here, elsewhere, theirs = sign_in("bea"), sign_in("bea"), sign_in("bob")
+    assert "End all sessions" in here.get(reverse("person", args=[bob.pk])).content.decode()
+    response = here.post(reverse("person-sign-out", args=[bob.pk]), follow=True)
+    assert "had 1 session that was ended" in response.content.decode()
+    assert theirs.get(reverse("home")).status_code == 302 and sign_in("bob")
+    assert last("user.sign_out").after == {"sessions_ended": 1}
+    here.post(reverse("person-sign-out", args=[bea.pk]))
+    assert (elsewhere.get(reverse("home")).status_code, here.get(reverse("home")).status_code) == (302, 200)
+
+
 def test_nobody_disables_themselves_or_the_last_administrator(ada: Client, fleet: Fleet) -> None:
     me = fleet.people["administrator"]
     ada.post(reverse("person-disable", args=[me.pk]))
