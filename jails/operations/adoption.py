@@ -5,6 +5,7 @@ What a jail shall be once it is adopted (`Accepted`) is bound to the plan that w
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import json
 import posixpath
@@ -331,6 +332,32 @@ def edit_step(host: Host, row: Jail, path: str, before: str | None, after: str |
         subject=row.name,
         resources=(layout.rc_conf_lock(host),) if path in RC_CONF else (),
     )
+
+
+def put_back(before: str, after: str, now: str) -> str | None:
+    """A text as it is now with one edit of its lines, from `before` to `after`, taken back; None where that is unclear.
+
+    It is where somebody has changed those lines since, or the lines that were added stand beside others now.
+    """
+    old, own, lines = (text.splitlines(keepends=True) for text in (before, after, now))
+    place = {
+        a + offset: b + offset
+        for a, b, size in difflib.SequenceMatcher(None, own, lines, autojunk=False).get_matching_blocks()
+        for offset in range(size)
+    }
+    place |= {-1: -1, len(own): len(lines)}
+    found = list(lines)
+    for tag, start, end, first, last in reversed(difflib.SequenceMatcher(None, own, old, autojunk=False).get_opcodes()):
+        if tag == "equal":
+            continue
+        # What goes must be there in one piece, and what only comes has the same lines around it.
+        needed = range(start, end) if end > start else (start - 1, start)
+        places = [place.get(line) for line in needed]
+        if None in places or places != list(range(places[0] or 0, (places[0] or 0) + len(places))):
+            return None
+        at = (places[0] or 0) if end > start else (places[1] or 0)
+        found[at : at + end - start] = old[first:last]
+    return "".join(found)
 
 
 # The boot list, byte for byte

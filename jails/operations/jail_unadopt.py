@@ -1,7 +1,9 @@
 """Give an adopted jail back to whoever had it: the host is left as it was before it was adopted.
 
 One that was adopted in place or beside its tool only leaves the panel's keeping. One that was taken over loses the file
-that was written for it, where that still says what the panel wrote, and its tool starts it again at boot.
+that was written for it, where that still says what the panel wrote, and its tool starts it again at boot. Of a file
+that several jails were taken over from, each gets its own lines back, in any order, where its tool then has
+it as before.
 """
 
 from __future__ import annotations
@@ -99,6 +101,7 @@ class _Return:
         self.before: Mapping[str, str | None] = row.way_back.get("before") or {}
         self.after: Mapping[str, str | None] = row.way_back.get("after") or {}
         self.found = power.look(row, self.facts)
+        self.apart = True
         self.tool = self._tool()
         if self.found.running is not None and (self.tool is None or not self.tool.start):
             words = f"{self.made_by} does not know {row.name} any more: stop it first, nothing would start it again."
@@ -111,12 +114,16 @@ class _Return:
     def _tool(self) -> ForeignJail | None:
         """What its tool will say of it once its files are as they were."""
         found = {path: text for path, text in self.facts.files.items() if path != self.path}
-        for path, text in self.before.items():
-            found.pop(path, None)
-            found |= {path: text} if text is not None else {}
         for old, new in self.row.way_back.get("renamed") or ():
             found |= {old: found.pop(new)} if new in found else {}
-        return power.tool_of(self.row, replace(self.facts, files=found))
+        as_before, with_others = (
+            power.tool_of(self.row, replace(self.facts, files=_with(found, texts)))
+            for texts in (self.before, {path: self._wanted(path) for path in self.before})
+        )
+        if _means(with_others) == _means(as_before):
+            return with_others
+        self.apart = False  # its own lines alone would not let its tool have it as before
+        return as_before
 
     def plan(self) -> Plan:
         running = self.found.running is not None
@@ -143,16 +150,38 @@ class _Return:
     def _files(self) -> Iterator[Step]:
         """Each file back to what it was; the one that describes the jail last, as it stops it until then."""
         for path in sorted(self.after, key=lambda path: path == self.path):
-            before, after = self.before.get(path), self.after[path]
             now = self._now(path)
-            if now == before or path == RC_CONF[0]:  # that one is `_boot`'s
+            if now == self.before.get(path) or path == RC_CONF[0]:  # that one is `_boot`'s
                 continue
-            if now != after:
-                raise Refused({"jail": _changed(path, after, now)})
-            yield self._back(path, now, before)
+            yield self._back(path, now, self._required(path))
         yield from self._renamed()
         if self.row.way_back.get("by_command"):
             yield self._by_command()
+
+    def _wanted(self, path: str) -> str | None:
+        """What a file is to say: all that it said before, or else the lines of this jail as they were before."""
+        before, after, now = self.before.get(path), self.after.get(path), self._now(path)
+        if now in (before, after) or before is None or after is None or now is None:
+            return before
+        return adoption.put_back(before, after, now)
+
+    def _required(self, path: str) -> str | None:
+        """The same where it can be. Raises Refused where somebody has changed more than lines of others since."""
+        after, now = self.after[path], self._now(path)
+        if now == after:
+            return self.before.get(path)
+        wanted = self._wanted(path) if now is not None and after is not None and self.apart else None
+        if wanted is None:
+            raise Refused({"jail": self._taken_since(path, now) or _changed(path, after, now)})
+        return wanted
+
+    def _taken_since(self, path: str, now: str | None) -> str:
+        """Which jail of the same file is to be given back first, in words; "" where it is no other's doing."""
+        others = Jail.objects.filter(host=self.host, adoption=Adoption.TAKEN_OVER).exclude(pk=self.row.pk)
+        last = next((one for one in others if (one.way_back.get("after") or {}).get(path) == now), None)
+        if now is None or last is None:
+            return ""
+        return f"{last.name} was taken over from {path} since, in the same lines: give that back first."
 
     def _now(self, path: str) -> str | None:
         try:
@@ -216,9 +245,19 @@ class _Return:
         if now is not None and self._is_all_ours(before, now):
             yield self._back(RC_CONF[0], now, before)
             return
-        if edited:
-            raise Refused({"jail": _changed(RC_CONF[0], self.after[RC_CONF[0]], now)})
-        yield self._list_back()
+        if not edited:
+            yield self._list_back()
+        elif self._has_its_list(rcconf.parse(before)):
+            yield self._back(RC_CONF[0], now, self._required(RC_CONF[0]))
+        else:
+            words = self._taken_since(RC_CONF[0], now) or _changed(RC_CONF[0], self.after[RC_CONF[0]], now)
+            raise Refused({"jail": words})
+
+    def _has_its_list(self, was: rcconf.RcConf) -> bool:
+        """Whether what boots needed no change when it was taken over, so that none is to be taken back."""
+        kept = self.row.way_back["boot"]
+        listed = set(kept["added"]) <= set(was.get("jail_list").split()) and was.is_yes("jail_enable")
+        return not kept["removed"] and not kept.get("renamed") and (listed or not kept["added"])
 
     def _list_back(self) -> Step:
         """Without its file it starts no more; the list of others stays as it is by now."""
@@ -254,6 +293,17 @@ class _Return:
     def _others_are_kept(self) -> bool:
         others = Jail.objects.filter(host=self.host, adoption=Adoption.TAKEN_OVER).exclude(pk=self.row.pk)
         return others.exists()
+
+
+def _with(files: Mapping[str, str], texts: Mapping[str, str | None]) -> dict[str, str]:
+    """Files by their paths with some of them as given; None for one that is not there."""
+    found = {path: text for path, text in files.items() if path not in texts}
+    return found | {path: text for path, text in texts.items() if text is not None}
+
+
+def _means(tool: ForeignJail | None) -> tuple[object, ...]:
+    """What a tool makes of a jail, whatever its files say of others."""
+    return (tool.boot, tool.autostart, tool.root, tool.start, tool.stop, tool.parameters) if tool is not None else ()
 
 
 def _changed(path: str, ours: str | None, now: str | None) -> str:

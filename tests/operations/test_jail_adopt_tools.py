@@ -5,6 +5,7 @@ from functools import cache
 import pytest
 
 from jails.models import Address, Jail, Tenant
+from jails.operations.adoption import put_back
 from jails.operations.kind import Refused
 from tests.hosts import foreign
 from tests.operations.adopting import fingerprint
@@ -165,6 +166,54 @@ def test_two_that_were_taken_over_leave_rc_conf_as_it_was(old):
         give_back(host, row)
     changed = fingerprint(host.simulation.directory)
     assert {name for name in before.keys() | changed.keys() if before.get(name) != changed.get(name)} == set()
+
+
+@pytest.mark.parametrize("order", [("www", "spare"), ("spare", "www")])
+def test_jails_of_one_file_are_given_back_in_any_order(old, order):
+    host = old("rc.conf")
+    before = host.read("/etc/rc.conf")
+    for name in ("www", "spare"):
+        done(host, "jail_adopt", jails=uuids(one(host, name)), how="taken over")
+    give_back(host, one(host, order[0]))
+    text = host.read("/etc/rc.conf")
+    assert text != before and host.facts().foreign_rows[order[0]].manager == "rc.conf"
+    assert order[1] not in host.facts().foreign_rows
+    own = [line for line in before.splitlines() if line.startswith(f"jail_{order[0]}_")]
+    assert [line for line in text.splitlines() if line in own] == own
+    host.write("/etc/rc.conf", text.replace("old4", "old5"))
+    give_back(host, one(host, order[1]))
+    assert host.read("/etc/rc.conf") == before.replace("old4", "old5"), (
+        "what others wrote stays, each line in its place"
+    )
+
+
+def test_where_one_line_is_about_both_the_later_goes_back_first_and_is_named(old):
+    host = old("jailadmin")
+    conf = "/usr/local/etc/jailadmin.conf"
+    host.write(conf, host.read(conf).replace("group_all = ALL, !server2", "group_all = ALL"))
+    before = host.read(conf)
+    for name in ("server1", "server2"):
+        done(host, "jail_adopt", jails=uuids(one(host, name)), how="taken over")
+    words = why(host, "jail_unadopt", jail=str(one(host, "server1").uuid))
+    assert words == f"jail: server2 was taken over from {conf} since, in the same lines: give that back first."
+    for name in ("server2", "server1"):
+        give_back(host, one(host, name))
+    assert host.read(conf) == before
+
+
+def test_an_edit_is_taken_back_alone_or_not_at_all():
+    lines = [f"{letter}\n" for letter in "abcdef"]
+    before = "".join(lines)
+    for edited in (2, 3):
+        after = before.replace(lines[edited], f"# {lines[edited]}")
+        assert put_back(before, after, after) == before
+        others = after.replace("a\n", "x\na\n").replace("f\n", "")
+        assert put_back(before, after, others) == before.replace("a\n", "x\na\n").replace("f\n", "")
+        assert put_back(before, after, others.replace(f"# {lines[edited]}", "y\n")) is None
+    added = before.replace("c\n", "c\nnew\n")
+    assert put_back(added, before, before.replace("a\n", "")) == added.replace("a\n", "")
+    assert put_back(added, before, before.replace("c\n", "c\nz\n")) is None
+    assert put_back("", "new\n", "new\nz\n") == "z\n"
 
 
 def test_a_take_over_that_fails_leaves_all_as_it_was(old):
