@@ -15,7 +15,7 @@ from django.db.models import Q, QuerySet
 from jails import audittext
 from jails.models import AuditEntry
 from jails.prepared import Prepared
-from panel.tables.audit import DIGEST, AuditFilter, with_text
+from panel.tables.audit import DIGEST, AuditFilter
 
 FEW = 100
 """So many entries are looked at one by one rather than searched for in another way."""
@@ -78,8 +78,7 @@ class Finder:
         size = FEW
         for _ in range(ROUNDS):
             some = self.next(self.exact, size, before, after)
-            held = with_text(AuditEntry.objects.filter(sequence__in=some), self.text)
-            holding = set(held.values_list("sequence", flat=True))
+            holding = audittext.holding(self.text, some)
             found += [number for number in some if number in holding]
             if len(found) >= count or len(some) < size:
                 return found[:count]
@@ -92,13 +91,20 @@ class Finder:
         found: list[int] = []
         size = FEW + 1
         for _ in range(ROUNDS):
-            found += self.next(self.rows.filter(sequence__in=window), count - len(found), before, after)
+            found += self._of_window(window)[: count - len(found)]
             if len(found) == count or len(window) < size:
                 return found
             size *= 4
             before, after = (None, window[-1]) if after is not None else (window[-1], None)
             window = audittext.near(self.text, size, below=before, above=after)
         return found + self.next(self.rows, count - len(found), before, after)
+
+    def _of_window(self, window: list[int]) -> list[int]:
+        """Those that hold the text and that the reader may see, in the order of the window."""
+        holding = audittext.holding(self.text, window)
+        if holding and self.exact.query.where:
+            holding = set(self.exact.filter(sequence__in=holding).values_list("sequence", flat=True))
+        return [number for number in window if number in holding]
 
 
 def next_in_time(rows: QuerySet[AuditEntry], count: int, before: int | None, after: int | None) -> list[int]:
