@@ -93,10 +93,26 @@ def _listed(title: str, rows: QuerySet[AuditEntry], *, with_outcome: bool = Fals
     by = ("action", "outcome") if with_outcome else ("action",)
     counts = list(rows.values_list(*by).annotate(count=Count("pk")).order_by("-count", *by))
     yield f"{title}: {sum(row[-1] for row in counts) or 'nothing'}"
-    yield from (f"  {row[-1]:>6}  {' '.join(row[:-1])}" for row in counts[:MOST])
+    yield from (f"  {row[-1]:>6}  {_done(*row[:-1])}" for row in counts[:MOST])
     if more := counts[MOST:]:
         yield f"  {sum(row[-1] for row in more):>6}  of {len(more)} more kinds"
     yield ""
+
+
+def _done(action: str, outcome: str = "") -> str:
+    """`session.sign_in (signed in)`: the action, by which the log can be filtered, and in words."""
+    from panel import words
+
+    if not outcome:
+        said = words.DID.get(action, "")
+    else:
+        said = f"{words.WANTED} {words.TO_DO[action]}" if outcome == "refused" and action in words.TO_DO else ""
+    parts = (action, OUTCOMES.get(outcome, outcome), f"({said})" if said else "")
+    return " ".join(part for part in parts if part)
+
+
+OUTCOMES = {"stale": "as the host had changed", "stuck": "and needs attention"}
+"""How something ended, where its name in the log does not say it."""
 
 
 def _sign_ins(rows: QuerySet[AuditEntry]) -> Iterable[str]:

@@ -81,6 +81,28 @@ DID = {
     "operation.discard": "discarded",
     "operation.resume": "resumed",
     "operation.restore": "put down",
+    # What operations do, by the action of their kind: of some a tenant has an entry of its own.
+    "host.clean": "removed what was left on",
+    "host.fix": "mended",
+    "host.setup": "set up",
+    "jail.accept": "took over what was changed of",
+    "jail.adopt": "took over the jail",
+    "jail.change": "changed the jail",
+    "jail.create": "made the jail",
+    "jail.destroy": "destroyed",
+    "jail.give": "gave away the jail",
+    "jail.keys": "changed who has keys in",
+    "jail.power": "started or stopped",
+    "jail.rename": "renamed",
+    "jail.repair": "undid what was changed of",
+    "jail.sandbox": "made a sandbox of",
+    "jail.snapshot": "used the snapshots of",
+    "operation.run": "worked at",
+    "release.fetch": "fetched a release on",
+    "release.remove": "removed the release",
+    "template.create": "made the template",
+    "template.publish": "published the template",
+    "template.remove": "removed the template",
 }
 TO_DO = {
     "host.access": "change how to reach",
@@ -92,6 +114,11 @@ TO_DO = {
     "inside.read": "read a file in",
     "inside.view": "look into",
     "jail.accept": "take over what was changed of",
+    "jail.adopt": "take over",
+    "jail.change": "change the jail",
+    "jail.create": "make a jail on",
+    "jail.destroy": "destroy",
+    "jail.rename": "rename",
     "jail.assign": "choose a tenant for",
     "jail.breakglass": "break the glass of",
     "jail.console": "open a console in",
@@ -123,6 +150,17 @@ TO_DO = {
     "audit.review": "sign off",
 }
 """What somebody wanted who was refused, by the action of the policy, where its name alone does not say it."""
+THINGS = {
+    "auditreview": "review",
+    "breakglass": "break-glass",
+    "membership": "member",
+    "savedsearch": "search",
+    "sshkey": "SSH key",
+    "tenantplan": "plan",
+    "trustedmanifest": "MANIFEST",
+    "user": "person",
+}
+"""Kinds of things in the log whose names there are no words."""
 SIGN_IN = ("session.sign_in", "session.lockout")
 WANTED = "wanted to"
 """Before the name of an action that was refused, or that only its name describes."""
@@ -135,12 +173,17 @@ def of_action(action: str) -> str:
     return DID.get(action, action.replace(".", " ").replace("_", " "))
 
 
+def thing(kind: str) -> str:
+    """The kind of thing that an entry is about."""
+    return THINGS.get(kind, kind)
+
+
 def did(entry: AuditEntry) -> str:
     """`signed in`, `confirmed`, `ran`; the action's name where there are no words for it."""
     if entry.operation and entry.source == "worker":
         return RAN
     if entry.outcome == "refused" and entry.action not in ("operation.confirm", *SIGN_IN):
-        thing, _, verb = entry.action.partition(".")
-        by_name = f"{verb.replace('_', ' ')} ({thing})"
+        kind, _, verb = entry.action.partition(".")
+        by_name = f"{verb.replace('_', ' ')} ({kind})"
         return f"{WANTED} {TO_DO.get(entry.action, by_name)}"
     return DID.get(entry.action, entry.action)

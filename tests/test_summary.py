@@ -67,6 +67,16 @@ def test_it_counts_what_was_done_and_what_was_not(fleet: Fleet) -> None:
     assert "Chain: the last 5 of 5 entries hold." in text and "Reviews that wait: 0." in text
 
 
+def test_actions_have_words_beside_their_names(fleet: Fleet) -> None:
+    note("session.sign_in", actor="eve")
+    note("jail.destroy", obj=fleet.jails["loghost"], outcome="refused")
+    note("host.setup", obj=fleet.zfs, outcome="stale")
+    text = this_week(fleet.people["auditor"])
+    assert "  session.sign_in (signed in)\n" in text
+    assert "  jail.destroy refused (wanted to destroy)\n" in text
+    assert "  host.setup as the host had changed\n" in text
+
+
 def test_another_week_is_not_in_it(fleet: Fleet) -> None:
     note("jail.start", obj=fleet.jails["www1"])
     auditor = User.objects.get(pk=fleet.people["auditor"].pk)

@@ -12,10 +12,12 @@ from django import forms
 from django.db import connection
 from django.db.models import F, Func, Q, QuerySet
 from django.http import QueryDict
+from django.utils.dateparse import parse_date
 
 from jails import audittext
 from jails.models import AuditEntry, Operation
 from panel import words
+from panel.tables import audit_values
 from panel.tables.jails import without
 
 PAGING = ("before", "after")
@@ -34,6 +36,15 @@ EXACT = ("who", "tenant", "action", "outcome", "host", "operation", "object")
 DATE = forms.DateInput(attrs={"type": "date"})
 
 
+class FilterForm(forms.Form):
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        since, until = data.get("since"), data.get("until")
+        if since and until and until < since:
+            self.add_error("until", "This day is before the other one.")
+        return data
+
+
 class AuditFilter(django_filters.FilterSet):
     q = django_filters.CharFilter(label="Text", method="search")
     who = django_filters.CharFilter(label="Who", field_name="actor")
@@ -48,6 +59,7 @@ class AuditFilter(django_filters.FilterSet):
 
     class Meta:
         model = AuditEntry
+        form = FilterForm
         fields: list[str] = []
 
     narrowed = False
@@ -137,13 +149,21 @@ def fields(form: forms.Form, query: QueryDict, offered: Mapping[str, Sequence[An
             name,
             one.label,
             SHOWN[name],
-            "" if SHOWN[name] == "date" and name in form.errors else query.get(name, ""),
+            query.get(name, "") if SHOWN[name] != "date" or _is_day(query.get(name, "")) else "",
             list(form.errors.get(name, ())),
             choices.get(name, []),
         )
         for name, one in AuditFilter.base_filters.items()
         if name in SHOWN and (name != "tenant" or choices["tenant"])
     ]
+
+
+def _is_day(text: str) -> bool:
+    """Whether a field for days can show it."""
+    try:
+        return parse_date(text) is not None
+    except ValueError:
+        return False
 
 
 SHOWN = {
@@ -160,10 +180,16 @@ def midnight(day: date) -> datetime:
 def chips(form: forms.Form, query: QueryDict) -> list[dict[str, str]]:
     """The filters in force, in words, each with the address without it."""
     return [
-        {"words": f"{field.label}: {query[name].strip()}", "url": without(query, name, *PAGING)}
+        {"words": f"{field.label}: {_wanted(name, query[name].strip())}", "url": without(query, name, *PAGING)}
         for name, field in form.fields.items()
         if query.get(name, "").strip()
     ]
+
+
+def _wanted(name: str, value: str) -> str:
+    if name == "outcome":
+        return dict(OUTCOMES).get(value, value)
+    return words.of_action(value) if name == "action" else value
 
 
 class Pick(Protocol):
@@ -208,8 +234,9 @@ def sequence(text: str) -> int | None:
 
 CSV_HEAD = (
     "sequence", "at", "who", "for", "approval", "from", "tenant", "action", "object type", "object", "object id",
-    "host", "outcome", "detail", "before", "after", "plan digest", "operation", "hash",
+    "host", "outcome", "detail", "before", "after", "plan digest", "operation", "hash", "did", "changed",
 )  # fmt: skip
+"""The last two say in words, with units, what `action`, `before` and `after` have as the log has it."""
 
 
 def rows_of(entries: Iterable[AuditEntry], source_of: Callable[[AuditEntry], str]) -> Iterator[tuple[Any, ...]]:
@@ -239,7 +266,19 @@ def _cells(entry: AuditEntry, source: str) -> tuple[Any, ...]:
         entry.plan_digest,
         entry.operation,
         entry.hash,
+        words.did(entry),
+        "; ".join(_in_words(change) for change in audit_values.changes(entry) if change.mark != "same"),
     )
+
+
+def _in_words(change: audit_values.Change) -> str:
+    """`Disk of www1: 1 GiB → 2 GiB`."""
+    what = f"{change.label} of {change.of}" if change.of else change.label
+    if change.mark == "changed":
+        return f"{what}: {change.said_before} → {change.said_after}"
+    if change.mark == "removed":
+        return f"{what}: no more {change.said_before}"
+    return f"{what}: {change.said_after}"
 
 
 def as_text(value: Any) -> str:

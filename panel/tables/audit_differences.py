@@ -13,10 +13,7 @@ from typing import Any
 from jails.models import AuditEntry
 from panel.tables import audit_values
 from panel.tables.audit import as_text
-from panel.tables.audit_values import UNKNOWN, pairs, things
-
-EVENTS = ("approval.", "audit.", "console.", "inside.", "jail.breakglass", "recording.", "session.")
-"""What these tell is of what happened, and no value that a thing has."""
+from panel.tables.audit_values import EVENTS, UNKNOWN, pairs, things
 
 
 @dataclass
@@ -42,15 +39,15 @@ class Difference:
 
     @property
     def label(self) -> str:
-        return audit_values.label(self.name)
+        return audit_values.label(self.name, self.newest.action)
 
     @property
     def said_before(self) -> str | None:
-        return None if self.first is UNKNOWN else audit_values.said(self.name, self.first)
+        return None if self.first is UNKNOWN else audit_values.said(self.name, self.first, self.newest.action)
 
     @property
     def said_after(self) -> str | None:
-        return None if self.last is UNKNOWN else audit_values.said(self.name, self.last)
+        return None if self.last is UNKNOWN else audit_values.said(self.name, self.last, self.newest.action)
 
     @property
     def mark(self) -> str:

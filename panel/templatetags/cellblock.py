@@ -281,6 +281,12 @@ def did(entry: Any) -> str:
 
 
 @register.filter
+def thing(kind: str) -> str:
+    """The kind of thing that an entry of the log is about, in words."""
+    return words.thing(kind)
+
+
+@register.filter
 def asked_by(operation: Any) -> str:
     if operation.requested_by is not None:
         return str(operation.requested_by)

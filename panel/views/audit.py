@@ -262,6 +262,7 @@ def entry(request: HttpRequest, sequence: int) -> HttpResponse:
         "source": sources(request, tenants)(found),
         "changes": table.changes(found),
         "told": audit_values.changes(found),
+        "tells_facts": found.before is None and found.action.startswith(audit_values.FACTS),
         "timeline": timeline_of(request, f"{found.object_type}:{found.object_id}"),
         "operation": operation.only("pk", "title").first() if operation is not None else None,
         "is_whole": found.hash == audit.entry_hash(found),

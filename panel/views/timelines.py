@@ -51,6 +51,7 @@ def page(request: HttpRequest) -> HttpResponse:
         "url": url_of(request, thing),
         "page": found,
         "day": day,
+        "no_day": request.GET.get("day", "") if day is None else "",
         "today": today,
         "strip": strip(line.tallies(today - timedelta(days=STRIP - 1), today), today, STRIP),
         "here": here,

@@ -195,3 +195,38 @@ def test_a_moment_beyond_all_years_is_refused_at_its_field(fleet: Fleet, times: 
     response = read(fleet, "administrator", object=f"host:{fleet.zfs.pk}", **times)
     assert response.status_code < 500
     assert "within the years" in response.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("action", "name", "value", "label", "words"),
+    [
+        ("console.close", "ended", "idle", "Why it ended", "Nothing was typed for too long"),
+        ("console.close", "seconds", 4210, "Lasted", "1 h 10 min"),
+        ("session.end", "ended", 3, "Sessions ended", "3"),
+        ("audit.review", "rule", "sign-in", "Rule", "Failed sign-in"),
+        ("audit.review", "state", "second", "Review", "Needs a second person"),
+        ("audit.export", "action", "host.forget", "Action", "forgot the host"),
+        ("audit.export", "object", "user:3", "The log of", "person 3"),
+        ("search.share", "query", "who=ada&outcome=failed", "Looks for", "Who: ada, Outcome: failed"),
+        ("jail.breakglass", "until", "2026-11-30T14:05:09+00:00", "Ends", "2026-11-30 14:05 UTC"),
+        ("tenant.plan_places", "disk_on.web.example.org", 2**30, "Disk on web.example.org", "1 GiB"),
+        ("tenant.plan", "zroot/jails/acme", None, "Disk of zroot/jails/acme", "no limit"),
+        ("tenant.plan", "limits.web_db.quota", 2**30, "Limits: web_db: Disk", "1 GiB"),
+        ("jail.drift", "allow.raw_sockets.configured", "1", "allow.raw_sockets: in the files", "1"),
+        ("jail.power", "service sshd", "restart", "Service sshd", "restarted"),
+        ("host.add", "kind", "ssh", "Reached by", "SSH"),
+        ("host.pin", "host_key", "ssh-ed25519 AAAA", "Host key", "ssh-ed25519 SHA256:"),
+        ("host.pin", "host_key", "nonsense", "Host key", "nonsense"),
+    ],
+)
+def test_what_the_panel_calls_things_is_said_in_words(
+    action: str, name: str, value: Any, label: str, words: str
+) -> None:
+    change = audit_values.Change(name, UNKNOWN, value, action=action)
+    assert change.label == label
+    assert change.said_after == words or (words.endswith(":") and change.said_after.startswith(words))
+
+
+def test_what_is_nothing_on_both_sides_is_not_told() -> None:
+    told = audit_values.changes(entry({"interface": "", "cpu": None}, {"interface": None, "cpu": None}))
+    assert [(one.label, one.said_after) for one in told] == [("CPU", "no limit")]

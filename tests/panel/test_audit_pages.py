@@ -19,7 +19,7 @@ from django.urls import reverse
 from jails import audit
 from jails.models import AuditEntry, Operation
 from jails.models.audit_triggers import drop_triggers, make_triggers
-from tests.panel.fleet import Fleet
+from tests.panel.fleet import Fleet, signed_in
 from tests.panel.hostile import HOSTILE
 
 pytestmark = pytest.mark.django_db
@@ -191,6 +191,26 @@ def test_a_filter_that_makes_no_sense_is_refused_at_its_field(fleet: Fleet, log:
     assert response.context["entries"] == []
 
 
+def test_days_the_wrong_way_round_are_refused_and_stay_to_be_mended(fleet: Fleet, log: None) -> None:
+    response = read(fleet, "auditor", since="2026-03-02", until="2026-03-01")
+    assert response.status_code == 400 and list(response.context["form"].errors) == ["until"]
+    text = response.content.decode()
+    assert 'value="2026-03-02"' in text and 'value="2026-03-01"' in text and "A filter is not right" in text
+    assert read(fleet, "auditor", since="2026-03-01", until="2026-03-01").status_code == 200
+
+
+def test_what_is_filtered_by_stands_there_in_words(fleet: Fleet, log: None) -> None:
+    response = read(fleet, "auditor", action="host.change", outcome="stale")
+    found = [chip["words"] for chip in response.context["chips"]]
+    assert found == ["Action: changed the host", "Outcome: The host had changed"]
+
+
+def test_an_entry_of_what_happened_tells_facts_and_no_change(fleet: Fleet) -> None:
+    made = record("session.sign_in", after={"by": ["link"]})
+    text = signed_in(fleet, "auditor").get(reverse("audit-entry", args=[made.pk])).content.decode()
+    assert "<dt>By means of</dt><dd>link</dd>" in text and "<th>Before</th>" not in text
+
+
 @pytest.mark.parametrize(
     "field", ["q", "who", "tenant", "action", "host", "object", "before", "after", "export", "nonsense"]
 )
@@ -308,6 +328,7 @@ def test_csv_has_what_the_filters_leave(fleet: Fleet, log: None) -> None:
     assert [(row["action"], row["object"], row["before"], row["after"]) for row in rows] == [
         ("host.change", "warden2", '{"port": 22}', '{"port": 2222}')
     ]
+    assert [(row["did"], row["changed"]) for row in rows] == [("changed the host", "Port: 22 → 2222")]
 
 
 def test_json_lines_have_all_that_their_hashes_were_made_of(fleet: Fleet, log: None) -> None:

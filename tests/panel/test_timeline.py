@@ -131,6 +131,7 @@ def test_a_day_to_begin_with(fleet: Fleet) -> None:
     assert days_of(read(fleet, "auditor", jail, day=str(NOON.date())))[0][3] == [new.pk]
     for wrong in ("x", "2026-02-31", "0001-01-01", "9999-12-31"):
         assert days_of(read(fleet, "auditor", jail, day=wrong))[0][3] == [new.pk]
+        assert f"{wrong} is no day to go to" in read(fleet, "auditor", jail, day=wrong).content.decode()
     assert "Nothing up to" in read(fleet, "auditor", jail, day="1999-01-01").content.decode()
 
 
