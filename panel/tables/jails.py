@@ -15,6 +15,8 @@ from jails.drift import IS_MARKED
 from jails.models import Address, Jail, ObservedAddress
 
 DRIFT = (("yes", "With drift"), ("no", "Without drift"))
+PLACES = ("page", "after", "before")
+"""What in an address says which page of a list: nothing of another sorting or filter."""
 NOBODY = "-"
 """As the tenant in an address: jails that belong to none."""
 
@@ -94,7 +96,7 @@ def heads(query: QueryDict) -> dict[str, dict[str, str]]:
         found[column.name] = {
             "label": column.label,
             "css": column.css,
-            "url": without(query, "page", sort=("-" if flip else "") + column.name),
+            "url": without(query, *PLACES, sort=("-" if flip else "") + column.name),
             "sorted": "" if descending is None else "descending" if descending else "ascending",
         }
     return found
@@ -112,7 +114,7 @@ def chips(query: QueryDict, names: Iterable[tuple[str, str]] = ()) -> list[dict[
         "drift": lambda value: dict(DRIFT).get(value, value).lower(),
     }
     return [
-        {"words": words[name](query[name]), "url": without(query, name, "page")}
+        {"words": words[name](query[name]), "url": without(query, name, *PLACES)}
         for name in JailFilter.base_filters
         if query.get(name, "").strip()
     ]

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.paginator import Paginator
 from django.db.models import Exists, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -17,6 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 from jails import approvals, policy
 from jails.models import Agreement, Approval, Operation
 from panel.forms.agreements import AnswerForm, AskForm
+from panel.tables import keyset
 from panel.views.access import find, require, source
 from panel.views.agreements import url_of
 
@@ -119,7 +119,7 @@ def index(request: HttpRequest) -> HttpResponse:
     if not policy.tenant_roles(request.user):
         require(request, "panel.overview")
     rows = policy.visible(request.user, _whole())
-    page = Paginator(rows, A_PAGE).get_page(request.GET.get("page"))
+    page = keyset.page(rows, request.GET, A_PAGE)
     mine = approvals.to_answer(request.user, approvals.waiting(rows).order_by("asked_at")[:LOOKED_AT])
     return render(request, "panel/approvals.html", {"rows": page, "to_answer": mine})
 

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.paginator import Paginator
 from django.db.models import Exists, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -17,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from jails import breakglass, policy
 from jails.models import BreakGlass, Jail
 from panel.forms.breakglass import BreakGlassForm
+from panel.tables import keyset
 from panel.views.access import find, require, source
 from panel.views.planning import posted
 
@@ -50,7 +50,7 @@ def index(request: HttpRequest) -> HttpResponse:
     if not sees_all and not policy.tenant_roles(request.user):
         require(request, "audit.view")
     rows = policy.visible(request.user, BreakGlass).select_related("user", "tenant", "jail", "acknowledged_by")
-    page = Paginator(rows, A_PAGE).get_page(request.GET.get("page"))
+    page = keyset.page(rows, request.GET, A_PAGE)
     return render(request, "panel/break_glasses.html", {"rows": page, "sees_all": sees_all})
 
 

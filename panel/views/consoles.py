@@ -7,7 +7,6 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
-from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
@@ -20,6 +19,7 @@ from jails.models import Console, Jail
 from panel import step_up
 from panel.context import shell_of
 from panel.forms.consoles import CommandForm
+from panel.tables import keyset
 from panel.views import breakglass
 from panel.views.access import find, refuse, source
 
@@ -147,9 +147,9 @@ def index(request: HttpRequest) -> HttpResponse:
         rows = rows.filter(jail_name=wanted["jail"])
     if wanted["who"] and "\0" not in wanted["who"]:
         rows = rows.filter(username=wanted["who"])
-    consoles = Paginator(rows.select_related("jail", "tenant").order_by("-opened_at", "-id"), A_PAGE)
+    rows = rows.select_related("jail", "tenant").order_by("-opened_at", "-id")
     context = {
-        "consoles": consoles.get_page(request.GET.get("page")),
+        "consoles": keyset.page(rows, request.GET, A_PAGE),
         "wanted": wanted,
         "may_play": policy.allowed(request.user, "recording.view"),
     }

@@ -10,7 +10,6 @@ from uuid import UUID
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
-from django.core.paginator import Paginator
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotModified, QueryDict, StreamingHttpResponse
@@ -33,6 +32,7 @@ from jails.operations.kind import Refused
 from panel.context import shell_of
 from panel.forms.jails import counts_limits
 from panel.tables import jails as table
+from panel.tables import keyset
 from panel.views import agreements, breakglass, live
 from panel.views.access import find, note_hidden, refuse, source
 from panel.views.adopting import addresses_of, kind_of
@@ -63,14 +63,14 @@ def index(request: HttpRequest) -> HttpResponseBase:
     rows = drifted(rows).prefetch_related("addresses")
     if query.get("export") == "csv":
         return _csv(request, rows)
-    jails = Paginator(rows, A_PAGE).get_page(query.get("page"))
+    jails = keyset.page(rows, query, A_PAGE)
     tenants = _tenants(request)
     context = {
         "jails": jails,
         "rows": [_row(jail) for jail in jails],
         "heads": table.heads(query),
         "wanted": query,
-        "here": table.without(query, "page"),
+        "here": table.without(query, *table.PLACES),
         "chips": table.chips(query, [(tenant.slug, tenant.name) for tenant in tenants]),
         "hosts": shell_of(request).hosts if shell_of(request).is_staff else [],
         "tenants": tenants,
@@ -81,7 +81,7 @@ def index(request: HttpRequest) -> HttpResponseBase:
         "bulk_max": BULK_MAX,
         "may_adopt": any(not jail.is_kept and policy.allowed(request.user, "jail.adopt", jail) for jail in jails),
     }
-    context["mark"] = mark = _list_mark(request, context["rows"], jails.paginator.count)
+    context["mark"] = mark = _list_mark(request, context["rows"], jails.count)
     if live.has(request, mark):
         return HttpResponseNotModified()
     template = "panel/_jail_list.html" if request.htmx else "panel/jails.html"
@@ -115,7 +115,7 @@ def _csv(request: HttpRequest, rows: QuerySet[Jail]) -> StreamingHttpResponse:
     """That it was taken out is an entry, written before a line leaves."""
     own = shell_of(request).own_tenants
     tenant = own[0] if not shell_of(request).is_staff and len(own) == 1 else None
-    wanted = {name: value for name, value in request.GET.items() if value and name != "page"}
+    wanted = {name: value for name, value in request.GET.items() if value and name not in table.PLACES}
     with transaction.atomic():
         audit.record("jail.export", actor=request.user, tenant=tenant, after=wanted, source=source(request))
     lines = table.csv_lines(rows.iterator(chunk_size=500))

@@ -11,7 +11,6 @@ from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.paginator import Paginator
 from django.db.models import Count, Max, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.shortcuts import redirect, render
@@ -38,6 +37,7 @@ from jails.operations.step import (
 from panel import step_up
 from panel.context import shell_of
 from panel.forms.agreements import AskForm
+from panel.tables import keyset
 from panel.views import approvals as approving
 from panel.views import live
 from panel.views.access import find, refuse, source
@@ -78,17 +78,15 @@ def index(request: HttpRequest) -> HttpResponse:
     host = request.GET.get("host", "").replace("\0", "")
     if host:
         rows = rows.filter(host_name=host)
-    operations = Paginator(rows, A_PAGE).get_page(request.GET.get("page"))
-    mark = live.mark_of([(row.pk, row.changed_at) for row in operations], operations.paginator.count)
+    operations = keyset.page(rows, request.GET, A_PAGE)
+    mark = live.mark_of([(row.pk, row.changed_at) for row in operations], operations.count)
     if live.has(request, mark):
         return HttpResponseNotModified()
-    query = urlencode({name: value for name, value in (("status", wanted), ("host", host)) if value})
     context = {
         "operations": operations,
         "statuses": [choice for choice in Status.choices if choice[0] not in (Status.DRAFT, Status.DISCARDED)],
         "status": wanted,
         "host": host,
-        "query": f"{query}&" if query else "",
         "mark": mark,
     }
     if request.htmx:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from datetime import UTC, datetime, timedelta
+from html import unescape
 
 import pytest
 from django.db import connection
@@ -106,9 +108,21 @@ class TestList:
         monkeypatch.setattr(views, "A_PAGE", 4)
         client = as_person("administrator")
         assert names(client.get(LIST)) == ["gone", "legacy", "logdb", "loghost"]
-        assert names(client.get(f"{LIST}?page=2")) == ["www1", "www2"]
-        assert names(client.get(f"{LIST}?page=x'")) == ["gone", "legacy", "logdb", "loghost"]
-        assert "?sort=name&amp;page=2" in client.get(f"{LIST}?sort=name").text
+        first = client.get(f"{LIST}?sort=name")
+        assert "1–4 of 6" in first.text and 'rel="prev"' not in first.text
+        following = re.search(r'<a href="(\?sort=name&amp;after=[\w-]+)" rel="next">Next', first.text)
+        second = client.get(LIST + unescape(following[1]))
+        assert names(second) == ["www1", "www2"] and "5–6 of 6" in second.text and 'rel="next"' not in second.text
+        assert names(client.get(LIST + second.context["jails"].previous)) == ["gone", "legacy", "logdb", "loghost"]
+        assert names(client.get(f"{LIST}?page=x'&after=x'")) == ["gone", "legacy", "logdb", "loghost"]
+
+    def test_what_narrows_or_sorts_begins_at_the_first_page(self, as_person, fleet, monkeypatch):
+        monkeypatch.setattr(views, "A_PAGE", 2)
+        client = as_person("administrator")
+        page = client.get(LIST + client.get(f"{LIST}?q=o").context["jails"].next)
+        assert "after=" in page.context["jails"].here
+        assert not [one for one in page.context["heads"].values() if "after=" in one["url"]]
+        assert page.context["chips"][0]["url"] == "?" and page.context["here"] == "?q=o"
 
     @pytest.mark.parametrize("role", ["administrator", "auditor", "operator", "member"])
     @pytest.mark.parametrize("query", ["", "?q=1&state=running&sort=-size"])
