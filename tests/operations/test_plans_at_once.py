@@ -89,3 +89,12 @@ def test_of_two_simultaneous_ones_for_the_last_place_one_is_confirmed(fleet, loo
     used = plans.use(fleet.acme)
     assert all(getattr(used, thing) == most for thing, most in limit.items())
     assert Address.objects.filter(jail__tenant=fleet.acme).count() <= 3
+
+
+def test_of_two_simultaneous_ones_that_bring_a_plan_to_a_host_the_second_replaces_the_first(fleet):
+    user, wish = fleet.people["administrator"], {"tenant": fleet.acme.pk}
+    operations = [lifecycle.draft("tenant_limits", wish, host=fleet.zfs, user=user) for _ in range(2)]
+    results = at_once(2, lambda n: lifecycle.confirm(operations[n], operations[n].digest, user=user))
+    assert [type(result).__name__ for result in results] == ["Operation"] * 2, results
+    waits, replaced = sorted(Operation.objects.all(), key=lambda one: one.status, reverse=True)
+    assert (waits.status, replaced.status) == ("queued", "cancelled") and waits.short_id in replaced.error
