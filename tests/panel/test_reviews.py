@@ -57,6 +57,7 @@ def test_from_the_queue_to_signed_off(fleet: Fleet) -> None:
     refused(fleet.people["member"], obj=fleet.ufs)
     (row,) = AuditReview.objects.all()
     text = read(fleet).content.decode()
+    assert "data-select-all" in text and "data-select-all" not in read(fleet, state="done").content.decode()
     assert f'value="{row.pk}"' in text and reverse("audit-entry", args=[row.sequence]) in text
     response = send(fleet, "auditor", row, comment="A slip, <b>asked</b> them.", state="open", rule="refused")
     assert response.status_code == 302 and response.headers["Location"] == f"{URL}?state=open&rule=refused"
