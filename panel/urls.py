@@ -62,6 +62,7 @@ urlpatterns = [
     path("jails/make", selfservice.make, name="jail-make"),
     path("jails/create/check", jails.create_check, name="jail-create-check"),
     path("jails/bulk", jails.bulk, name="jails-bulk"),
+    path("jails/columns", jails.columns, name="jails-columns"),
     path("jails/<uuid:uuid>/", jails.page, name="jail"),
     path("jails/<uuid:uuid>/start", jails.start, name="jail-start"),
     path("jails/<uuid:uuid>/stop", jails.stop, name="jail-stop"),

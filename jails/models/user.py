@@ -18,6 +18,8 @@ class User(AbstractUser):
     """The week's summary of the log, by mail."""
     summary_sent_for = models.DateField(null=True, blank=True)
     """The Monday of the last week that was summed up for them."""
+    hidden_columns = models.JSONField(default=dict, blank=True)
+    """Name of a list → columns of it that they do not want to see: `{"jails": ["size"]}`."""
     operated_hosts = models.ManyToManyField("jails.Host", blank=True, related_name="operators")
 
     class Meta:

@@ -12,7 +12,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import QueryDict
 
 from jails.drift import IS_MARKED
-from jails.models import Address, Jail, ObservedAddress
+from jails.models import Address, Jail, ObservedAddress, User
 
 DRIFT = (("yes", "With drift"), ("no", "Without drift"))
 PLACES = ("page", "after", "before")
@@ -74,6 +74,31 @@ SORTED_BY = (
     Column("since", "Since", "state_since", css="since", descends=True),
 )
 COLUMNS = {column.name: column for column in SORTED_BY}
+
+
+CHOOSABLE = ("hostname", "host", "tenant", "addresses", "from", "size", "since")
+"""Columns that a person may do without, from left to right. Name and state stay."""
+OF_STAFF = frozenset({"host", "tenant", "from"})
+LABELS = {name: column.label for name, column in COLUMNS.items()} | {"addresses": "Addresses", "from": "From"}
+
+
+def choosable(*, is_staff: bool) -> list[tuple[str, str]]:
+    """(name, label) of the columns that this person may show and hide."""
+    return [(name, LABELS[name]) for name in CHOOSABLE if is_staff or name not in OF_STAFF]
+
+
+def shown(user: User, *, is_staff: bool) -> dict[str, bool]:
+    """Name of a column → whether this person sees it."""
+    hidden = user.hidden_columns.get("jails", ())
+    return {name: name not in hidden for name, _ in choosable(is_staff=is_staff)}
+
+
+def show_only(user: User, wanted: Iterable[str], *, is_staff: bool) -> None:
+    """Keep which columns of the list the person wants to see. What is not one of theirs is left out."""
+    wanted = set(wanted)
+    hidden = [name for name, _ in choosable(is_staff=is_staff) if name not in wanted]
+    user.hidden_columns = {**user.hidden_columns, "jails": hidden}
+    user.save(update_fields=["hidden_columns"])
 
 
 def ordered(rows: QuerySet[Jail], wanted: str) -> QuerySet[Jail]:

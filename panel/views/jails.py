@@ -41,8 +41,8 @@ from panel.views.jail_forms import change, create, create_check, destroy, form_u
 from panel.views.planning import plan_from_button, survey_of
 
 __all__ = [
-    "bulk", "change", "create", "create_check", "destroy", "form_url", "give", "index", "page", "rename", "restart",
-    "start", "stop",
+    "bulk", "change", "columns", "create", "create_check", "destroy", "form_url", "give", "index", "page", "rename",
+    "restart", "start", "stop",
 ]  # fmt: skip
 
 A_PAGE = 50
@@ -65,10 +65,14 @@ def index(request: HttpRequest) -> HttpResponseBase:
         return _csv(request, rows)
     jails = keyset.page(rows, query, A_PAGE)
     tenants = _tenants(request)
+    shown = table.shown(request.user, is_staff=shell_of(request).is_staff)
     context = {
         "jails": jails,
         "rows": [_row(jail) for jail in jails],
         "heads": table.heads(query),
+        "shown": shown,
+        "hidden": [name for name, is_shown in shown.items() if not is_shown],
+        "columns": table.choosable(is_staff=shell_of(request).is_staff),
         "wanted": query,
         "here": table.without(query, *table.PLACES),
         "chips": table.chips(query, [(tenant.slug, tenant.name) for tenant in tenants]),
@@ -81,18 +85,18 @@ def index(request: HttpRequest) -> HttpResponseBase:
         "bulk_max": BULK_MAX,
         "may_adopt": any(not jail.is_kept and policy.allowed(request.user, "jail.adopt", jail) for jail in jails),
     }
-    context["mark"] = mark = _list_mark(request, context["rows"], jails.count)
+    context["mark"] = mark = _list_mark(request, context["rows"], jails.count, shown)
     if live.has(request, mark):
         return HttpResponseNotModified()
     template = "panel/_jail_list.html" if request.htmx else "panel/jails.html"
     return live.marked(render(request, template, context), mark)
 
 
-def _list_mark(request: HttpRequest, rows: list[dict[str, Any]], count: int) -> str:
+def _list_mark(request: HttpRequest, rows: list[dict[str, Any]], count: int, columns: dict[str, bool]) -> str:
     shown = [
         (row["jail"].uuid, row["jail"].drifted, *_values(row["jail"]), *row["addresses"], row["base"]) for row in rows
     ]
-    return live.mark_of(request.get_full_path(), count, *shown)
+    return live.mark_of(request.get_full_path(), count, columns, *shown)
 
 
 def _values(jail: Jail) -> list[Any]:
@@ -124,13 +128,28 @@ def _csv(request: HttpRequest, rows: QuerySet[Jail]) -> StreamingHttpResponse:
     return response
 
 
+@require_POST
+@login_required
+def columns(request: HttpRequest) -> HttpResponse:
+    """Which columns of the list this person sees from now on; all with `all`."""
+    is_staff = shell_of(request).is_staff
+    everything = [name for name, _ in table.choosable(is_staff=is_staff)]
+    wanted = everything if "all" in request.POST else request.POST.getlist("column")
+    table.show_only(request.user, wanted, is_staff=is_staff)
+    return redirect(_back_to_list(request))
+
+
+def _back_to_list(request: HttpRequest) -> str:
+    return f"{reverse('jails')}{table.without(QueryDict(request.POST.get('filter', '')))}"
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def bulk(request: HttpRequest) -> HttpResponse:
     """Start or stop several jails: one operation a host. GET shows the plans that were made."""
     if request.method != "POST":
         return _plans(request)
-    back = f"{reverse('jails')}{table.without(QueryDict(request.POST.get('filter', '')))}"
+    back = _back_to_list(request)
     kind = BULK.get(request.POST.get("do", ""))
     jails = _chosen(request)
     problem = _bulk_problem(kind, jails)

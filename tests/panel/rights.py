@@ -187,6 +187,7 @@ ROWS: list[Row] = [
     *send("jail-create", answers="422 AQ, 403 U, 404 POMVSN, login DX", host="warden2"),
     *rows("jail-create-check", post="200 APQ, 403 U, 404 OMVSN, login DX"),
     *send("jail-create-check", answers="200 AQ, 403 U, 404 POMVSN, login DX", host="warden2"),
+    *rows("jails-columns", post="away APQUOMVSN, login DX"),
     *rows("jails-bulk", get="away APQUOMVSN, login DX", post="away APQUOMVSN, login DX"),
     *send("jails-bulk", answers="away APOM, 403 U, 404 QVSN, login DX", do="start", jails=["{www1}"]),
     *send("jails-bulk", answers="away AP, 403 U, 404 QOMVSN, login DX", do="stop", jails=["{www1}", "{loghost}"]),

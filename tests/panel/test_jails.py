@@ -14,9 +14,10 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from jails.models import Jail, JailKey, Operation
+from jails.models import Jail, JailKey, Operation, User
 from panel.views import jails as views
 from tests.panel.fleet import GiB, add_jail
+from tests.panel.hostile import HOSTILE
 
 pytestmark = pytest.mark.django_db
 LIST = "/jails/"
@@ -24,6 +25,12 @@ LIST = "/jails/"
 
 def names(response):
     return [row["jail"].name for row in response.context["rows"]]
+
+
+def columns(response):
+    heads = re.search(r'<table class="list jail-list">\s*<thead>(.*?)</thead>', response.text, re.DOTALL)[1]
+    found = [re.sub(r"<[^>]+>", "", head).strip() for head in re.findall(r"<th\b.*?</th>", heads, re.DOTALL)]
+    return [head for head in found if head != "Chosen"]
 
 
 def url(jail, action=""):
@@ -123,6 +130,32 @@ class TestList:
         assert "after=" in page.context["jails"].here
         assert not [one for one in page.context["heads"].values() if "after=" in one["url"]]
         assert page.context["chips"][0]["url"] == "?" and page.context["here"] == "?q=o"
+
+    def test_columns_are_chosen_and_stay_chosen(self, as_person, fleet):
+        client = as_person("administrator")
+        wanted = {"column": ["host", "size", "nosuch", HOSTILE["markup"]], "filter": "q=www&after=x&sort=size"}
+        response = client.post("/jails/columns", wanted)
+        assert response.url == "/jails/?q=www&after=x&sort=size"
+        assert columns(client.get(LIST)) == ["Name", "State", "Host", "Size"]
+        assert fleet.people["administrator"].hidden_columns == {}
+        kept = User.objects.get(pk=fleet.people["administrator"].pk).hidden_columns
+        assert kept == {"jails": ["hostname", "tenant", "addresses", "from", "since"]}
+        assert columns(as_person("auditor").get(LIST))[-1] == "Since"
+        client = as_person("administrator")
+        assert "192.0.2.11" in client.get(f"{LIST}?export=csv").getvalue().decode()
+        client.post("/jails/columns", {"all": "1"})
+        assert columns(client.get(LIST)) == [
+            "Name", "State", "Hostname", "Host", "Tenant", "Addresses", "From", "Size", "Since",
+        ]  # fmt: skip
+
+    def test_a_tenant_chooses_among_its_own(self, as_person, fleet):
+        client = as_person("member")
+        text = client.get(LIST).text
+        assert 'value="size" checked' in text and 'value="host"' not in text
+        client.post("/jails/columns", {"column": ["host", "tenant", "size"]})
+        assert columns(client.get(LIST)) == ["Name", "State", "Size"]
+        client.post("/jails/columns", {})
+        assert columns(client.get(LIST)) == ["Name", "State"] and names(client.get(LIST)) == ["www1", "www2"]
 
     @pytest.mark.parametrize("role", ["administrator", "auditor", "operator", "member"])
     @pytest.mark.parametrize("query", ["", "?q=1&state=running&sort=-size"])
