@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -222,9 +222,13 @@ def _own(key: str, action: str) -> Callable[[str], str] | None:
 
 
 def _text(key: str, text: str) -> str:
-    if MOMENT.fullmatch(text):
-        return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-    return text
+    """What somebody sent who was refused is in the log as well: whatever looks like a moment need not be one."""
+    if not MOMENT.fullmatch(text):
+        return text
+    try:
+        return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M} UTC"
+    except ValueError:
+        return text
 
 
 def _fingerprint(line: str) -> str:

@@ -197,6 +197,23 @@ def test_a_moment_beyond_all_years_is_refused_at_its_field(fleet: Fleet, times: 
     assert "within the years" in response.content.decode()
 
 
+HARD = [
+    "2026-19-39T29:59:59+00:00", "0000-01-01T00:00:00+00:00", "2026-02-30T00:00:00.5+00:00", "[31mx", "a=1&b=%zz&=",
+    "ssh-ed25519 nothing", "jail:", ":", "=cmd", "\u202e", -1, 2**70, 1.5, True, None, [],
+    [None, {"a": [1]}], {"a": {}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", HARD)
+def test_whatever_the_log_has_under_a_name_is_said_without_failing(value: Any) -> None:
+    """What somebody sent, and was refused, is there as they sent it."""
+    names = {*audit_values.LABELS, *audit_values.SAID, *(name for one in audit_values.MEANT.values() for name in one)}
+    for action in (*audit_values.MEANT, *(begin for begin, _ in audit_values.SAID.values()), "jail.change"):
+        for name in (*names, "service sshd", "disk_on.warden1", "zroot/jails", "limits.cpu", "parameters.name"):
+            assert isinstance(audit_values.said(name, value, action), str)
+            assert isinstance(audit_values.label(name, action), str)
+
+
 @pytest.mark.parametrize(
     ("action", "name", "value", "label", "words"),
     [
