@@ -44,13 +44,18 @@ class ProviderAdapter(OpenIDConnectOAuth2Adapter):
         return claims
 
 
+def origin_of(url: str) -> str:
+    """As browsers compare it: in small letters, without the port that its scheme has anyway."""
+    parts = urlsplit(url.lower())
+    return f"{parts.scheme}://{parts.netloc.removesuffix({'http': ':80', 'https': ':443'}.get(parts.scheme, ''))}"
+
+
 class HeldAdapter(HTTPAdapter):
     """Asks the provider's own origins alone (settings.OIDC_ORIGINS): also where its pages name others, or redirect."""
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        parts = urlsplit(request.url or "")
-        origin = f"{parts.scheme}://{parts.netloc}"
-        if origin not in settings.OIDC_ORIGINS:
+        origin = origin_of(request.url or "")
+        if origin not in map(origin_of, settings.OIDC_ORIGINS):
             log.warning(
                 "oidc_outside", origin=origin, advice="is it the provider's? Then CELLBLOCK_OIDC_ORIGINS names it"
             )

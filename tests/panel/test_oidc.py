@@ -14,6 +14,7 @@ from django.test import Client
 from django.urls import reverse
 
 from jails.models import AuditEntry, User
+from panel.oidc import origin_of
 from tests.panel.provider import CLIENT, SECRET, Provider
 from tests.panel.test_factors import PASSWORD, Clock, add_app, entries, now, sign_in
 
@@ -204,6 +205,16 @@ def test_only_the_providers_own_origins_are_asked(client: Client, ada: User, pro
         assert is_signed_in(client) and elsewhere.asked == ["/jwks"]
     finally:
         elsewhere.stop()
+
+
+def test_an_origin_is_the_same_however_it_is_written(client: Client, ada: User, provider: Provider) -> None:
+    link(ada)
+    settings.OIDC_ORIGINS[:] = [f"{provider.issuer.upper()}/"]
+    go(client, provider)
+    assert is_signed_in(client)
+    assert origin_of("https://Login.example.org:443/jwks") == origin_of("https://login.example.org")
+    assert origin_of("https://login.example.org:4430") != origin_of("https://login.example.org")
+    assert origin_of("http://login.example.org") != origin_of("https://login.example.org")
 
 
 def test_looking_at_the_address_begins_nothing(client: Client, provider: Provider) -> None:
