@@ -295,6 +295,24 @@ class TestPhone:
         assert page.evaluate("document.documentElement.scrollWidth") == 360
 
 
+class TestNamesInLists:
+    @pytest.mark.parametrize(("width", "lines"), [(1024, 2), (1280, 1)])
+    def test_the_name_of_a_jail_is_not_cut_into_pieces(self, sign_in, rows, width, lines):
+        """The long names of host and tenant, the state and the addresses leave room for it."""
+        for row, name in ((rows.zfs, "bsd-frankfurt-01.internal.example.net"), (rows.acme, "Acme Shops of the North")):
+            row.name = name
+            row.save()
+        jail = rows.jails["gone"]
+        jail.name, jail.tenant, jail.used = "acme-webshop-01", rows.acme, 9 << 30
+        jail.save()
+        page = sign_in(viewport={"width": width, "height": 800})
+        page.goto("/jails/")
+        cells = page.locator(".jail-list td.name")
+        one = cells.get_by_role("link", name="www1").bounding_box()["height"]
+        assert cells.get_by_role("link", name=jail.name).bounding_box()["height"] < one * (lines + 0.5)
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
 class TestSignedOutMeanwhile:
     """In the middle of a form: what was filled in is there again, for who it was and in that tab alone."""
 
