@@ -391,7 +391,9 @@ def why_not(jail: Jail) -> str:
 
 
 def by_hand(jail: Jail) -> list[tuple[str, str]]:
-    """(what it does, the command) without the panel; empty where no safe command can be written."""
+    """(what it does, the command) without the panel; empty where no safe one can be written, or the jail is missing."""
+    if jail.state == Jail.State.MISSING:
+        return []
     try:
         return [(word, sh.words(argv)) for word, argv in _hand_commands(jail)]
     except ValueError:

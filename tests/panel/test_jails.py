@@ -249,6 +249,12 @@ class TestPage:
         ]
         assert client.get(url(fleet.jails["www2"])).context["by_hand"][0] == ("Start", "service jail onestart www2")
 
+    def test_by_hand_nothing_is_offered_for_what_is_not_there(self, as_person, fleet):
+        response = as_person("administrator").get(url(fleet.jails["gone"]))
+        assert response.context["by_hand"] == []
+        assert "By hand" not in response.text
+        assert "By hand" in as_person("administrator").get(url(fleet.jails["www1"])).text
+
     @pytest.mark.parametrize("name", ["a b", "a;reboot", "has.dot", "$(reboot)", "*"])
     def test_by_hand_no_name_reaches_a_shell(self, as_person, fleet, name):
         import shlex
