@@ -21,7 +21,7 @@ from jails.operations.wish import LEAST, QUOTA_MIN
 from jails.plans import LIMITS
 
 LOWEST = {"quota": QUOTA_MIN, **LEAST}
-GiB = 1 << 30
+MiB, GiB = 1 << 20, 1 << 30
 Numbers = Mapping[str, int | None]
 """Things of jails.plans.COUNTED → how much, None for no limit."""
 Key = TypeVar("Key", int, str)
@@ -114,11 +114,10 @@ def shares(
     if len(used) < 2:
         return dict.fromkeys(used)
     quotas = {place.host.pk: quotas_of(place, proposed or {}) for place in found.places}
-    return dict(_shared(disk, used, quotas))
+    return dict(_shared(disk, used, quotas, grain_of("quota", disk)))
 
 
-def _shared(disk: int, used: Mapping[Key, int], quotas: Mapping[Key, int]) -> dict[Key, int]:
-    grain = grain_of("quota", disk)
+def _shared(disk: int, used: Mapping[Key, int], quotas: Mapping[Key, int], grain: int) -> dict[Key, int]:
     needed = _rounded({key: max(one, quotas[key]) for key, one in used.items()}, grain)
     if sum(needed.values()) <= disk:
         return plans.spread(disk, needed, grain)
@@ -153,8 +152,19 @@ def on_pools(
     if fits and all(present.values()) and 0 <= missing < grain * len(found):
         return {one.name: one.quota for one in found}
     # One of nothing would be no limit.
-    shared = _shared(share, {one.name: one.used for one in found}, quotas)
-    return {name: max(grain, quota) for name, quota in shared.items()}
+    used = {one.name: max(1, one.used) for one in found}
+    shared = _shared(share, used, quotas, _fitting_grain(share, used, quotas))
+    return {name: quota or grain for name, quota in shared.items()}
+
+
+def _fitting_grain(share: int, used: Mapping[Key, int], quotas: Mapping[Key, int]) -> int:
+    """A finer one where rounding alone would make it too much: of what is needed, or else of what is used."""
+    grains = (grain_of("quota", share), MiB, 1)
+    for least in ({key: max(one, quotas[key]) for key, one in used.items()}, used):
+        for grain in grains:
+            if sum(_rounded(least, grain).values()) <= share:
+                return grain
+    return grains[0]
 
 
 def together(datasets: Sequence[TenantDataset]) -> int | None:

@@ -2,7 +2,7 @@
 
 import pytest
 from django.utils import timezone
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jails import allotting, plans
@@ -180,6 +180,11 @@ def test_several_pools_have_the_share_together(warden, acme, two_pools):
     st.integers(GiB, 99 * GiB),
     st.lists(st.tuples(*[st.integers(0, 40 * GiB)] * 3), min_size=2, max_size=4),
 )
+@example(16 * GiB, [(0, 0, 0), (0, 0, 20 * GiB)])
+@example(16 * GiB, [(0, 8 * GiB + 1, 0), (0, 7 * GiB + 1, 0)])
+@example(17 * GiB, [(0, 1, 0), (0, 1, 0), (0, 16 * GiB + 1, 0)])
+@example(16 * GiB, [(0, 1, GiB // 2), (0, 3 * GiB, 31 * GiB // 2)])
+@example(GiB, [(0, 1, 0), (0, GiB - 1, 0)])
 def test_what_pools_get_is_the_share_at_most_and_stays_once_it_is_set(share, given_):
     rows = [
         TenantDataset(name=f"p{n}/cellblock/acme", quota=quota or None, used=used)
@@ -191,13 +196,13 @@ def test_what_pools_get_is_the_share_at_most_and_stays_once_it_is_set(share, giv
     ]
     found = allotting.on_pools(share, rows, jails)
     assert all(found.values())
-    if sum(row.used for row in rows) + GiB * len(rows) > share:
+    if sum(max(1, row.used) for row in rows) > share:
         return  # more is there than it may have: ZFS refuses that until some is freed
     assert sum(found.values()) <= share
-    needed = [jail.limits["quota"] or 0 for jail in jails]
-    if sum(max(row.used, need) + GiB for row, need in zip(rows, needed, strict=True)) <= share:
-        assert all(found[row.name] >= need for row, need in zip(rows, needed, strict=True))
-    for row in rows:
+    needed = [max(row.used, jail.limits["quota"] or 0) for row, jail in zip(rows, jails, strict=True)]
+    fits = sum(max(1, need) for need in needed) <= share
+    for row, need in zip(rows, needed, strict=True):
+        assert found[row.name] >= (need if fits else min(row.used, row.quota or row.used))
         row.quota = found[row.name]
     assert allotting.on_pools(share, rows, jails) == found
 
