@@ -16,7 +16,7 @@ from jails import plans, policy
 from jails.freebsd import names, zfs
 from jails.hosts.facts import HostFacts
 from jails.hosts.zfs_reader import Dataset, Snapshot
-from jails.models import Host, Jail, Operation, Template, User
+from jails.models import Host, Jail, Operation, Template
 from jails.models.agreement import Side
 from jails.models.release import Storage
 from jails.operations import checks, common, layout, lifecycle, power, templates
@@ -121,16 +121,19 @@ def is_kept(snapshot: Snapshot) -> bool:
     return bool(snapshot.userrefs) and KEEP in snapshot.marks
 
 
-def kept_for_the_host(row: Jail) -> dict[str, User]:
-    """Name of a snapshot → who of those who run the host kept it last, where it was one of them.
+def kept_for_the_host(row: Jail) -> dict[str, str]:
+    """Name of a snapshot → who kept it last, where only those who run the host may let it go.
 
-    As the panel's own rows say: a mark anybody on the host may have written. Some may have been let go since.
+    That is so unless it was somebody of its tenant's team who does not run the host: what staff keep outlasts their
+    posts and accounts. As the panel's own rows say: a mark anybody on the host may have written. Some may have been let
+    go since.
     """
     kept = row.operations.filter(kind="snapshot_hold", status=Operation.Status.DONE).order_by("finished_at")
     rows = kept.select_related("confirmed_by").only("parameters", "confirmed_by")
     last = {one.parameters["snapshot"]: one.confirmed_by for one in rows}
-    people = {user: policy.works_for(user, Side.HOST, row) for user in set(last.values()) if user is not None}
-    return {name: user for name, user in last.items() if user is not None and people[user]}
+    people = {user for user in last.values() if user is not None}
+    team = {user for user in people if policy.is_viewer(user, row) and not policy.works_for(user, Side.HOST, row)}
+    return {name: str(user or "somebody who is gone") for name, user in last.items() if user not in team}
 
 
 def find_jail(host: Host, parameters: Mapping[str, Any]) -> Jail:

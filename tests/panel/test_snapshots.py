@@ -138,6 +138,16 @@ def test_what_those_who_run_the_host_keep_its_tenant_cannot_let_go(as_person: An
     assert Operation.objects.filter(kind="snapshot_release").count() == 1
     kept_by("member")
     assert 'name="let_go" value="day3"' in as_person("owner").get(url(www1)).content.decode()
+    kept_by("operator")
+    User.objects.filter(pk=fleet.people["operator"].pk).update(is_active=False)
+    text = as_person("owner").get(url(www1)).content.decode()
+    assert "for the host" in text and 'name="let_go"' not in text, "who has left"
+    assert "operator-person keeps day3 for" in policy.why_not_operation(fleet.people["owner"], forged)
+    fleet.people["operator"].operated_hosts.clear()
+    User.objects.filter(pk=fleet.people["operator"].pk).update(is_active=True)
+    assert "operator-person keeps day3 for" in policy.why_not_operation(fleet.people["owner"], forged), "another post"
+    Operation.objects.filter(kind="snapshot_hold").update(confirmed_by=None)
+    assert "somebody who is gone keeps day3 for" in policy.why_not_operation(fleet.people["owner"], forged)
 
 
 def test_on_ufs_it_says_what_is_not_possible(as_person: Any, fleet: Fleet) -> None:
