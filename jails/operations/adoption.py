@@ -334,18 +334,26 @@ def edit_step(host: Host, row: Jail, path: str, before: str | None, after: str |
     )
 
 
+def _places(lines: Sequence[str], now: Sequence[str]) -> dict[int, int]:
+    """Which line of a text is which one now, as far as that is the same looked at from either end."""
+    last, last_now = len(lines) - 1, len(now) - 1
+    backwards = {last - one: last_now - other for one, other in _matched(lines[::-1], now[::-1])}
+    return {one: other for one, other in _matched(lines, now) if backwards.get(one) == other}
+
+
+def _matched(lines: Sequence[str], now: Sequence[str]) -> Iterator[tuple[int, int]]:
+    for one, other, size in difflib.SequenceMatcher(None, lines, now, autojunk=False).get_matching_blocks():
+        yield from zip(range(one, one + size), range(other, other + size), strict=True)
+
+
 def put_back(before: str, after: str, now: str) -> str | None:
     """A text as it is now with one edit of its lines, from `before` to `after`, taken back; None where that is unclear.
 
-    It is where somebody has changed those lines since, or the lines that were added stand beside others now.
+    It is where somebody has changed those lines since, or the lines that were added stand beside others now, or where
+    the same lines are there several times and those meant cannot be told.
     """
     old, own, lines = (text.splitlines(keepends=True) for text in (before, after, now))
-    place = {
-        a + offset: b + offset
-        for a, b, size in difflib.SequenceMatcher(None, own, lines, autojunk=False).get_matching_blocks()
-        for offset in range(size)
-    }
-    place |= {-1: -1, len(own): len(lines)}
+    place = _places(own, lines) | {-1: -1, len(own): len(lines)}
     found = list(lines)
     for tag, start, end, first, last in reversed(difflib.SequenceMatcher(None, own, old, autojunk=False).get_opcodes()):
         if tag == "equal":

@@ -216,6 +216,16 @@ def test_an_edit_is_taken_back_alone_or_not_at_all():
     assert put_back("", "new\n", "new\nz\n") == "z\n"
 
 
+def test_where_the_same_lines_are_there_several_times_no_place_is_guessed():
+    before = "z\n\n\na\n\nc\n\n\n\n\n"
+    without_a = before.replace("a\n", "")
+    without_both = without_a.replace("c\n", "")
+    assert put_back(without_a, without_both, without_both) == without_a
+    assert put_back(before, without_a, without_both) in (None, before.replace("c\n", ""))
+    now = put_back(before, without_a, without_both) or before.replace("c\n", "")
+    assert put_back(without_a, without_both, now) in (None, before)
+
+
 def test_a_take_over_that_fails_leaves_all_as_it_was(old):
     host = old("bastille")
     row = one(host, "db1")
