@@ -24,6 +24,8 @@ UNKNOWN = object()
 DEPTH = 4
 """So deep are values told one by one; what is deeper is JSON."""
 BYTES = frozenset({"quota", "disk", "memory", "bytes", "used", "reserve", "size"})
+BYTES_MAX = 1 << 80
+"""From here on a number is no size, and told as it is."""
 PER_CENT = frozenset({"cpu"})
 SECONDS = frozenset({"seconds"})
 LABELS = {
@@ -205,7 +207,7 @@ def said(name: str, value: Any, action: str = "") -> str:
     if value is None:
         return "no limit" if key in NO_LIMIT or is_disk else "none"
     if isinstance(value, int):
-        return size(value) if is_disk and value >= 0 else _number(key, value)
+        return _number("bytes" if is_disk else key, value)
     if isinstance(value, list):
         return ", ".join(said(key, one, action) for one in value) or "none"
     if isinstance(value, dict):
@@ -280,7 +282,7 @@ def _label_of(choices: Any, value: str) -> str:
 
 
 def _number(key: str, value: int) -> str:
-    if key in BYTES and value >= 0:
+    if key in BYTES and 0 <= value < BYTES_MAX:
         return size(value)
     if key in PER_CENT:
         return f"{value} %"
