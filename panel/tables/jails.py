@@ -87,17 +87,22 @@ def choosable(*, is_staff: bool) -> list[tuple[str, str]]:
     return [(name, LABELS[name]) for name in CHOOSABLE if is_staff or name not in OF_STAFF]
 
 
-def shown(user: User, *, is_staff: bool) -> dict[str, bool]:
-    """Name of a column → whether this person sees it."""
-    hidden = user.hidden_columns.get("jails", ())
-    return {name: name not in hidden for name, _ in choosable(is_staff=is_staff)}
+def hidden(user: User) -> list[str]:
+    """Names of the columns that this person does without."""
+    return list(user.hidden_columns.get("jails", ()))
+
+
+def shown(user: User, sort: str, *, is_staff: bool) -> dict[str, bool]:
+    """Name of a column → whether this person sees it: also that by which the list is sorted, to see and turn that."""
+    gone = {*hidden(user)} - {sort.removeprefix("-")}
+    return {name: name not in gone for name, _ in choosable(is_staff=is_staff)}
 
 
 def show_only(user: User, wanted: Iterable[str], *, is_staff: bool) -> None:
     """Keep which columns of the list the person wants to see. What is not one of theirs is left out."""
     wanted = set(wanted)
-    hidden = [name for name, _ in choosable(is_staff=is_staff) if name not in wanted]
-    user.hidden_columns = {**user.hidden_columns, "jails": hidden}
+    gone = [name for name, _ in choosable(is_staff=is_staff) if name not in wanted]
+    user.hidden_columns = {**user.hidden_columns, "jails": gone}
     user.save(update_fields=["hidden_columns"])
 
 

@@ -132,6 +132,11 @@ def page(rows: QuerySet[Row], query: QueryDict, size: int) -> Page[Row]:
     )
 
 
+def in_order(rows: QuerySet[Row]) -> QuerySet[Row]:
+    """All of them as their pages have them, one behind the other."""
+    return rows.order_by(*(key.order(backwards=False) for key in _keys(rows)))
+
+
 def _keys(rows: QuerySet[Row]) -> list[_Key]:
     names = [str(name) for name in rows.query.order_by or rows.model._meta.ordering]
     names = [*names, *(["pk"] if not {"pk", "-pk", "id", "-id"} & set(names) else [])]

@@ -62,16 +62,16 @@ def index(request: HttpRequest) -> HttpResponseBase:
     rows = table.ordered(rows, query.get("sort", "")).select_related("host", "tenant", "release", "template")
     rows = drifted(rows).prefetch_related("addresses")
     if query.get("export") == "csv":
-        return _csv(request, rows)
+        return _csv(request, keyset.in_order(rows))
     jails = keyset.page(rows, query, A_PAGE)
     tenants = _tenants(request)
-    shown = table.shown(request.user, is_staff=shell_of(request).is_staff)
+    shown = table.shown(request.user, query.get("sort", ""), is_staff=shell_of(request).is_staff)
     context = {
         "jails": jails,
         "rows": [_row(jail) for jail in jails],
         "heads": table.heads(query),
         "shown": shown,
-        "hidden": [name for name, is_shown in shown.items() if not is_shown],
+        "hidden": table.hidden(request.user),
         "columns": table.choosable(is_staff=shell_of(request).is_staff),
         "wanted": query,
         "here": table.without(query, *table.PLACES),

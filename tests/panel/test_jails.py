@@ -156,6 +156,9 @@ class TestList:
         assert columns(client.get(LIST)) == ["Name", "State", "Size"]
         client.post("/jails/columns", {})
         assert columns(client.get(LIST)) == ["Name", "State"] and names(client.get(LIST)) == ["www1", "www2"]
+        assert client.get(LIST).text.count('<td class="wide only-small">') == 2  # a phone's line has what it had
+        assert columns(client.get(f"{LIST}?sort=-size")) == ["Name", "State", "Size"]
+        assert columns(client.get(f"{LIST}?sort=host")) == ["Name", "State"]
 
     @pytest.mark.parametrize("role", ["administrator", "auditor", "operator", "member"])
     @pytest.mark.parametrize("query", ["", "?q=1&state=running&sort=-size"])
@@ -189,6 +192,12 @@ class TestList:
 
 
 class TestCSV:
+    @pytest.mark.parametrize("sort", ["tenant", "-tenant", "size"])
+    def test_in_the_order_of_the_pages(self, as_person, sort):
+        client = as_person("administrator")
+        rows = csv.DictReader(io.StringIO(client.get(f"{LIST}?sort={sort}&export=csv").getvalue().decode()))
+        assert [row["name"] for row in rows] == names(client.get(f"{LIST}?sort={sort}"))
+
     def test_what_the_list_shows_with_exact_numbers(self, as_person):
         response = as_person("administrator").get(f"{LIST}?tenant=acme&export=csv")
         rows = list(csv.DictReader(io.StringIO(response.getvalue().decode())))
