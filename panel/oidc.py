@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
+import jwt
 import requests
 import structlog
 from allauth.core.exceptions import ImmediateHttpResponse
@@ -15,6 +16,7 @@ from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.internal import jwtkit
 from allauth.socialaccount.models import SocialAccount
 from allauth.socialaccount.providers.base import AuthProcess
+from allauth.socialaccount.providers.oauth2.client import OAuth2Error
 from allauth.socialaccount.providers.openid_connect.views import OpenIDConnectOAuth2Adapter
 from django.conf import settings
 from django.contrib import messages
@@ -29,10 +31,16 @@ from panel.views.access import source
 log = structlog.get_logger(__name__)
 
 
+SIGNED_BY = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+"""Algorithms of a token's signature, RFC 7518 section 3.1 and RFC 8037: those with a private key that the provider
+alone has. With HMAC, whoever reads the published key could sign."""
+
+
 class ProviderAdapter(OpenIDConnectOAuth2Adapter):
     """A token counts with its signature, and from the issuer that the settings name, whatever its own pages say."""
 
     def _decode_id_token(self, app: Any, id_token: str) -> dict[str, Any]:
+        _refuse_other_algorithms(id_token)
         claims: dict[str, Any] = jwtkit.verify_and_decode(
             credential=id_token,
             keys_url=self.openid_config["jwks_uri"],
@@ -48,6 +56,17 @@ def origin_of(url: str) -> str:
     """As browsers compare it: in small letters, without the port that its scheme has anyway."""
     parts = urlsplit(url.lower())
     return f"{parts.scheme}://{parts.netloc.removesuffix({'http': ':80', 'https': ':443'}.get(parts.scheme, ''))}"
+
+
+def _refuse_other_algorithms(id_token: str) -> None:
+    """Raises OAuth2Error."""
+    try:
+        algorithm = jwt.get_unverified_header(id_token).get("alg")
+    except jwt.PyJWTError as error:
+        raise OAuth2Error("Invalid id_token") from error
+    if algorithm not in SIGNED_BY:
+        log.warning("oidc_algorithm", algorithm=str(algorithm)[:40])
+        raise OAuth2Error("Signed by an algorithm that does not count")
 
 
 class HeldAdapter(HTTPAdapter):

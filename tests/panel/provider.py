@@ -25,6 +25,8 @@ class Provider:
         self.subject = "ada-1"
         self.shown: Any = None
         """The key that is published, where it is not the one that signs."""
+        self.hmac = ""
+        """A secret that it publishes as its key and signs with, where it does that."""
         self.named = ""
         """The issuer that its configuration names, where that is not itself."""
         self.keys_at = ""
@@ -64,6 +66,9 @@ class Provider:
             return handler.end_headers()
         if path == "/.well-known/openid-configuration":
             return answer(handler, self.configuration())
+        if path == "/jwks" and self.hmac:
+            octets = base64.urlsafe_b64encode(self.hmac.encode()).decode().rstrip("=")
+            return answer(handler, {"keys": [{"kty": "oct", "k": octets, "kid": "1", "alg": "HS256", "use": "sig"}]})
         if path == "/jwks":
             jwk = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk((self.shown or self.key).public_key()))
             return answer(handler, {"keys": [jwk | {"kid": "1", "alg": "RS256", "use": "sig"}]})
@@ -102,7 +107,8 @@ class Provider:
             return answer(handler, {"error": "invalid_grant"}, 400)
         now = int(time.time())
         claims = {"iss": self.issuer, "aud": CLIENT, "sub": self.subject, "iat": now, "exp": now + 60, **self.claims}
-        signed = jwt.encode(claims, self.key, algorithm="RS256", headers={"kid": "1"})
+        algorithm = "HS256" if self.hmac else "RS256"
+        signed = jwt.encode(claims, self.hmac or self.key, algorithm=algorithm, headers={"kid": "1"})
         return answer(handler, {"access_token": "x", "token_type": "Bearer", "id_token": signed})
 
     def visit(self, location: str) -> str:

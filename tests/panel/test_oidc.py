@@ -155,6 +155,14 @@ def test_a_token_that_somebody_else_signed_lets_nobody_in(client: Client, ada: U
     assert not is_signed_in(client)
 
 
+def test_a_token_by_a_shared_secret_lets_nobody_in(client: Client, ada: User, provider: Provider) -> None:
+    """Its key is published, and the token's head names the algorithm: both fit, and anybody could have signed."""
+    link(ada)
+    provider.hmac = "a secret that everybody can read there"
+    assert go(client, provider).status_code == 403
+    assert not is_signed_in(client)
+
+
 def test_an_issuer_that_calls_itself_another_lets_nobody_in(client: Client, ada: User, provider: Provider) -> None:
     link(ada)
     provider.named, provider.claims = "https://evil.example", {"iss": "https://evil.example"}
