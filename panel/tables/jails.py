@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,20 +165,8 @@ CSV_HEAD = (
 )  # fmt: skip
 
 
-class _Echo:
-    def write(self, line: str) -> str:
-        return line
-
-
-def csv_lines(jails: Iterable[Jail]) -> Iterator[str]:
-    """One line a jail, sizes in bytes, times in UTC."""
-    writer = csv.writer(_Echo())
-    yield writer.writerow(CSV_HEAD)
-    for jail in jails:
-        yield writer.writerow([_plain(cell) for cell in _cells(jail)])
-
-
-def _cells(jail: Jail) -> tuple[Any, ...]:
+def cells(jail: Jail) -> tuple[Any, ...]:
+    """A line of the CSV: sizes in bytes, times in UTC."""
     return (
         jail.name,
         jail.hostname,
@@ -195,12 +182,6 @@ def _cells(jail: Jail) -> tuple[Any, ...]:
         jail.path,
         jail.dataset,
     )
-
-
-def _plain(cell: Any) -> str:
-    """A text that no spreadsheet takes for a formula: a jail found on a host may be called anything."""
-    text = str(cell)
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 def addresses_of(jail: Jail) -> list[str]:

@@ -32,7 +32,7 @@ from jails.operations.kind import Refused
 from panel.context import shell_of
 from panel.forms.jails import counts_limits
 from panel.tables import jails as table
-from panel.tables import keyset
+from panel.tables import keyset, sheet
 from panel.views import agreements, breakglass, live
 from panel.views.access import find, note_hidden, refuse, source
 from panel.views.adopting import addresses_of, kind_of
@@ -122,10 +122,7 @@ def _csv(request: HttpRequest, rows: QuerySet[Jail]) -> StreamingHttpResponse:
     wanted = {name: value for name, value in request.GET.items() if value and name not in table.PLACES}
     with transaction.atomic():
         audit.record("jail.export", actor=request.user, tenant=tenant, after=wanted, source=source(request))
-    lines = table.csv_lines(rows.iterator(chunk_size=500))
-    response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="jails-{timezone.now():%Y-%m-%d}.csv"'
-    return response
+    return sheet.download("jails", sheet.lines(table.CSV_HEAD, map(table.cells, rows.iterator(chunk_size=500))))
 
 
 @require_POST

@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.template.defaultfilters import pluralize
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -212,10 +213,12 @@ def sign_out(request: HttpRequest, pk: int) -> HttpResponse:
             after={"sessions_ended": ended},
             source=source(request),
         )
-    where = f"{ended} session{'' if ended == 1 else 's'}" if ended else "no session"
-    messages.success(
-        request, f"{person} had {where} that {'was' if ended < 2 else 'were'} ended, and may sign in again."
-    )
+    elsewhere = " elsewhere" if here else ""
+    if ended:
+        text = f"{person} is signed out{elsewhere}: {ended} session{pluralize(ended)} ended."
+    else:
+        text = f"{person} was signed in nowhere{' else' if here else ''}."
+    messages.success(request, text)
     return redirect("person", pk=person.pk)
 
 

@@ -180,10 +180,14 @@ def test_an_administrator_ends_a_persons_sessions(fleet: Fleet) -> None:
     here, elsewhere, theirs = sign_in("bea"), sign_in("bea"), sign_in("bob")
     assert "End all sessions" in here.get(reverse("person", args=[bob.pk])).content.decode()
     response = here.post(reverse("person-sign-out", args=[bob.pk]), follow=True)
-    assert "had 1 session that was ended" in response.content.decode()
-    assert theirs.get(reverse("home")).status_code == 302 and sign_in("bob")
+    assert "bob is signed out: 1 session ended." in response.content.decode()
     assert last("user.sign_out").after == {"sessions_ended": 1}
-    here.post(reverse("person-sign-out", args=[bea.pk]))
+    assert theirs.get(reverse("home")).status_code == 302 and sign_in("bob")
+    response = here.post(reverse("person-sign-out", args=[fleet.people["viewer"].pk]), follow=True)
+    assert "viewer-person was signed in nowhere." in response.content.decode()
+    assert last("user.sign_out").after == {"sessions_ended": 0}
+    response = here.post(reverse("person-sign-out", args=[bea.pk]), follow=True)
+    assert "bea is signed out elsewhere: 1 session ended." in response.content.decode()
     assert (elsewhere.get(reverse("home")).status_code, here.get(reverse("home")).status_code) == (302, 200)
 
 
