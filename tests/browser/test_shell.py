@@ -7,6 +7,7 @@ from playwright.sync_api import expect
 
 from jails.models import Host, Operation
 from tests.panel import work
+from tests.panel.fleet import GiB, add_jail
 
 pytestmark = pytest.mark.browser
 PHONE = {"width": 360, "height": 740}
@@ -293,6 +294,16 @@ class TestPhone:
         page = sign_in(viewport=PHONE)
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+    def test_nor_is_a_page_of_a_jail_with_the_longest_name(self, sign_in, rows):
+        jail = add_jail(rows, "n" * 63, ip="192.0.2.63", kind="thin", tenant=rows.acme, limits={"quota": 10 * GiB})
+        page = sign_in("owner", viewport=PHONE)
+        wide = {}
+        for tab in ("", "use", "services", "logs", "snapshots", "console", "access", "size", "destroy", "agreement"):
+            page.goto(f"/jails/{jail.uuid}/{tab}")
+            if (width := page.evaluate("document.documentElement.scrollWidth")) != 360:
+                wide[tab] = width
+        assert wide == {}
 
 
 class TestNamesInLists:
